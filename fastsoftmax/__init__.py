@@ -1,0 +1,75 @@
+"""Softmax regression and the softmax cross-entropy family on NumPy data.
+
+Names are loaded on first use: importing the package imports neither Numba nor SciPy nor scikit-learn,
+compiles nothing, starts no thread and writes no environment variable.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME_OF = {
+    "DeviceUnavailable": "contracts",
+    "SoftmaxObjective": "objective",
+    "SoftmaxRegression": "estimator",
+    "cross_entropy": "functional",
+    "cross_entropy_value_and_grad": "functional",
+    "linear_cross_entropy": "functional",
+    "linear_cross_entropy_value_and_grad": "functional",
+    "log_softmax": "functional",
+    "logsumexp": "functional",
+    "set_executor": "kernels.executor",
+    "sigmoid_cross_entropy": "functional",
+    "sigmoid_cross_entropy_value_and_grad": "functional",
+    "softmax": "functional",
+}
+
+__all__ = [
+    "DeviceUnavailable",
+    "SoftmaxObjective",
+    "SoftmaxRegression",
+    "__version__",
+    "cross_entropy",
+    "cross_entropy_value_and_grad",
+    "linear_cross_entropy",
+    "linear_cross_entropy_value_and_grad",
+    "log_softmax",
+    "logsumexp",
+    "set_executor",
+    "sigmoid_cross_entropy",
+    "sigmoid_cross_entropy_value_and_grad",
+    "softmax",
+]
+
+if TYPE_CHECKING:
+    from fastsoftmax.contracts import DeviceUnavailable
+    from fastsoftmax.estimator import SoftmaxRegression
+    from fastsoftmax.functional import (
+        cross_entropy,
+        cross_entropy_value_and_grad,
+        linear_cross_entropy,
+        linear_cross_entropy_value_and_grad,
+        log_softmax,
+        logsumexp,
+        sigmoid_cross_entropy,
+        sigmoid_cross_entropy_value_and_grad,
+        softmax,
+    )
+    from fastsoftmax.kernels.executor import set_executor
+    from fastsoftmax.objective import SoftmaxObjective
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value  # the next access finds it without coming here
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))
