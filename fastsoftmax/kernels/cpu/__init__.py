@@ -1,1 +1,80 @@
-"""."""
+"""The CPU: verbs over a block of rows.
+
+The choice between dense and sparse storage is one look-up, here; a new storage is a file with `sums` and
+`logits`, and a line in the table.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastsoftmax.contracts import Csr
+from fastsoftmax.kernels.cpu import csr, dense
+from fastsoftmax.kernels.cpu.rows import log_softmax, logsumexp, row_losses, sigmoid, softmax
+from fastsoftmax.kernels.cpu.verbs import Diagonal, Dual, Hessp, LossGrad
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastsoftmax.contracts import Params, RowBlock, Sums
+
+__all__ = [
+    "diagonal",
+    "dual",
+    "hessp",
+    "log_softmax",
+    "logits",
+    "logsumexp",
+    "loss_grad",
+    "row_losses",
+    "sigmoid",
+    "softmax",
+]
+
+STORAGES: dict[type, Any] = {np.ndarray: dense, Csr: csr}
+
+
+def _storage(X: Any) -> Any:
+    return STORAGES[type(X)]
+
+
+def loss_grad(
+    loss: Any, params: Params, block: RowBlock, n_threads: int | None = None, **outputs: Any
+) -> Sums:
+    """Return Σ wᵢ ℓᵢ and its gradient over the rows of a block. One pass over X.
+
+    `outputs` are those of the storage's `sums`: row_values, X_grad, coef_grad.
+    """
+    sums: Sums = _storage(block.X).sums(LossGrad(), loss, (params,), block, n_threads, **outputs)
+    return sums
+
+
+def hessp(
+    loss: Any, params: Params, direction: Params, block: RowBlock, n_threads: int | None = None
+) -> Sums:
+    """Return the Hessian of Σ wᵢ ℓᵢ times a direction. One pass over X."""
+    sums: Sums = _storage(block.X).sums(Hessp(), loss, (params, direction), block, n_threads)
+    return sums
+
+
+def diagonal(loss: Any, params: Params, block: RowBlock, n_threads: int | None = None) -> Sums:
+    """Return the diagonal of the Hessian of Σ wᵢ ℓᵢ. One pass over X."""
+    sums: Sums = _storage(block.X).sums(Diagonal(), loss, (params,), block, n_threads)
+    return sums
+
+
+def dual(
+    loss: Any, params: Params, mixture: tuple[float, Any], block: RowBlock, n_threads: int | None = None
+) -> Sums:
+    """Return Σ wᵢ Σ p̃ log p̃ and the residual sums of p̃ = (1 − θ) p + θ q, mixture = (θ, q). One pass."""
+    verb = Dual(1, *mixture)
+    sums: Sums = _storage(block.X).sums(verb, loss, (params,), block, n_threads)
+    return sums
+
+
+def logits(params: Params, X: Any, n_threads: int | None = None) -> NDArray[Any]:
+    """Return X Wᵀ + b, (n, K), in the dtype that products with X are computed in."""
+    out: NDArray[Any] = _storage(X).logits(params, X, n_threads)
+    return out

@@ -1,0 +1,1 @@
+"""How fast, measured how: problems × contenders on pytest-benchmark. See README.md beside this file."""

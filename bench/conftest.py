@@ -1,0 +1,62 @@
+"""Hooks: Numba's cache by source, the full grid by option, and results that name no machine and no user."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def digest_of_sources() -> str:
+    """Name the state of the sources. Numba looks at one file's time stamp, and misses what it inlined."""
+    digest = hashlib.sha256()
+    for path in sorted((ROOT / "fastsoftmax").rglob("*.py")):
+        digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+# Here and not in a hook: it has to be set before anything imports Numba.
+os.environ["NUMBA_CACHE_DIR"] = str(ROOT / ".numba-cache" / digest_of_sources())
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="benchmarks: the full grid, not only the quick one")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "full: part of the full grid only")
+    # A test that is skipped, or fails in the comparison, never comes to its timing; it has said so already.
+    config.addinivalue_line("filterwarnings", "ignore:Benchmark fixture was not used at all")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--full"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("full")]
+    items[:] = [item for item in items if not item.get_closest_marker("full")]
+    config.hook.pytest_deselected(items=left_out)
+
+
+def pytest_benchmark_generate_machine_info() -> dict[str, Any]:
+    from bench import machine
+
+    return machine.card()
+
+
+def pytest_benchmark_generate_commit_info() -> dict[str, Any]:
+    from pytest_benchmark.utils import get_commit_info
+
+    info = get_commit_info()
+    return {key: info[key] for key in ("id", "time", "dirty")}
+
+
+def pytest_benchmark_update_json(output_json: dict[str, Any]) -> None:
+    """Keep what a reader of results can use; the options repeat pytest-benchmark's defaults."""
+    for result in output_json["benchmarks"]:
+        del result["options"]

@@ -1,0 +1,70 @@
+"""Who computes it: one module a contender, named as the library is imported; a new contender is a new file.
+
+A contender offers an operation by defining a function of that name, and declines it by not doing so. The
+function takes a problem's arrays, prepares what no user would pay for in a loop (wrapping, memory for results
+where the library can write to it), and returns a `Call`.
+
+softmax, log_softmax, logsumexp
+    of `RowData`; read as (array,).
+cross_entropy
+    of `RowData`; the mean loss and its derivative by the logits.
+value_and_grad, hessp, and the same with `sparse_` before them
+    of `PassData`, without penalty; (value, coef, intercept) and (coef, intercept).
+fit, sparse_fit
+    of `FitData`; read as `Fitted`.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+OURS = "fastsoftmax"
+REFERENCE = "naive"
+CONTENDERS = (OURS, REFERENCE, "scipy", "sklearn", "torch")
+
+
+def as_arrays(raw: Any) -> tuple[np.ndarray, ...]:
+    """Read a result, or a tuple of results, as arrays."""
+    return tuple(np.asarray(part) for part in (raw if isinstance(raw, tuple) else (raw,)))
+
+
+class Call(NamedTuple):
+    """`run` is timed; `read` turns what it returned into what all contenders of the operation give."""
+
+    run: Callable[[], Any]
+    read: Callable[[Any], Any] = as_arrays
+
+
+class Fitted(NamedTuple):
+    """What a fit gives. `passes` over X where the contender counts them, `iterations` of its solver."""
+
+    coef: np.ndarray
+    intercept: np.ndarray
+    iterations: int
+    passes: int | None = None
+
+
+@functools.cache
+def module_of(contender: str) -> Any:
+    """Import a contender, or give None where its library is not installed."""
+    if contender != REFERENCE and importlib.util.find_spec(contender) is None:
+        return None
+    return importlib.import_module(f"{__name__}.{contender}")
+
+
+def bind(contender: str, operation: str) -> Callable[[Any], Call] | None:
+    """Give the contender's function of that name, or None where it does not offer one."""
+    return getattr(module_of(contender), operation, None)
+
+
+def entrants(operation: str) -> list[str]:
+    """Name the contenders that offer an operation here. Ours comes first, to be the first to compile."""
+    return [contender for contender in CONTENDERS if bind(contender, operation) is not None]

@@ -1,0 +1,85 @@
+"""scikit-learn: the compiled loss under its estimators, the linear objective, and LogisticRegression."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn._loss import HalfMultinomialLoss
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model._linear_loss import LinearModelLoss
+
+from bench.contenders import Call, Fitted
+from bench.machine import THREADS
+
+if TYPE_CHECKING:
+    from bench.problems import FitData, PassData, RowData
+
+
+def cross_entropy(data: RowData) -> Call:
+    logits, out = data.logits, data.out
+    n_rows, n_classes = logits.shape
+    loss = HalfMultinomialLoss(n_classes=n_classes)
+    losses = np.empty(n_rows, logits.dtype)
+    target = data.target.astype(logits.dtype)
+
+    def run() -> tuple[float, np.ndarray]:
+        loss.loss_gradient(target, logits, loss_out=losses, gradient_out=out, n_threads=THREADS)
+        np.divide(out, n_rows, out=out)  # as LinearModelLoss does: the loss itself gives a sum
+        return losses.sum() / n_rows, out
+
+    return Call(run)
+
+
+def linear_loss(data: PassData) -> tuple[LinearModelLoss, np.ndarray, np.ndarray]:
+    """Give the objective, its coefficients in the order it likes best, and the target as it wants it."""
+    loss = LinearModelLoss(HalfMultinomialLoss(n_classes=len(data.coef)), fit_intercept=True)
+    return loss, joined(data.coef, data.intercept), data.target.astype(data.X.dtype)
+
+
+def joined(coef: np.ndarray, intercept: np.ndarray) -> np.ndarray:
+    """Put the intercept after the features, (K, d + 1), in Fortran order."""
+    return np.asfortranarray(np.column_stack([coef, intercept]))
+
+
+def value_and_grad(data: PassData) -> Call:
+    loss, coef, target = linear_loss(data)
+    run = functools.partial(loss.loss_gradient, coef, data.X, target, n_threads=THREADS)
+    return Call(run, lambda raw: (np.asarray(raw[0]), raw[1][:, :-1], raw[1][:, -1]))
+
+
+def hessp(data: PassData) -> Call:
+    """Time the product alone: the probabilities at this point are computed before, and kept."""
+    loss, coef, target = linear_loss(data)
+    _, product = loss.gradient_hessian_product(coef, data.X, target, n_threads=THREADS)
+    direction = joined(data.coef_direction, data.intercept_direction).ravel(order="F")
+
+    def read(raw: np.ndarray) -> tuple[np.ndarray, ...]:
+        grad = raw.reshape(coef.shape, order="F")
+        return grad[:, :-1], grad[:, -1]
+
+    return Call(functools.partial(product, direction), read)
+
+
+def fit(data: FitData) -> Call:
+    # Its default tolerance stops far from the optimum; here max_iter, and the precision of X, decide.
+    model = LogisticRegression(C=data.C, solver="lbfgs", tol=1e-8, max_iter=data.max_iter)
+
+    def run() -> LogisticRegression:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the result says how far it came
+            return model.fit(data.X, data.y)
+
+    return Call(run, read_fit)
+
+
+def read_fit(model: Any) -> Fitted:
+    return Fitted(model.coef_, model.intercept_, int(model.n_iter_[0]))
+
+
+sparse_value_and_grad = value_and_grad
+sparse_hessp = hessp
+sparse_fit = fit

@@ -1,0 +1,95 @@
+"""PyTorch on the CPU: its functions, and automatic differentiation for what it has no function for."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from bench.contenders import Call, Fitted
+from bench.machine import THREADS
+
+if TYPE_CHECKING:
+    from bench.problems import FitData, PassData, RowData
+
+torch.set_num_threads(THREADS)
+
+
+def softmax(data: RowData) -> Call:
+    logits, out = torch.from_numpy(data.logits), torch.from_numpy(data.out)
+    return Call(functools.partial(torch.softmax, logits, 1, out=out))
+
+
+def log_softmax(data: RowData) -> Call:
+    logits, out = torch.from_numpy(data.logits), torch.from_numpy(data.out)
+    return Call(functools.partial(torch.log_softmax, logits, 1, out=out))
+
+
+def logsumexp(data: RowData) -> Call:
+    logits = torch.from_numpy(data.logits)
+    out = torch.empty(len(logits), dtype=logits.dtype)
+    return Call(functools.partial(torch.logsumexp, logits, 1, out=out))
+
+
+def cross_entropy(data: RowData) -> Call:
+    logits = torch.from_numpy(data.logits).requires_grad_()
+    target = torch.from_numpy(data.target)
+
+    def run() -> tuple[torch.Tensor, torch.Tensor]:
+        value = functional.cross_entropy(logits, target)
+        return value.detach(), torch.autograd.grad(value, logits)[0]
+
+    return Call(run)
+
+
+def value_and_grad(data: PassData) -> Call:
+    X, target = torch.from_numpy(data.X), torch.from_numpy(data.target)
+    coef = torch.from_numpy(data.coef).requires_grad_()
+    intercept = torch.from_numpy(data.intercept).requires_grad_()
+
+    def run() -> tuple[torch.Tensor, ...]:
+        value = functional.cross_entropy(functional.linear(X, coef, intercept), target)
+        return value.detach(), *torch.autograd.grad(value, (coef, intercept))
+
+    return Call(run)
+
+
+def fit(data: FitData) -> Call:
+    X, y = torch.from_numpy(data.X), torch.from_numpy(data.y)
+    n_classes, l2 = int(data.y.max()) + 1, 1 / (data.C * len(X))
+
+    def run() -> Any:
+        coef = torch.zeros(n_classes, X.shape[1], dtype=X.dtype, requires_grad=True)
+        intercept = torch.zeros(n_classes, dtype=X.dtype, requires_grad=True)
+        solver = torch.optim.LBFGS(
+            [coef, intercept],
+            max_iter=data.max_iter,
+            max_eval=2 * data.max_iter,
+            history_size=20,
+            tolerance_grad=1e-8,
+            tolerance_change=1e-12,
+            line_search_fn="strong_wolfe",
+        )
+
+        def closure() -> torch.Tensor:
+            solver.zero_grad()
+            value = (
+                functional.cross_entropy(functional.linear(X, coef, intercept), y)
+                + l2 / 2 * coef.square().sum()
+            )
+            value.backward()
+            return value
+
+        solver.step(closure)
+        return coef, intercept, solver.state[coef]
+
+    return Call(run, read_fit)
+
+
+def read_fit(raw: Any) -> Fitted:
+    coef, intercept, state = raw
+    arrays = (np.asarray(tensor.detach()) for tensor in (coef, intercept))
+    return Fitted(*arrays, state["n_iter"], state["func_evals"])

@@ -1,0 +1,95 @@
+"""One problem, one operation, one contender: prepare, compare, time, note down."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bench import agreement
+from bench.contenders import CONTENDERS, OURS, bind, entrants, module_of
+from bench.measure import in_turn, seconds_of
+from bench.problems import DataMissingError, Problem, load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from bench.contenders import Call
+
+
+def matches(
+    problems: dict[str, Problem], operations: Iterable[str], occasional: Iterable[str] = ()
+) -> list[Any]:
+    """List (problem, operation, contender) for every contender that offers the operation.
+
+    `occasional` operations, like problems that say so, are left to the full grid.
+    """
+    return [
+        pytest.param(key, operation, contender, id=f"{key}-{operation}-{contender}", marks=marks)
+        for key, problem in problems.items()
+        for operation in (*operations, *occasional)
+        for contender in entrants(operation)
+        for marks in [marks_of(problem, operation in occasional)]
+    ]
+
+
+def marks_of(problem: Problem, occasional: bool) -> list[pytest.MarkDecorator]:
+    """Mark what needs the data folder and what belongs to the full grid."""
+    full = occasional or not problem.quick
+    return [pytest.mark.data] * problem.real + [pytest.mark.full] * full
+
+
+def data_of(problem: Problem) -> Any:
+    """Load a problem, or skip the test saying what is missing."""
+    try:
+        return load(problem)
+    except DataMissingError as missing:
+        pytest.skip(str(missing))
+
+
+def first_call(call: Call) -> tuple[Any, float]:
+    """Call once, apart from all timing: this is where a contender may compile."""
+    kept = []
+    seconds = seconds_of(lambda: kept.append(call.run()))
+    return call.read(kept[0]), seconds
+
+
+def others_for(
+    contender: str, operation: str, data: Any, yardsticks: dict[str, Callable[[], Any]]
+) -> dict[str, Callable[[], Any]]:
+    """Give those who take turns with a contender: the yardstick, and we ourselves where it is a rival."""
+    if contender == OURS or module_of(OURS) is None:
+        return yardsticks
+    return {**yardsticks, OURS: bind(OURS, operation)(data).run}
+
+
+def hold(
+    benchmark: Any, problem: Problem, operation: str, contender: str, yardstick: Any, **noted: Any
+) -> None:
+    """Compare a contender with the reference, then time it in turn with its yardstick.
+
+    With `--benchmark-disable` it stops after the comparison.
+    """
+    data = data_of(problem)
+    call = bind(contender, operation)(data)
+    result, seconds = first_call(call)
+    agreement.check(problem, operation, result)
+    del result
+    note(benchmark, problem, operation, contender, first_call_seconds=seconds, **noted)
+    if benchmark.disabled:
+        benchmark.pedantic(call.run)
+        return
+    others = others_for(contender, operation, data, {yardstick.__name__: yardstick(data)})
+    _, turns = in_turn(benchmark, call.run, others, problem.rounds)
+    benchmark.extra_info.update(in_turn=turns, yardstick=yardstick.__name__)
+
+
+def note(benchmark: Any, problem: Problem, operation: str, contender: str, **noted: Any) -> None:
+    """Write down what was run; tests of one problem and operation form a group."""
+    if contender not in CONTENDERS:
+        raise ValueError(f"{contender!r} is not one of {CONTENDERS}")
+    operation = operation.removeprefix("sparse_")
+    benchmark.group = f"{problem.key} {operation}"
+    benchmark.extra_info.update(
+        problem=problem.name, dtype=problem.dtype, operation=operation, contender=contender, **noted
+    )

@@ -1,0 +1,276 @@
+"""What is computed: named problems with fixed seeds, and the arrays they are made of.
+
+A problem is a small frozen description. Its arrays are made on the first `load` and kept until another
+problem is loaded, so that a run over the whole grid never holds more than one of them.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+
+SEED = 20_240_607
+
+
+class DataMissingError(FileNotFoundError):
+    """The folder of real data sets, or a file in it, is not there."""
+
+
+class RowData(NamedTuple):
+    """Logits (n, K), index targets (n,), and memory of the logits' size to write results to."""
+
+    logits: np.ndarray
+    target: np.ndarray
+    out: np.ndarray
+
+    @property
+    def longest_sum(self) -> int:
+        """The terms of the longest sum that a result's entry depends on."""
+        return self.logits.shape[1]
+
+    def astype(self, dtype: Any) -> RowData:
+        """Give the same rows in another precision."""
+        return RowData(self.logits.astype(dtype), self.target, np.empty(self.out.shape, dtype))
+
+
+class PassData(NamedTuple):
+    """A design matrix (n, d), index targets, parameters, and a direction of the parameters' shape."""
+
+    X: Any
+    target: np.ndarray
+    coef: np.ndarray
+    intercept: np.ndarray
+    coef_direction: np.ndarray
+    intercept_direction: np.ndarray
+
+    @property
+    def longest_sum(self) -> int:
+        """The terms of the longest sum that a result's entry depends on."""
+        return max(self.X.shape)
+
+    def astype(self, dtype: Any) -> PassData:
+        """Give the same data in another precision."""
+        return PassData(self.X.astype(dtype), self.target, *(a.astype(dtype) for a in self[2:]))
+
+
+class FitData(NamedTuple):
+    """A training and a test set, the penalty, and the iterations that an open-ended solver may take."""
+
+    X: Any
+    y: np.ndarray
+    X_test: Any
+    y_test: np.ndarray
+    C: float
+    max_iter: int
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A description that can be hashed and printed; `make` is called by `load`, once."""
+
+    name: str
+    dtype: str
+    quick: bool = field(default=True, kw_only=True)  # part of the default grid, or of the full one only
+    rounds: int = field(default=7, kw_only=True)  # fits that take long are timed once
+    real: ClassVar[bool] = False  # made of files that a checkout may lack
+
+    @property
+    def key(self) -> str:
+        """The name in a test's id and in a result."""
+        return f"{self.name}-{self.dtype}"
+
+    def make(self) -> Any:
+        """Make the arrays."""
+        raise NotImplementedError
+
+
+@functools.lru_cache(maxsize=1)
+def load(problem: Problem) -> Any:
+    """Give the arrays of a problem; those of the problem before are let go."""
+    return problem.make()
+
+
+@dataclass(frozen=True)
+class Rows(Problem):
+    """Random logits: what the row kernels are given."""
+
+    n_rows: int = 0
+    n_classes: int = 0
+
+    def make(self) -> RowData:
+        """Draw logits with the spread of a trained model's (a standard deviation of 4)."""
+        rng = np.random.default_rng(SEED)
+        logits = rng.standard_normal((self.n_rows, self.n_classes), dtype=self.dtype)
+        logits *= 4
+        return RowData(logits, rng.integers(self.n_classes, size=self.n_rows), np.empty_like(logits))
+
+
+@dataclass(frozen=True)
+class Dense(Problem):
+    """A dense design matrix at the point where a solver spends most of its passes: nonzero parameters."""
+
+    n_rows: int = 0
+    n_features: int = 0
+    n_classes: int = 0
+
+    def make(self) -> PassData:
+        """Draw X standard normal; the parameters are scaled so that logits are of order one."""
+        rng = np.random.default_rng(SEED)
+        X = rng.standard_normal((self.n_rows, self.n_features), dtype=self.dtype)
+        target = rng.integers(self.n_classes, size=self.n_rows)
+        return with_parameters(rng, X, target, self.n_classes)
+
+
+@dataclass(frozen=True)
+class SyntheticCsr(Dense):
+    """Text-like rows for a machine without the data folder: few entries a row, columns by Zipf's law."""
+
+    per_row: int = 0
+
+    def make(self) -> PassData:
+        """Draw columns log-uniformly, then scale rows to unit length as TF-IDF does."""
+        rng = np.random.default_rng(SEED)
+        size = (self.n_rows, self.per_row)
+        columns = (self.n_features ** rng.random(size)).astype(np.int32) - 1
+        indptr = np.arange(0, columns.size + 1, self.per_row, dtype=np.int32)
+        entries = rng.random(columns.size).astype(self.dtype)
+        X = sp.csr_matrix((entries, columns.ravel(), indptr), shape=(self.n_rows, self.n_features))
+        X.sum_duplicates()
+        target = rng.integers(self.n_classes, size=self.n_rows)
+        return with_parameters(rng, unit_rows(X), target, self.n_classes)
+
+
+@dataclass(frozen=True)
+class Text(Problem):
+    """The training rows of a published text set, as TF-IDF."""
+
+    real: ClassVar[bool] = True
+
+    def make(self) -> PassData:
+        """Read the counts, weigh them, and draw parameters."""
+        z = archive(self.name)
+        X, y = tfidf(z, "train").astype(self.dtype), z["y_train"].astype(np.int64)
+        return with_parameters(np.random.default_rng(SEED), X, y, int(y.max()) + 1)
+
+
+@dataclass(frozen=True)
+class Digits(Problem):
+    """scikit-learn's embedded digits, four fifths to train on."""
+
+    def make(self) -> FitData:
+        """Pixels over 16; the rows are in no particular order already."""
+        from sklearn.datasets import load_digits
+
+        X, y = load_digits(return_X_y=True)
+        X, cut = (X / 16).astype(self.dtype), 1437
+        return FitData(X[:cut], y[:cut], X[cut:], y[cut:], C=1.0, max_iter=1000)
+
+
+@dataclass(frozen=True)
+class FashionMnist(Problem):
+    """The first rows of Fashion-MNIST."""
+
+    n_rows: int = 0
+    max_iter: int = 0
+    real: ClassVar[bool] = True
+
+    def make(self) -> FitData:
+        """Pixels over 255."""
+        z = archive("fashion_mnist")
+        scale = np.asarray(1 / 255, self.dtype)
+        X, X_test = z["X_train"][: self.n_rows] * scale, z["X_test"] * scale
+        y, y_test = z["y_train"][: self.n_rows].astype(np.int64), z["y_test"].astype(np.int64)
+        return FitData(X, y, X_test, y_test, C=1.0, max_iter=self.max_iter)
+
+
+@dataclass(frozen=True)
+class Newsgroups(Problem):
+    """20 Newsgroups, TF-IDF: more parameters than entries."""
+
+    max_iter: int = 0
+    real: ClassVar[bool] = True
+
+    def make(self) -> FitData:
+        """Weigh training and test counts alike."""
+        z = archive("newsgroups20")
+        X, X_test = (tfidf(z, part).astype(self.dtype) for part in ("train", "test"))
+        y, y_test = z["y_train"].astype(np.int64), z["y_test"].astype(np.int64)
+        return FitData(X, y, X_test, y_test, C=10.0, max_iter=self.max_iter)
+
+
+def with_parameters(rng: np.random.Generator, X: Any, target: np.ndarray, n_classes: int) -> PassData:
+    """Add parameters and a direction, in the precision of X so that nobody is timed converting them."""
+    norm = np.sqrt(X.shape[1]) if isinstance(X, np.ndarray) else 1.0
+    coef, direction = rng.standard_normal((2, n_classes, X.shape[1])).astype(X.dtype) / X.dtype.type(norm)
+    intercept, intercept_direction = rng.standard_normal((2, n_classes)).astype(X.dtype)
+    return PassData(X, target, coef, intercept, direction, intercept_direction)
+
+
+def archive(name: str) -> Any:
+    """Open a file of the data folder: FASTSOFTMAX_DATA, or ../shared/data beside the checkout."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    path = Path(os.environ.get("FASTSOFTMAX_DATA", beside)) / f"{name}.npz"
+    if not path.exists():
+        raise DataMissingError(f"needs {name}.npz in the folder of real data sets (FASTSOFTMAX_DATA)")
+    return np.load(path, allow_pickle=False)
+
+
+def tfidf(z: Any, part: str) -> sp.csr_matrix:
+    """Weigh the raw counts of a sparse archive by idf and scale rows to unit length."""
+    parts = (z[f"{part}_data"], z[f"{part}_indices"], z[f"{part}_indptr"])
+    X = sp.csr_matrix(parts, shape=tuple(z[f"{part}_shape"]))
+    X.data = X.data * z["idf"][X.indices]
+    return unit_rows(X)
+
+
+def unit_rows(X: sp.csr_matrix) -> sp.csr_matrix:
+    """Divide each row by its Euclidean norm, in place; empty rows stay empty."""
+    lengths = np.sqrt(np.asarray(X.multiply(X).sum(axis=1)).ravel())
+    X.data /= np.repeat(lengths, np.diff(X.indptr)).astype(X.dtype)
+    return X
+
+
+def both(problem: Problem, *, double_is_quick: bool = False) -> list[Problem]:
+    """Give a problem in both precisions; float64 belongs to the full grid unless said otherwise."""
+    return [problem, replace(problem, dtype="float64", quick=problem.quick and double_is_quick)]
+
+
+def by_key(*groups: list[Problem]) -> dict[str, Problem]:
+    """Index problems by the name that tests and results use."""
+    return {problem.key: problem for group in groups for problem in group}
+
+
+ROWS = by_key(
+    both(Rows("1000000x10", "float32", n_rows=1_000_000, n_classes=10), double_is_quick=True),
+    both(Rows("100000x100", "float32", n_rows=100_000, n_classes=100)),
+    both(Rows("20000x1000", "float32", n_rows=20_000, n_classes=1_000)),
+    both(Rows("512x128256", "float32", n_rows=512, n_classes=128_256)),
+    both(Rows("64x10", "float32", n_rows=64, n_classes=10), double_is_quick=True),
+)
+
+DENSE = by_key(
+    both(Dense("60000x784x10", "float32", n_rows=60_000, n_features=784, n_classes=10), double_is_quick=True),
+    both(Dense("200000x54x7", "float32", n_rows=200_000, n_features=54, n_classes=7)),
+    both(Dense("100000x512x100", "float32", n_rows=100_000, n_features=512, n_classes=100)),
+    both(Dense("20000x768x1000", "float32", n_rows=20_000, n_features=768, n_classes=1_000)),
+)
+
+SPARSE = by_key(
+    both(Text("newsgroups20", "float32")),
+    both(Text("clinc150", "float32")),
+    both(SyntheticCsr("zipf", "float32", n_rows=10_000, n_features=50_000, n_classes=20, per_row=100)),
+)
+
+# A capped contender is reported with the objective it reached; the full grid lets each run as far as it will.
+DENSE_FITS = by_key(
+    [Digits("digits", "float64", rounds=5)],
+    [FashionMnist("fashion_mnist_10000", "float32", n_rows=10_000, max_iter=150, rounds=1)],
+    [FashionMnist("fashion_mnist", "float32", n_rows=60_000, max_iter=1000, rounds=1, quick=False)],
+)
+SPARSE_FITS = by_key([Newsgroups("newsgroups20", "float64", max_iter=25, rounds=1)])

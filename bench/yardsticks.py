@@ -1,0 +1,52 @@
+"""The limits that contenders are measured against, in the same run and on the same data.
+
+`copy` moves every logit in and out once, which a softmax cannot avoid. `products` is the pair that every pass
+over X contains, forward X·Wᵀ and back Rᵀ·X, done by BLAS or, for CSR, by SciPy.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import functools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from bench.machine import THREADS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bench.problems import PassData, RowData
+
+SMALL = 1 << 20  # bytes below which handing work to a thread costs more than the copy
+
+
+@functools.cache
+def workers() -> concurrent.futures.ThreadPoolExecutor:
+    """Give the threads that copy. NumPy releases the lock while it does."""
+    return concurrent.futures.ThreadPoolExecutor(THREADS)
+
+
+def parallel_copy(source: np.ndarray, destination: np.ndarray) -> Callable[[], Any]:
+    """Give a function that copies one C-ordered array to another, each core its share."""
+    if source.nbytes < SMALL:
+        return functools.partial(np.copyto, destination, source)
+    shares = [np.array_split(a.reshape(-1), THREADS) for a in (destination, source)]
+    return lambda: list(workers().map(np.copyto, *shares))
+
+
+def copy(data: RowData) -> Callable[[], Any]:
+    """Copy the logits."""
+    return parallel_copy(data.logits, data.out)
+
+
+def products(data: PassData) -> Callable[[], Any]:
+    """Multiply forward and back, with nothing between."""
+    X, W = data.X, data.coef
+    residual = np.ones((X.shape[0], W.shape[0]), X.dtype)
+    if sp.issparse(X):
+        return lambda: (X @ W.T, residual.T @ X)
+    logits, grad = np.empty_like(residual), np.empty_like(W)
+    return lambda: (np.matmul(X, W.T, out=logits), np.matmul(residual.T, X, out=grad))

@@ -1,0 +1,234 @@
+"""The vocabulary that the floors share: what is passed between them, and what each may ask of another.
+
+Nothing here computes. A kernel turns rows into `Sums`; a device offers kernels as verbs; a source runs a
+verb over all its rows and adds the sums; an objective divides, penalises and flattens them once; a solver
+sees nothing but an `Objective`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    Vector = NDArray[np.float64]
+
+T = TypeVar("T")
+
+
+class DeviceUnavailable(RuntimeError):  # noqa: N818  (the name is part of the public interface)
+    """The device asked for cannot be used here; the message says why. The CPU goes on working."""
+
+
+class Params(NamedTuple):
+    """The parameters of a linear map, unflattened.
+
+    `coef` is (K, d) and `intercept` is (K,), both float64. K counts the columns of the logits: one for the
+    binary model, the number of classes otherwise.
+    """
+
+    coef: NDArray[np.float64]
+    intercept: NDArray[np.float64]
+
+
+class Csr(NamedTuple):
+    """A sparse matrix by rows, as SciPy stores it: three flat arrays and a shape.
+
+    `indices` and `indptr` are int32 or int64, both of one kind. Duplicate and unsorted columns are allowed.
+    `transpose` is the same matrix by columns (the rows of Xᵀ), where a source has built it.
+    """
+
+    data: NDArray[Any]
+    indices: NDArray[Any]
+    indptr: NDArray[Any]
+    shape: tuple[int, int]
+    transpose: Csr | None = None
+
+
+def row_slice(X: NDArray[Any] | Csr, start: int, stop: int) -> NDArray[Any] | Csr:
+    """Return rows start to stop of a matrix, without copying its entries."""
+    if not isinstance(X, Csr):
+        return X[start:stop]
+    stop = min(stop, X.shape[0])
+    first, last = int(X.indptr[start]), int(X.indptr[stop])
+    indptr = (X.indptr[start : stop + 1] - X.indptr[start]).astype(X.indptr.dtype, copy=False)
+    return Csr(X.data[first:last], X.indices[first:last], indptr, (stop - start, X.shape[1]))
+
+
+class RowBlock(NamedTuple):
+    """Some rows of a data set, in memory: what a device computes on.
+
+    `X` is a dense (n, d) array or a `Csr`; `target` is (n,) integers or (n, K) probabilities; `weight` is
+    (n,) float64. A row of weight zero is never looked at.
+    """
+
+    X: NDArray[Any] | Csr
+    target: NDArray[Any]
+    weight: NDArray[np.float64]
+
+    @property
+    def n_rows(self) -> int:
+        """The number of rows."""
+        return int(self.X.shape[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """What a pass over some rows gives. It is added, and nothing else happens to it on its way up.
+
+    Attributes
+    ----------
+    value : float
+        Σ wᵢ ℓᵢ in nats (zero for a Hessian-vector product).
+    weight : float
+        Σ wᵢ.
+    coef : ndarray (K, d), float64
+        Σ wᵢ rᵢ xᵢᵀ, where rᵢ is what the verb makes of row i's logits.
+    intercept : ndarray (K,), float64
+        Σ wᵢ rᵢ.
+    """
+
+    value: float
+    weight: float
+    coef: NDArray[np.float64]
+    intercept: NDArray[np.float64]
+
+    def __add__(self, other: Sums) -> Sums:
+        return Sums(
+            self.value + other.value,
+            self.weight + other.weight,
+            self.coef + other.coef,
+            self.intercept + other.intercept,
+        )
+
+
+class Record(NamedTuple):
+    """One line of a fit's history.
+
+    `seconds` since the solver started; `objective` F in nats; `grad_norm` the Euclidean norm of ∇F;
+    `gap` an upper bound of F − F* or None where there is none; `passes` over X so far.
+    """
+
+    seconds: float
+    objective: float
+    grad_norm: float
+    gap: float | None
+    passes: int
+
+
+class Solution(NamedTuple):
+    """Where a solver stopped.
+
+    `x` the parameters; `value` and `grad` F and ∇F there; `gap` the certified bound of F − F* (None where
+    there is none); `suboptimality` the certified or estimated (F − F*) / max(F, tiny); `converged` whether
+    that is at most the tolerance; `message` why it stopped.
+    """
+
+    x: Vector
+    value: float
+    grad: Vector
+    gap: float | None
+    suboptimality: float
+    converged: bool
+    message: str
+    history: Sequence[Record]
+
+
+class Task(NamedTuple):
+    """A verb of a device with its arguments, to be run on a `RowBlock`. It can be pickled.
+
+    `verb` names a function of the device module: "loss_grad", "hessp", "diagonal" or "dual". `extra` is what
+    the verb takes besides the loss and the parameters: the direction for "hessp", (θ, q) for "dual".
+    """
+
+    verb: str
+    loss: Any
+    params: Params
+    extra: tuple[Any, ...] = ()
+
+
+class Device(Protocol):
+    """A module with verbs over a block of rows."""
+
+    def loss_grad(self, loss: Any, params: Params, block: RowBlock, n_threads: int | None) -> Sums:
+        """Σ wᵢ ℓᵢ and its gradient."""
+
+    def hessp(
+        self, loss: Any, params: Params, direction: Params, block: RowBlock, n_threads: int | None
+    ) -> Sums:
+        """The Hessian of Σ wᵢ ℓᵢ times a direction."""
+
+    def diagonal(self, loss: Any, params: Params, block: RowBlock, n_threads: int | None) -> Sums:
+        """The diagonal of the Hessian of Σ wᵢ ℓᵢ."""
+
+    def dual(
+        self,
+        loss: Any,
+        params: Params,
+        mixture: tuple[float, NDArray[np.float64]],
+        block: RowBlock,
+        n_threads: int | None,
+    ) -> Sums:
+        """Σ wᵢ Σ p̃ log p̃ and the residual sums of the mixed probabilities (1 − θ) p + θ q."""
+
+    def logits(self, params: Params, X: Any, n_threads: int | None) -> NDArray[Any]:
+        """X Wᵀ + b, (n, K), in the dtype that the products are computed in."""
+
+
+class Source(Protocol):
+    """Where rows live. It knows no mathematics."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n, d)."""
+
+    def sum(self, task: Task) -> Sums:
+        """Run the task on every block and add what comes back, in a fixed order."""
+
+    def map(self, function: Callable[[RowBlock], T]) -> list[T]:
+        """What a function makes of each block, in order."""
+
+
+class Objective(Protocol):
+    """All that a solver sees: a smooth convex function of a flat float64 vector."""
+
+    @property
+    def size(self) -> int:
+        """The length of the vector."""
+
+    @property
+    def passes(self) -> int:
+        """How many times the data have been read so far."""
+
+    def value_and_grad(self, x: Vector) -> tuple[float, Vector]:
+        """F(x) and ∇F(x). One pass over the data."""
+
+    def hessp(self, x: Vector, v: Vector) -> Vector:
+        """∇²F(x) v. One pass over the data."""
+
+    def preconditioner(self, x: Vector) -> Callable[[Vector], Vector]:
+        """A symmetric positive definite approximation of (∇²F(x))⁻¹, as a function."""
+
+    def lower_bound(self, x: Vector, value: float, grad: Vector) -> float | None:
+        """A lower bound of min F, from F and ∇F at x and at most one more pass; None where there is none."""
+
+
+class Solver(Protocol):
+    """A module-level function `minimize` that takes an objective to its minimum."""
+
+    def minimize(
+        self,
+        objective: Objective,
+        x0: Vector,
+        *,
+        tol: float,
+        max_iter: int,
+        callback: Callable[[Record], None] | None,
+    ) -> Solution:
+        """Stop when the suboptimality is at most `tol`, or after `max_iter` iterations."""

@@ -1,0 +1,36 @@
+"""From a device's name to the module that computes there, and tasks run on it."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, cast
+
+from fastsoftmax.contracts import DeviceUnavailable
+
+if TYPE_CHECKING:
+    from fastsoftmax.contracts import Device, RowBlock, Sums, Task
+
+DEVICES = {"cpu": "fastsoftmax.kernels.cpu"}
+
+
+def get(name: str) -> Device:
+    """Return the module that computes on a device.
+
+    Raises
+    ------
+    ValueError
+        If no device has that name.
+    DeviceUnavailable
+        If the device is known but cannot be used here.
+    """
+    if name == "cuda":
+        raise DeviceUnavailable("device 'cuda' is not part of this version of fastsoftmax; use device='cpu'")
+    if name not in DEVICES:
+        raise ValueError(f"device must be one of {', '.join(map(repr, DEVICES))}; got {name!r}")
+    return cast("Device", importlib.import_module(DEVICES[name]))
+
+
+def run(task: Task, device: str, block: RowBlock, n_threads: int | None) -> Sums:
+    """Run a task on a block of rows. Takes nothing that cannot be pickled, so a worker elsewhere can run it."""
+    sums: Sums = getattr(get(device), task.verb)(task.loss, task.params, *task.extra, block, n_threads)
+    return sums

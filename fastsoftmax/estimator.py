@@ -1,0 +1,591 @@
+"""SoftmaxRegression: scikit-learn's contract around the objective and the solvers."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import numbers
+import sys
+import warnings
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.preprocessing import LabelEncoder
+from sklearn.utils import column_or_1d, compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from fastsoftmax import devices, model_file, validation
+from fastsoftmax.contracts import Csr, Params, Record, RowBlock, row_slice
+from fastsoftmax.objective import SoftmaxObjective, targets
+from fastsoftmax.online import AnchoredObjective
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from fastsoftmax.contracts import Solution
+
+SOLVERS = {"newton-cg": "fastsoftmax.solvers.newton_cg", "lbfgs": "fastsoftmax.solvers.lbfgs"}
+AUTO = "newton-cg"
+PREDICTION_BYTES = 32 * 2**20  # the logits of one block of rows while predicting
+
+
+class _Labels(NamedTuple):
+    """Labels as the objective takes them: the classes, the targets, and which loss they have."""
+
+    classes: NDArray[Any]
+    target: NDArray[Any]
+    loss: str
+    n_outputs: int
+
+
+class SoftmaxRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Multinomial logistic regression that says how close it came: a drop-in for LogisticRegression.
+
+    Minimises F(W, b) = Σᵢ wᵢ ℓᵢ / Σᵢ wᵢ + (l2 / 2) ‖W‖² with l2 = 1 / (C Σ w), in nats: scikit-learn's objective
+    divided by C Σ w, so the optimum is the same. Two classes are scikit-learn's binary model: one row of
+    coefficients, for the second class.
+
+    Parameters
+    ----------
+    C : float, default 1.0
+        Inverse strength of the penalty; `inf` means none.
+    l1_ratio : float, default 0.0
+        Only 0.0: the penalty is the squared norm.
+    fit_intercept : bool, default True
+    class_weight : dict or "balanced", optional
+        Weights of the classes, multiplied into the sample weights. For labels, not for probabilities.
+    solver : {"auto", "newton-cg", "lbfgs"}
+        "auto" is "newton-cg" in this version.
+    tol : float, default 1e-6
+        Stop when (F − F*) / max(F, tiny) is certified (duality gap, for finite C) or estimated (Newton
+        decrement, for C = inf) to be at most this: one meaning for every solver.
+    max_iter : int, default 1000
+        The most steps of the solver.
+    warm_start : bool, default False
+        Start from the coefficients of the last fit where their shape fits.
+    random_state : int, RandomState or None
+        Not used: fits are deterministic. Kept so that programs written for LogisticRegression run.
+    verbose : int, default 0
+        1 prints a line on standard error after every step.
+    n_threads : int, optional
+        None takes every processor the process may use. The result does not depend on it.
+    device : {"cpu"}
+    callbacks : sequence of callables, optional
+        Each is called with the `Record` of every step.
+    loss : {"softmax", "sigmoid"}
+        "sigmoid" with y (n, K) of labels in [0, 1] that do not exclude each other is the multi-label model.
+
+    Attributes
+    ----------
+    coef_ : ndarray (K, d), or (1, d) for two classes
+        float64, whatever X is.
+    intercept_ : ndarray (K,) or (1,)
+    classes_ : ndarray (K,)
+        The labels in sorted order; 0 … K − 1 for probability and multi-label targets.
+    n_features_in_ : int
+    feature_names_in_ : ndarray (d,), where X had names that are all strings
+    n_iter_ : ndarray (1,), int32
+        Steps of the solver.
+    solver_ : str
+        The solver that ran.
+    objective_ : float
+        F at the solution, in nats.
+    duality_gap_ : float or None
+        An upper bound of F − F*, in nats; None for C = inf.
+    history_ : list of Record
+        (seconds, objective, grad_norm, gap, passes) at the start and after every step.
+
+    Raises
+    ------
+    ValueError
+        From `fit`: shapes that disagree, NaN or infinity in X, one class only, options out of range. A fit
+        that fails leaves an earlier one as it was.
+
+    Notes
+    -----
+    float32, float64, uint8, int8 and int16 X are read as they are: nothing is copied or widened as a whole.
+    Products are float32 for float32 and narrower X; sums, gradients and parameters are float64.
+
+    References
+    ----------
+    .. [1] C. M. Bishop, "Pattern Recognition and Machine Learning", Springer, 2006, sec. 4.3.4.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from fastsoftmax import SoftmaxRegression
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = SoftmaxRegression().fit(X, y)
+    >>> round(model.score(X, y), 2)
+    0.97
+    >>> bool(model.duality_gap_ <= 1e-6 * model.objective_)
+    True
+    """
+
+    def __init__(
+        self,
+        *,
+        C: float = 1.0,
+        l1_ratio: float = 0.0,
+        fit_intercept: bool = True,
+        class_weight: dict[Any, float] | str | None = None,
+        solver: str = "auto",
+        tol: float = 1e-6,
+        max_iter: int = 1000,
+        warm_start: bool = False,
+        random_state: Any = None,
+        verbose: int = 0,
+        n_threads: int | None = None,
+        device: str = "cpu",
+        callbacks: Sequence[Any] | None = None,
+        loss: str = "softmax",
+    ) -> None:
+        self.C = C
+        self.l1_ratio = l1_ratio
+        self.fit_intercept = fit_intercept
+        self.class_weight = class_weight
+        self.solver = solver
+        self.tol = tol
+        self.max_iter = max_iter
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+        self.n_threads = n_threads
+        self.device = device
+        self.callbacks = callbacks
+        self.loss = loss
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    # --- fitting --------------------------------------------------------------------------------------
+
+    def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> Self:
+        """Fit the model to rows X and labels y.
+
+        Parameters
+        ----------
+        X : array_like or SciPy sparse, (n, d)
+        y : array_like, (n,) labels, or (n, K) probabilities (multi-label: labels in [0, 1])
+        sample_weight : array_like (n,), optional
+            Not negative. A row of weight zero is as if it were not there.
+
+        Returns
+        -------
+        self
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the tolerance was not reached; says how far it is and what to change.
+        """
+        with self._kept_on_failure():
+            self._check_parameters()
+            rows = self._rows(X, y, reset=True)
+            labels = self._labels(y, rows)
+            weight = self._weights(labels, sample_weight, y)
+            l2 = 0.0 if np.isinf(self.C) else 1.0 / (self.C * float(weight.sum()))
+            objective = self._objective(RowBlock(rows, labels.target, weight), labels, l2)
+            solver = AUTO if self.solver == "auto" else self.solver
+            solution = importlib.import_module(SOLVERS[solver]).minimize(
+                objective,
+                self._start(objective, labels),
+                tol=self.tol,
+                max_iter=self.max_iter,
+                callback=self._callback(),
+            )
+            self._keep(solution, objective, labels, solver)
+        self._forget_batches()
+        if not solution.converged:
+            self._warn(solution)
+        return self
+
+    def partial_fit(
+        self, X: Any, y: Any, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
+        """Learn from a batch of rows that will not be seen again.
+
+        The first batch is fitted as `fit` does. For a later one, the losses of the earlier batches are
+        replaced by a quadratic: their minimum and the diagonal of their curvature (Laplace's approximation
+        [1]_). There is no learning rate, and the scale of the features does not matter.
+
+        Parameters
+        ----------
+        X : array_like or SciPy sparse, (n, d)
+        y : array_like (n,)
+        classes : array_like (K,), optional
+            All labels that will ever come; needed with the first batch.
+        sample_weight : array_like (n,), optional
+
+        Returns
+        -------
+        self
+
+        Notes
+        -----
+        C is the penalty's inverse strength against the *sum* of all losses, as in `fit`. The coefficients
+        depend on how the rows were cut into batches and on their order.
+
+        References
+        ----------
+        .. [1] O. Chapelle, L. Li, "An empirical evaluation of Thompson sampling", NIPS 2011, algorithm 3.
+        """
+        with self._kept_on_failure():
+            self._check_parameters()
+            precision = getattr(self, "_precision", None)
+            if precision is None and classes is None:
+                raise ValueError("classes must be given with the first call of partial_fit")
+            known = self.classes_ if precision is not None else np.unique(np.asarray(classes))
+            if (
+                precision is not None
+                and classes is not None
+                and not np.array_equal(known, np.unique(classes))
+            ):
+                raise ValueError(f"classes must be those of the first batch, {known}; got {classes}")
+            rows = self._rows(X, y, reset=precision is None)
+            labels = self._labels(y, rows, known)
+            weight = self._weights(labels, sample_weight, y)
+            objective = self._objective(RowBlock(rows, labels.target, weight), labels, 0.0)
+            if precision is None:
+                ridge = np.full((labels.n_outputs, objective.n_features), 1.0 / self.C)
+                precision = objective.pack(ridge, np.zeros(labels.n_outputs))
+                centre = np.zeros(objective.n_params)
+            else:
+                centre = objective.pack(self.coef_, self.intercept_)
+            anchored = AnchoredObjective(objective, centre, precision, float(weight.sum()))
+            solution = importlib.import_module(SOLVERS[AUTO]).minimize(
+                anchored, centre, tol=self.tol, max_iter=self.max_iter, callback=self._callback()
+            )
+            self._precision = precision + anchored.curvature(solution.x)
+            self._keep(solution, objective, labels, AUTO)
+        if not solution.converged:
+            self._warn(solution)
+        return self
+
+    @contextlib.contextmanager
+    def _kept_on_failure(self) -> Iterator[None]:
+        """Leave the estimator as it was if the body does not come to its end."""
+        before = self.__dict__.copy()
+        try:
+            yield
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+
+    def _forget_batches(self) -> None:
+        self.__dict__.pop("_precision", None)
+
+    def _check_parameters(self) -> None:
+        if not (isinstance(self.C, numbers.Real) and self.C > 0):
+            raise ValueError(f"C must be a positive number or inf; got {self.C!r}")
+        if self.l1_ratio != 0:
+            raise ValueError(f"l1_ratio must be 0.0: only the squared penalty is here; got {self.l1_ratio!r}")
+        if self.solver != "auto" and self.solver not in SOLVERS:
+            names = ", ".join(map(repr, ("auto", *SOLVERS)))
+            raise ValueError(f"solver must be one of {names}; got {self.solver!r}")
+        if not (isinstance(self.tol, numbers.Real) and self.tol >= 0):
+            raise ValueError(f"tol must be a number that is not negative; got {self.tol!r}")
+        if not (isinstance(self.max_iter, numbers.Integral) and self.max_iter >= 0):
+            raise ValueError(f"max_iter must be an integer that is not negative; got {self.max_iter!r}")
+        if self.loss not in ("softmax", "sigmoid"):
+            raise ValueError(f"loss must be 'softmax' or 'sigmoid'; got {self.loss!r}")
+        devices.get(self.device)
+
+    def _rows(self, X: Any, y: Any, *, reset: bool) -> NDArray[Any] | Csr:
+        # y goes along only to be found missing: scikit-learn has the message for that.
+        X = validate_data(
+            self,
+            X,
+            **({} if y is not None else {"y": None}),
+            reset=reset,
+            accept_sparse=("csr", "csc"),
+            accept_large_sparse=True,
+            dtype="numeric",
+        )
+        return validation.design_matrix(X, checked=True)
+
+    def _labels(self, y: Any, rows: Any, classes: NDArray[Any] | None = None) -> _Labels:
+        dims = np.ndim(y) if not hasattr(y, "ndim") else y.ndim
+        width = np.shape(y)[1] if dims == 2 else 0
+        validation.same_rows(rows, np.asarray(y))
+        if dims == 2 and (width > 1 or self.loss == "sigmoid"):
+            return self._matrix_labels(y, rows, width)
+        if dims != 1 and width != 1:
+            raise ValueError(f"y must be labels (n,) or a matrix (n, K); got shape {np.shape(y)}")
+        y = column_or_1d(y, warn=True)
+        check_classification_targets(y)
+        encoder = LabelEncoder()
+        if classes is None:
+            codes = encoder.fit_transform(y)
+        else:
+            encoder.fit(classes)
+            strange = np.setdiff1d(y, encoder.classes_)
+            if len(strange):
+                raise ValueError(f"y holds labels that are not among the classes: {strange[:5]}")
+            codes = encoder.transform(y)
+        found = encoder.classes_
+        if len(found) < 2:
+            raise ValueError(
+                "SoftmaxRegression needs samples of at least 2 classes in the data, but the data contains "
+                f"only one class: {found[0]!r}"
+            )
+        if len(found) > 2 and self.loss == "sigmoid":
+            raise ValueError("loss='sigmoid' takes y as a matrix (n, K) of labels in [0, 1], or two classes")
+        if len(found) == 2:
+            column = (codes == 1)[:, np.newaxis]
+            return _Labels(found, targets(column, 1, "sigmoid", rows), "sigmoid", 1)
+        return _Labels(found, targets(codes, len(found), "softmax", rows), "softmax", len(found))
+
+    def _matrix_labels(self, y: Any, rows: Any, width: int) -> _Labels:
+        if self.class_weight is not None:
+            raise ValueError(
+                "class_weight goes with labels (n,); weigh the rows of a matrix by sample_weight"
+            )
+        target = targets(y, width, self.loss, rows)
+        if self.loss == "softmax" and width == 2:
+            return _Labels(np.arange(2), np.ascontiguousarray(target[:, 1:]), "sigmoid", 1)
+        return _Labels(np.arange(width), target, self.loss, width)
+
+    def _weights(self, labels: _Labels, sample_weight: Any, y: Any) -> NDArray[np.float64]:
+        weight = validation.sample_weights(sample_weight, len(labels.target))
+        if self.class_weight is None:
+            return weight
+        y = column_or_1d(y)
+        present = np.unique(y)
+        by_class = dict(
+            zip(present, compute_class_weight(self.class_weight, classes=present, y=y, sample_weight=weight))
+        )
+        return weight * np.array([by_class[label] for label in present])[np.searchsorted(present, y)]
+
+    def _objective(self, rows: RowBlock, labels: _Labels, l2: float) -> SoftmaxObjective:
+        return SoftmaxObjective.of_rows(
+            rows,
+            labels.n_outputs,
+            l2=l2,
+            fit_intercept=self.fit_intercept,
+            loss=labels.loss,
+            device=self.device,
+            n_threads=self.n_threads,
+        )
+
+    def _start(self, objective: SoftmaxObjective, labels: _Labels) -> NDArray[np.float64]:
+        coef = getattr(self, "coef_", None)
+        fits = coef is not None and coef.shape == (objective.n_classes, objective.n_features)
+        if self.warm_start and fits and np.array_equal(self.classes_, labels.classes):
+            return objective.pack(self.coef_, self.intercept_)
+        return np.zeros(objective.n_params)
+
+    def _callback(self) -> Any:
+        called = list(self.callbacks or ())
+        if self.verbose:
+            called.append(_print_record)
+        if not called:
+            return None
+
+        def call_all(record: Record) -> None:
+            for callback in called:
+                callback(record)
+
+        return call_all
+
+    def _keep(self, solution: Solution, objective: SoftmaxObjective, labels: _Labels, solver: str) -> None:
+        coef, intercept = objective.unpack(solution.x)
+        self.coef_ = coef.copy()
+        self.intercept_ = intercept.copy()
+        self.classes_ = labels.classes
+        self.n_iter_ = np.array([len(solution.history) - 1], dtype=np.int32)
+        self.solver_ = solver
+        self.objective_ = solution.value
+        self.duality_gap_ = solution.gap
+        self.history_ = list(solution.history)
+        self._multilabel = self.loss == "sigmoid" and labels.target.ndim == 2 and labels.n_outputs > 1
+
+    def _warn(self, solution: Solution) -> None:
+        kind = "duality gap" if solution.gap is not None else "estimated gap"
+        advice = "Raise max_iter, or tol if this is close enough."
+        if "separable" in solution.message:
+            advice = "Give a finite C."
+        elif "precision" in solution.message:
+            advice = "Pass X as float64, or raise tol."
+        warnings.warn(
+            f"SoftmaxRegression stopped before tol={self.tol:g}: {solution.message}. Relative {kind} "
+            f"{solution.suboptimality:.2g} after {solution.history[-1].passes} passes over X. {advice}",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
+
+    # --- predicting -----------------------------------------------------------------------------------
+
+    def _logit_blocks(self, X: Any) -> Iterator[tuple[slice, NDArray[Any]]]:
+        """Yield row slices and their logits (m, K), a bounded number of rows at a time."""
+        check_is_fitted(self)
+        rows = self._rows(X, (), reset=False)
+        device = devices.get(self.device)
+        params = Params(self.coef_, self.intercept_)
+        step = max(256, PREDICTION_BYTES // (8 * len(self.intercept_)))
+        for start in range(0, rows.shape[0], step):
+            part = slice(start, min(start + step, rows.shape[0]))
+            yield part, device.logits(params, row_slice(rows, part.start, part.stop), self.n_threads)
+
+    def _by_blocks(self, X: Any, function: Any) -> NDArray[Any]:
+        """Return function(logits) of every block of rows, in one array."""
+        out: Any = None
+        n_rows = X.shape[0] if hasattr(X, "shape") else len(X)
+        for part, logits in self._logit_blocks(X):
+            piece = function(logits)
+            if out is None:
+                out = np.empty((n_rows, *piece.shape[1:]), piece.dtype)
+            out[part] = piece
+        return out  # type: ignore[no-any-return]
+
+    def decision_function(self, X: Any) -> NDArray[Any]:
+        """Return the logits: (n, K), or (n,) for two classes; float32 or float64 as products with X are."""
+        binary = self._is_binary() if hasattr(self, "classes_") else False
+        return self._by_blocks(X, lambda z: z[:, 0] if binary else z)
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Return the likeliest class of each row, (n,); for the multi-label model labels (n, K) of 0 and 1."""
+        check_is_fitted(self)
+        if self._multilabel:
+            return self._by_blocks(X, lambda z: (z > 0).astype(np.int64))
+        if self._is_binary():
+            return self.classes_[self._by_blocks(X, lambda z: (z[:, 0] > 0).astype(np.intp))]
+        return self.classes_[self._by_blocks(X, lambda z: z.argmax(axis=1))]
+
+    def predict_proba(self, X: Any) -> NDArray[Any]:
+        """Return the probability of each class, (n, K); rows sum to one unless the model is multi-label."""
+        return self._by_blocks(X, lambda z: self._probabilities(z, log=False))
+
+    def predict_log_proba(self, X: Any) -> NDArray[Any]:
+        """Return the logarithm of each class's probability, (n, K), from the logits: never log(0)."""
+        return self._by_blocks(X, lambda z: self._probabilities(z, log=True))
+
+    def predict_top_k(self, X: Any, k: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return the k likeliest classes of each row and their probabilities, likeliest first.
+
+        Parameters
+        ----------
+        X : array_like or SciPy sparse, (n, d)
+        k : int
+            From 1 to K.
+
+        Returns
+        -------
+        classes : ndarray (n, k)
+            Labels; of equal probabilities the earlier class comes first.
+        proba : ndarray (n, k)
+        """
+        check_is_fitted(self)
+        n_classes = len(self.classes_)
+        if not (isinstance(k, numbers.Integral) and 1 <= k <= n_classes):
+            raise ValueError(f"k must be an integer from 1 to {n_classes}; got {k!r}")
+
+        def best(z: NDArray[Any]) -> NDArray[Any]:
+            proba = self._probabilities(z, log=False)
+            order = np.argsort(-proba, axis=1, kind="stable")[:, :k]
+            return np.stack([order.astype(proba.dtype), np.take_along_axis(proba, order, axis=1)], axis=1)
+
+        both = self._by_blocks(X, best)
+        return self.classes_[both[:, 0].astype(np.intp)], both[:, 1]
+
+    def _is_binary(self) -> bool:
+        return len(self.coef_) == 1
+
+    def _probabilities(self, z: NDArray[Any], *, log: bool) -> NDArray[Any]:
+        """Turn logits into (log) probabilities of all classes."""
+        device: Any = devices.get(self.device)
+        if self._is_binary():
+            z = np.concatenate((-z, z), axis=1)
+        if self._is_binary() or self._multilabel:
+            device.sigmoid(z, z, self.n_threads, log=log)
+        else:
+            (device.log_softmax if log else device.softmax)(z, z, self.n_threads)
+        return z
+
+    # --- files ----------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted model to a file (safetensors: arrays and a JSON header, nothing executable).
+
+        The file is replaced whole or not at all. `callbacks` and `random_state` are not kept.
+        """
+        check_is_fitted(self)
+        parameters = self.get_params()
+        for name in ("callbacks", "random_state"):
+            parameters.pop(name)
+        if isinstance(self.class_weight, dict):
+            labels = np.array(list(self.class_weight))
+            parameters["class_weight"] = [
+                model_file.encode_classes(labels),
+                [float(weight) for weight in self.class_weight.values()],
+            ]
+        names = getattr(self, "feature_names_in_", None)
+        header = {
+            "parameters": parameters,
+            "classes": model_file.encode_classes(self.classes_),
+            "feature_names": None if names is None else [str(name) for name in names],
+            "n_iter": int(self.n_iter_[0]),
+            "solver": self.solver_,
+            "objective": self.objective_,
+            "duality_gap": self.duality_gap_,
+            "history": [list(record) for record in self.history_],
+            "multilabel": self._multilabel,
+        }
+        arrays = {"coef": self.coef_, "intercept": self.intercept_}
+        if hasattr(self, "_precision"):
+            arrays["precision"] = self._precision
+        model_file.save(path, arrays, header)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Return the fitted model that `save` wrote.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If it is no model file, is damaged, or was written by a later version.
+        """
+        arrays, header = model_file.load(path)
+        try:
+            parameters = dict(header["parameters"])
+            if isinstance(parameters["class_weight"], list):
+                labels, weights = parameters["class_weight"]
+                parameters["class_weight"] = dict(zip(model_file.decode_classes(labels).tolist(), weights))
+            self = cls(**parameters)
+            self.coef_ = arrays["coef"]
+            self.intercept_ = arrays["intercept"]
+            self.classes_ = model_file.decode_classes(header["classes"])
+            self.n_features_in_ = int(self.coef_.shape[1])
+            if header["feature_names"] is not None:
+                self.feature_names_in_ = np.array(header["feature_names"], dtype=object)
+            self.n_iter_ = np.array([header["n_iter"]], dtype=np.int32)
+            self.solver_ = header["solver"]
+            self.objective_ = header["objective"]
+            self.duality_gap_ = header["duality_gap"]
+            self.history_ = [Record(*line) for line in header["history"]]
+            self._multilabel = bool(header["multilabel"])
+        except (KeyError, TypeError, IndexError) as error:
+            raise ValueError(f"{str(path)!r} holds no SoftmaxRegression: {error!r}") from error
+        if "precision" in arrays:
+            self._precision = arrays["precision"]
+        return self
+
+
+def _print_record(record: Record) -> None:
+    gap = "" if record.gap is None else f"  gap {record.gap:.2e}"
+    print(
+        f"{record.seconds:8.2f} s  passes {record.passes:5d}  objective {record.objective:.9f}"
+        f"  gradient {record.grad_norm:.2e}{gap}",
+        file=sys.stderr,
+    )

@@ -1,0 +1,27 @@
+"""Functions on logits: drop-ins for SciPy's softmax family and PyTorch's cross-entropies, on NumPy arrays."""
+
+from fastsoftmax.functional.cross_entropy import (
+    cross_entropy,
+    cross_entropy_value_and_grad,
+    sigmoid_cross_entropy,
+    sigmoid_cross_entropy_value_and_grad,
+)
+from fastsoftmax.functional.linear import (
+    LinearGrads,
+    linear_cross_entropy,
+    linear_cross_entropy_value_and_grad,
+)
+from fastsoftmax.functional.softmax import log_softmax, logsumexp, softmax
+
+__all__ = [
+    "LinearGrads",
+    "cross_entropy",
+    "cross_entropy_value_and_grad",
+    "linear_cross_entropy",
+    "linear_cross_entropy_value_and_grad",
+    "log_softmax",
+    "logsumexp",
+    "sigmoid_cross_entropy",
+    "sigmoid_cross_entropy_value_and_grad",
+    "softmax",
+]

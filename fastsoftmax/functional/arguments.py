@@ -1,0 +1,113 @@
+"""What the functions on logits take: checked, and laid out as the kernels read it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+REDUCTIONS = ("mean", "sum", "none")
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def check_out(out: Any, shape: tuple[int, ...], dtype: Any) -> None:
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out must be an ndarray; got {type(out).__name__}")
+    if out.shape != shape or out.dtype != dtype:
+        raise ValueError(f"out must be {dtype} {shape}; got {out.dtype} {out.shape}")
+    if not out.flags.writeable:
+        raise ValueError("out must be writeable; got a read-only array")
+
+
+def logits(logits: Any) -> tuple[NDArray[Any], tuple[int, ...], np.dtype[Any]]:
+    """Return logits as C-ordered (n, K) rows, their own shape, and the dtype of results."""
+    a = np.asarray(logits)
+    if a.dtype.kind not in "fiub":
+        raise TypeError(f"logits must be real numbers; got {a.dtype}")
+    if a.ndim not in (1, 2) or a.shape[-1] == 0:
+        raise ValueError(f"logits must be (n, K) or (K,) with K ≥ 1; got shape {a.shape}")
+    dtype = a.dtype if a.dtype in FLOATS or a.dtype == np.float16 else np.dtype(np.float64)
+    compute = np.float32 if dtype == np.float16 else dtype
+    rows = np.ascontiguousarray(a, dtype=compute).reshape(-1, a.shape[-1])
+    return rows, a.shape, dtype
+
+
+def weights(name: str, weights: Any, length: int) -> NDArray[np.float64] | None:
+    if weights is None:
+        return None
+    weight = np.ascontiguousarray(weights, dtype=np.float64)
+    if weight.shape != (length,):
+        raise ValueError(f"{name} must have shape ({length},); got {weight.shape}")
+    if not np.isfinite(weight).all() or weight.min(initial=0.0) < 0.0:
+        raise ValueError(f"{name} must hold finite numbers that are not negative")
+    return weight
+
+
+def check_reduction(reduction: str) -> None:
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"reduction must be one of {', '.join(map(repr, REDUCTIONS))}; got {reduction!r}")
+
+
+def check_options(reduction: str, label_smoothing: float, z_loss: float, softcap: float | None) -> None:
+    check_reduction(reduction)
+    if not 0.0 <= label_smoothing <= 1.0:
+        raise ValueError(f"label_smoothing must lie in [0, 1]; got {label_smoothing!r}")
+    if not np.isfinite(z_loss):
+        raise ValueError(f"z_loss must be a finite number; got {z_loss!r}")
+    if softcap is not None and not (np.isfinite(softcap) and softcap > 0.0):
+        raise ValueError(f"softcap must be a positive number or None; got {softcap!r}")
+
+
+def index_target(
+    target: Any,
+    n_rows: int,
+    n_classes: int,
+    ignore_index: int,
+    class_weight: NDArray[np.float64] | None,
+    sample_weight: NDArray[np.float64] | None,
+) -> tuple[NDArray[np.int64], float]:
+    """Return checked integer targets and the summed weight of the rows that count."""
+    if target.dtype.kind not in "iu":
+        raise TypeError(
+            f"target must be integers (n,), or probabilities of the shape of the logits; got {target.dtype} "
+            f"{target.shape}"
+        )
+    if target.shape != (n_rows,):
+        raise ValueError(f"target must have shape ({n_rows},), one for each row; got {target.shape}")
+    target = np.ascontiguousarray(target, dtype=np.int64)
+    counted = target != ignore_index
+    bad = counted & ((target < 0) | (target >= n_classes))
+    if bad.any():
+        raise ValueError(
+            f"target must lie in [0, {n_classes}) or be ignore_index={ignore_index}; got {target[bad][0]}"
+        )
+    if class_weight is None and sample_weight is None:
+        return target, float(np.count_nonzero(counted))
+    weights = np.ones(n_rows) if sample_weight is None else sample_weight
+    if class_weight is not None:
+        weights = weights * class_weight[np.where(counted, target, 0)]
+    return target, float(weights[counted].sum())
+
+
+def target_and_denominator(
+    target: Any,
+    shape: tuple[int, ...],
+    x: NDArray[Any],
+    class_weight: NDArray[np.float64] | None,
+    sample_weight: NDArray[np.float64] | None,
+    ignore_index: int,
+) -> tuple[NDArray[Any], float]:
+    target = np.asarray(target)
+    n_rows, n_classes = x.shape
+    # As in PyTorch: probabilities are known by their shape. A target of one row (K,) is probabilities too.
+    if target.shape == shape and not (target.dtype.kind in "iu" and len(shape) == 1 and n_classes == 1):
+        if target.dtype.kind not in "fiub":
+            raise TypeError(f"target must be real numbers; got {target.dtype}")
+        if ignore_index >= 0:
+            raise ValueError("ignore_index must be negative with probability targets, which it cannot meet")
+        soft = np.ascontiguousarray(target, dtype=x.dtype).reshape(x.shape)
+        return soft, float(n_rows if sample_weight is None else sample_weight.sum())
+    if len(shape) == 1 and target.ndim == 0:
+        target = target.reshape(1)
+    return index_target(target, n_rows, n_classes, ignore_index, class_weight, sample_weight)

@@ -1,0 +1,120 @@
+"""A cross-entropy whose arguments have been checked: its loss, its rows, and how its result is reduced."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from fastsoftmax import devices
+from fastsoftmax.functional import arguments
+from fastsoftmax.losses import sigmoid, softmax
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Problem(NamedTuple):
+    """Checked arguments of a cross-entropy; the loss carries 1 / denominator in its weights."""
+
+    loss: Any
+    x: NDArray[Any]
+    target: NDArray[Any]
+    weight: NDArray[np.float64] | None
+    ignore_index: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    row_by_row: bool
+    undefined: bool
+
+    def slopes(self, out: Any) -> NDArray[Any]:
+        """Return where the kernel writes the gradient: `out` itself if it lies right."""
+        if out is None:
+            return np.empty_like(self.x)
+        arguments.check_out(out, self.shape, self.dtype)
+        if out.flags.c_contiguous and out.dtype == self.x.dtype:
+            return out.reshape(self.x.shape)  # type: ignore[no-any-return]
+        return np.empty_like(self.x)
+
+    def solve(self, slopes: NDArray[Any] | None, out: Any = None) -> tuple[Any, Any]:
+        """Return the reduced loss, and the gradient where there is room for one."""
+        row_values = np.zeros(len(self.x)) if self.row_by_row else None
+        value: Any = devices.get("cpu").row_losses(
+            self.loss,
+            self.x,
+            self.target,
+            weight=self.weight,
+            ignore_index=self.ignore_index,
+            row_values=row_values,
+            slopes=slopes,
+        )
+        if row_values is not None:
+            value = row_values.astype(self.dtype)
+            value = value if len(self.shape) == 2 else value[0]
+        elif self.undefined:
+            value = np.nan
+            if slopes is not None:
+                slopes[:] = np.nan
+        if slopes is None:
+            return value, None
+        grad = slopes.astype(self.dtype, copy=False).reshape(self.shape)
+        if out is None:
+            return value, grad
+        if not np.shares_memory(out, grad):
+            out[...] = grad
+        return value, out
+
+
+def softmax_problem(
+    logits: Any,
+    target: Any,
+    class_weight: Any,
+    sample_weight: Any,
+    ignore_index: int,
+    label_smoothing: float,
+    reduction: str,
+    z_loss: float,
+    softcap: float | None,
+) -> Problem:
+    arguments.check_options(reduction, label_smoothing, z_loss, softcap)
+    x, shape, dtype = arguments.logits(logits)
+    class_weight = arguments.weights("class_weight", class_weight, x.shape[1])
+    sample_weight = arguments.weights("sample_weight", sample_weight, len(x))
+    target, denominator = arguments.target_and_denominator(
+        target, shape, x, class_weight, sample_weight, ignore_index
+    )
+    # The loss is linear in its weights: dividing them divides the value and the gradient, at no cost a row.
+    share = 1.0 / denominator if reduction == "mean" and denominator else 1.0
+    loss = softmax.for_targets(
+        target,
+        x.shape[1],
+        class_weight=np.full(x.shape[1], share) if class_weight is None else class_weight * share,
+        label_smoothing=label_smoothing,
+        z_loss=z_loss * share,
+        softcap=softcap or 0.0,
+    )
+    undefined = reduction == "mean" and not denominator
+    return Problem(loss, x, target, sample_weight, ignore_index, shape, dtype, reduction == "none", undefined)
+
+
+def sigmoid_problem(
+    logits: Any, target: Any, class_weight: Any, sample_weight: Any, reduction: str
+) -> Problem:
+    arguments.check_reduction(reduction)
+    x, shape, dtype = arguments.logits(logits)
+    class_weight = arguments.weights("class_weight", class_weight, x.shape[1])
+    sample_weight = arguments.weights("sample_weight", sample_weight, len(x))
+    target = np.asarray(target)
+    if target.dtype.kind not in "fiub":
+        raise TypeError(f"target must be real numbers; got {target.dtype}")
+    if target.shape != shape:
+        raise ValueError(f"target must have the shape of the logits, {shape}; got {target.shape}")
+    target = np.ascontiguousarray(target, dtype=x.dtype).reshape(x.shape)
+    if target.size and not (target.min() >= 0.0 and target.max() <= 1.0):  # false for NaN as well
+        raise ValueError(f"target must lie in [0, 1]; got {target.min()} to {target.max()}")
+    denominator = float(len(x) if sample_weight is None else sample_weight.sum())
+    share = 1.0 / denominator if reduction == "mean" and denominator else 1.0
+    weights = np.full(x.shape[1], share) if class_weight is None else class_weight * share
+    loss = sigmoid.for_targets(target, x.shape[1], class_weight=weights)
+    undefined = reduction == "mean" and not denominator
+    return Problem(loss, x, target, sample_weight, -1, shape, dtype, reduction == "none", undefined)

@@ -1,0 +1,214 @@
+"""softmax, log_softmax and logsumexp along any axis of any array: drop-ins for `scipy.special`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastsoftmax import devices
+from fastsoftmax.functional.arguments import FLOATS, check_out
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+
+def softmax(x: ArrayLike, axis: int | tuple[int, ...] | None = None, *, out: Any = None) -> NDArray[Any]:
+    """Return the softmax of an array: e^x divided by its sum along an axis.
+
+    softmax(x)ₖ = e^(xₖ − max x) / Σⱼ e^(xⱼ − max x)
+
+    Parameters
+    ----------
+    x : array_like
+        Any shape, strides and memory order.
+    axis : int or tuple of ints, optional
+        The axes summed over; None takes all of them.
+    out : ndarray, optional
+        Receives the result; of x's shape and the result's dtype. May be x itself.
+
+    Returns
+    -------
+    ndarray
+        Of x's shape. float32 and float64 stay as they are, float16 is computed in float32 and returned as
+        float16, integers and booleans give float64.
+
+    Raises
+    ------
+    ValueError
+        If `out` has another shape or dtype than the result.
+    TypeError
+        If `out` is no ndarray.
+
+    Notes
+    -----
+    As `scipy.special.softmax`, which also takes over where there is no fast path (complex, long double,
+    object and non-NumPy arrays). Float sums run in blocks that are added in float64. One reading of x, one
+    writing of the result.
+
+    Examples
+    --------
+    >>> import numpy as np, fastsoftmax
+    >>> fastsoftmax.softmax(np.array([0.0, np.log(3.0)])).round(12)
+    array([0.25, 0.75])
+    """
+    return _along("softmax", x, axis, out)
+
+
+def log_softmax(x: ArrayLike, axis: int | tuple[int, ...] | None = None, *, out: Any = None) -> NDArray[Any]:
+    """Return the logarithm of the softmax of an array, x − log Σ e^x, without forming the softmax.
+
+    Parameters, result, errors and costs are those of `softmax`; as `scipy.special.log_softmax`.
+
+    Notes
+    -----
+    The entries at the maximum keep their relative accuracy where they are close to zero (log1p of the sum of
+    the others), so that the loss of a confident row is not rounded away.
+
+    Examples
+    --------
+    >>> import numpy as np, fastsoftmax
+    >>> fastsoftmax.log_softmax(np.array([1000.0, 1.0]))
+    array([   0., -999.])
+    """
+    return _along("log_softmax", x, axis, out)
+
+
+def _along(name: str, x: Any, axis: Any, out: Any) -> NDArray[Any]:
+    a = _fast_array(x)
+    if a is None or a.size == 0 or a.ndim == 0:
+        import scipy.special
+
+        result = getattr(scipy.special, name)(x, axis=axis)
+        if out is None:
+            return result  # type: ignore[no-any-return]
+        check_out(out, np.shape(result), np.asarray(result).dtype)
+        out[...] = result
+        return out  # type: ignore[no-any-return]
+    narrow = a.dtype == np.float16
+    if out is not None:
+        check_out(out, a.shape, a.dtype)
+    kernel = getattr(devices.get("cpu"), name)
+    rows = _rows(a.astype(np.float32) if narrow else a, axis)
+    if out is not None and not narrow and _is_rows(out, axis) and _is_rows(a, axis):
+        kernel(rows, out.reshape(rows.shape))
+        return out  # type: ignore[no-any-return]
+    # `rows` is a view of x where x lies right already: only a copy may be written over.
+    target = np.empty(rows.shape, rows.dtype) if np.may_share_memory(rows, a) else rows
+    kernel(rows, target)
+    result = _unrowed(target, a.shape, axis)
+    if narrow:
+        result = result.astype(np.float16)
+    if out is None:
+        return result
+    out[...] = result
+    return out  # type: ignore[no-any-return]
+
+
+def logsumexp(
+    a: ArrayLike,
+    axis: int | tuple[int, ...] | None = None,
+    b: ArrayLike | None = None,
+    keepdims: bool = False,
+    return_sign: bool = False,
+) -> Any:
+    """Return log Σ b e^a along an axis, without overflow.
+
+    Parameters
+    ----------
+    a : array_like
+    axis : int or tuple of ints, optional
+        The axes summed over; None takes all of them.
+    b : array_like, optional
+        Factors, broadcast against a; may be negative or zero.
+    keepdims : bool, default False
+        Keep the axes summed over with length one.
+    return_sign : bool, default False
+        Return also the sign of the sum, whose absolute value's logarithm is then the first result.
+
+    Returns
+    -------
+    res : ndarray or scalar
+    sgn : ndarray or scalar
+        If `return_sign` is True.
+
+    Notes
+    -----
+    As `scipy.special.logsumexp`, which takes over for `b`, `return_sign` and whatever `softmax` leaves to
+    SciPy. The maxima are counted apart from the sum of the other terms: small terms beside a maximum of zero
+    are not lost. One reading of a.
+
+    Examples
+    --------
+    >>> import numpy as np, fastsoftmax
+    >>> float(fastsoftmax.logsumexp(np.array([1000.0, 1000.0])) - 1000.0)
+    0.6931471805599453
+    """
+    x = None if b is not None or return_sign else _fast_array(a)
+    if x is None or x.size == 0 or x.ndim == 0:
+        import scipy.special
+
+        return scipy.special.logsumexp(a, axis=axis, b=b, keepdims=keepdims, return_sign=return_sign)
+    rows = _rows(x.astype(np.float32) if x.dtype == np.float16 else x, axis)
+    out = np.empty(len(rows), rows.dtype)
+    devices.get("cpu").logsumexp(rows, out)
+    summed = range(x.ndim) if axis is None else _axes(axis, x.ndim)
+    if keepdims:
+        shape = [1 if i in summed else n for i, n in enumerate(x.shape)]
+    else:
+        shape = [n for i, n in enumerate(x.shape) if i not in summed]
+    result = out.astype(x.dtype, copy=False).reshape(shape)
+    return result if shape else result[()]
+
+
+def _fast_array(x: Any) -> NDArray[Any] | None:
+    """Return x as an array that has a fast path, or None if SciPy has to take it."""
+    if not isinstance(x, np.ndarray):
+        if not isinstance(x, (list, tuple, int, float, np.generic)):
+            return None
+        x = np.asarray(x)
+    if type(x) is not np.ndarray and not isinstance(x, np.memmap):
+        return None  # masked arrays, matrices and other subclasses have rules of their own
+    if x.dtype in FLOATS or x.dtype == np.float16:
+        return x
+    if x.dtype.kind in "iub":
+        return x.astype(np.float64)
+    if x.dtype.kind == "f" and x.dtype.itemsize <= 8:  # the other byte order
+        return x.astype(x.dtype.newbyteorder("="))
+    return None
+
+
+def _axes(axis: int | tuple[int, ...], ndim: int) -> tuple[int, ...]:
+    return tuple(np.lib.array_utils.normalize_axis_tuple(axis, ndim))
+
+
+def _is_rows(a: NDArray[Any], axis: Any) -> bool:
+    """Whether the axes summed over are the last ones of a C-ordered array, in order."""
+    if not a.flags.c_contiguous:
+        return False
+    if axis is None:
+        return True
+    axes = _axes(axis, a.ndim)
+    return sorted(axes) == list(range(a.ndim - len(axes), a.ndim))
+
+
+def _rows(a: NDArray[Any], axis: Any) -> NDArray[Any]:
+    """Return a as C-ordered rows (n, K) of what is summed together; a view if a lies so already."""
+    if axis is None:
+        return np.ascontiguousarray(a).reshape(1, -1)
+    axes = _axes(axis, a.ndim)
+    if not axes:
+        return np.ascontiguousarray(a).reshape(-1, 1)
+    last = range(a.ndim - len(axes), a.ndim)
+    moved = np.moveaxis(a, sorted(axes), last)
+    length = int(np.prod(moved.shape[a.ndim - len(axes) :]))
+    return np.ascontiguousarray(moved).reshape(-1, length)
+
+
+def _unrowed(rows: NDArray[Any], shape: tuple[int, ...], axis: Any) -> NDArray[Any]:
+    """Undo `_rows`."""
+    if axis is None or not (axes := _axes(axis, len(shape))):
+        return rows.reshape(shape)
+    last = range(len(shape) - len(axes), len(shape))
+    moved_shape = [shape[i] for i in range(len(shape)) if i not in axes] + [shape[i] for i in sorted(axes)]
+    return np.moveaxis(rows.reshape(moved_shape), last, sorted(axes))

@@ -1,0 +1,161 @@
+"""A pass over sparse rows: forward by rows, back by columns.
+
+Forward, each stored entry touches one contiguous row of the (d, K) coefficients. Back, each column of X sums
+its own row of the gradient, so that no two threads ever write to one place and no gradient is held twice.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastsoftmax.contracts import Csr, Sums
+from fastsoftmax.kernels.cpu import partition
+from fastsoftmax.kernels.cpu.verbs import Diagonal, apply
+from fastsoftmax.kernels.executor import even_bounds, kernel, run
+from fastsoftmax.kernels.jit import jit
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastsoftmax.contracts import Params, RowBlock
+
+
+@jit(fastmath={"contract"})
+def _row_logits(data, indices, first, last, coef, intercept, z):
+    """Turn z into b + Σ x_j W_j over the stored entries first to last; coef is (d, K)."""
+    n_outputs = z.shape[0]
+    for k in range(n_outputs):
+        z[k] = intercept[k]
+    for entry in range(first, last):
+        x = data[entry]
+        j = indices[entry]
+        for k in range(n_outputs):
+            z[k] += x * coef[j, k]
+
+
+@kernel
+def _forward(
+    start, stop, part, verb, loss, data, indices, indptr, target, weight, coef, intercept,
+    multiplier, values, row_values, intercepts,
+):  # fmt: skip
+    """Write w·multiplier of each row of a part, and sum the values and the multipliers."""
+    n_maps, n_outputs = intercept.shape
+    logits = np.empty((n_maps, n_outputs), coef.dtype)
+    z = logits[0]
+    s = logits[n_maps - 1]
+    value = 0.0
+    for i in range(start, stop):
+        row_weight = weight[i]
+        if row_weight == 0.0:
+            multiplier[i] = 0.0
+            continue
+        for m in range(n_maps):
+            _row_logits(data, indices, indptr[i], indptr[i + 1], coef[m], intercept[m], logits[m])
+        row_value = row_weight * apply(verb, loss, z, s, target[i])
+        value += row_value
+        if row_values.size:
+            row_values[i] = row_value
+        for k in range(n_outputs):
+            s[k] *= row_weight
+            multiplier[i, k] = s[k]
+            intercepts[part, k] += s[k]
+    values[part] = value
+
+
+@kernel
+def _back(start, stop, part, squared, data, rows, indptr, multiplier, gradient):
+    """Write Σ x_ij · multiplier_i for the columns start to stop; x_ij² where `squared`."""
+    n_outputs = multiplier.shape[1]
+    sums = np.empty(n_outputs)
+    for j in range(start, stop):
+        sums[:] = 0.0
+        for entry in range(indptr[j], indptr[j + 1]):
+            x = np.float64(data[entry])
+            x = x * x if squared else x
+            i = rows[entry]
+            for k in range(n_outputs):
+                sums[k] += x * multiplier[i, k]
+        for k in range(n_outputs):
+            gradient[j, k] = sums[k]
+
+
+@kernel
+def _logits(start, stop, part, data, indices, indptr, coef, intercept, out):
+    for i in range(start, stop):
+        _row_logits(data, indices, indptr[i], indptr[i + 1], coef, intercept, out[i])
+
+
+def balanced_bounds(indptr: NDArray[Any], n_parts: int) -> NDArray[np.int64]:
+    """Return the bounds of ranges of rows that hold nearly equal numbers of stored entries."""
+    n_rows = len(indptr) - 1
+    # Every row costs something even if it is empty, so rows count as entries do.
+    cost = indptr.astype(np.int64) - int(indptr[0]) + np.arange(n_rows + 1)
+    n_parts = max(1, min(n_parts, n_rows))
+    cuts = np.searchsorted(cost, np.arange(1, n_parts) * (cost[-1] / n_parts))
+    return np.unique(np.concatenate(([0], cuts, [n_rows]))).astype(np.int64)
+
+
+def compute_dtype(X: Csr) -> np.dtype[Any]:
+    """Return the dtype products with X are computed in."""
+    return np.dtype(np.float32 if X.data.dtype == np.float32 else np.float64)
+
+
+def sums(
+    verb: Any,
+    loss: Any,
+    maps: tuple[Params, ...],
+    block: RowBlock,
+    n_threads: int | None,
+    *,
+    row_values: NDArray[np.float64] | None = None,
+    X_grad: NDArray[Any] | None = None,
+    coef_grad: bool = True,
+) -> Sums:
+    """Run a verb over the rows of a sparse block. Reads X once by rows and once by columns.
+
+    `row_values` (n,) and `X_grad` (n, d), where given, receive wᵢ ℓᵢ and wᵢ rᵢ W; without `coef_grad` the
+    columns are not read, and that part of the sums is empty. Extra memory: the (n, K) multipliers of the
+    block, which its source keeps small.
+    """
+    X = block.X
+    n_rows, n_features = X.shape
+    dtype = compute_dtype(X)
+    n_outputs = len(maps[0].intercept)
+    coef = np.stack([p.coef.T for p in maps]).astype(dtype, order="C", copy=False)
+    intercept = np.stack([p.intercept for p in maps]).astype(dtype, copy=False)
+    bounds = balanced_bounds(X.indptr, partition.MOST_PARTS)
+    n_parts = len(bounds) - 1
+    values = np.zeros(n_parts)
+    intercepts = np.zeros((n_parts, n_outputs))
+    multiplier = np.empty((n_rows, n_outputs), dtype)
+    row_values = np.empty(0) if row_values is None else row_values
+    work = 0.3 * len(X.data) * n_outputs
+    run(
+        _forward, bounds, verb, loss, X.data, X.indices, X.indptr, block.target, block.weight, coef,
+        intercept, multiplier, values, row_values, intercepts, work=work * len(maps), n_threads=n_threads,
+    )  # fmt: skip
+    if X_grad is not None:
+        np.dot(multiplier, coef[0].T, X_grad)
+    gradient = np.empty((n_features if coef_grad else 0, n_outputs))
+    if coef_grad:
+        columns = X.transpose
+        run(
+            _back, balanced_bounds(columns.indptr, partition.MOST_PARTS), isinstance(verb, Diagonal),
+            columns.data, columns.indices, columns.indptr, multiplier, gradient,
+            work=work, n_threads=n_threads,
+        )  # fmt: skip
+    return Sums(float(values.sum()), float(block.weight.sum()), gradient.T, intercepts.sum(axis=0))
+
+
+def logits(params: Params, X: Csr, n_threads: int | None) -> NDArray[Any]:
+    """Return X Wᵀ + b, (n, K), in the dtype that products with X are computed in."""
+    dtype = compute_dtype(X)
+    coef = params.coef.T.astype(dtype, order="C")
+    intercept = params.intercept.astype(dtype)
+    out = np.empty((X.shape[0], len(intercept)), dtype)
+    bounds = even_bounds(X.shape[0], partition.MOST_PARTS)
+    work = 0.3 * len(X.data) * len(intercept)
+    run(_logits, bounds, X.data, X.indices, X.indptr, coef, intercept, out, work=work, n_threads=n_threads)
+    return out

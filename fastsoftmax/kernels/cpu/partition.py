@@ -1,0 +1,32 @@
+"""How rows are cut into parts and tiles: by the shape of the problem alone, never by the threads at hand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastsoftmax.kernels.executor import even_bounds
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+PARTIAL_SUMS_BYTES = 64 * 2**20  # what all partial gradients together may take
+MOST_PARTS = 64
+TILE_BYTES = 2**18  # a tile of X stays in a second-level cache between its two uses
+LEAST_TILE_ROWS = 64
+MOST_TILE_ROWS = 1024
+
+
+def tile_rows(n_features: int, n_columns: int, itemsize: int) -> int:
+    """Return how many rows of X and of their logits are worked on at a time; a multiple of 16."""
+    rows = TILE_BYTES // (itemsize * (n_features + n_columns))
+    return int(min(max(rows, LEAST_TILE_ROWS), MOST_TILE_ROWS)) // 16 * 16
+
+
+def row_bounds(n_rows: int, gradient_size: int, least_rows: int) -> NDArray[np.int64]:
+    """Return the bounds of the parts that each sum into a float64 gradient of their own.
+
+    No more parts than the partial gradients have room for, nor shorter ones than `least_rows`.
+    """
+    room = PARTIAL_SUMS_BYTES // (8 * max(1, gradient_size))
+    return even_bounds(n_rows, max(1, min(MOST_PARTS, room, n_rows // max(1, least_rows))))

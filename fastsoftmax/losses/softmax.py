@@ -1,0 +1,324 @@
+"""Cross-entropy after a softmax: integer labels, and probability targets.
+
+With a_c the weight that class c carries in a row's target (class weight × probability after smoothing),
+A = Σ a_c and p = softmax(z):
+
+    ℓ = Σ a_c (−log p_c) + ζ lse²,  ∂ℓ/∂z_c = (A + 2 ζ lse) p_c − a_c,
+    ∂²ℓ/∂z² = A (diag(p) − p pᵀ)  (for ζ = 0 and no cap).
+
+Label smoothing ε turns a target t into (1 − ε) t + ε / K; a cap c > 0 turns z into c tanh(z / c) first.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastsoftmax.kernels.jit import jit
+from fastsoftmax.kernels.vector import exp, row_maximum
+from fastsoftmax.losses import register
+
+SHIFT_INVARIANT = True  # adding one number to every logit of a row changes nothing
+SUM_BLOCK = 512  # float32 sums of more terms lose digits; blocks of this size are added in float64
+
+
+class SoftmaxIndex(NamedTuple):
+    """Softmax cross-entropy with integer labels.
+
+    `class_weight` (K,) float64 and its sum; `label_smoothing` ε; `z_loss` ζ; `softcap` c, 0 for none.
+    """
+
+    class_weight: Any
+    total_class_weight: float
+    label_smoothing: float
+    z_loss: float
+    softcap: float
+
+
+class SoftmaxProbability(NamedTuple):
+    """Softmax cross-entropy with a row of probabilities as the target; fields as in `SoftmaxIndex`."""
+
+    class_weight: Any
+    label_smoothing: float
+    z_loss: float
+    softcap: float
+
+
+def for_targets(
+    target: Any,
+    n_outputs: int,
+    *,
+    class_weight: Any = None,
+    label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
+    softcap: float = 0.0,
+) -> SoftmaxIndex | SoftmaxProbability:
+    """Return the loss that fits the targets: integers (n,), or probabilities (n, K)."""
+    weight = np.ones(n_outputs) if class_weight is None else np.ascontiguousarray(class_weight, np.float64)
+    numbers = (float(label_smoothing), float(z_loss), float(softcap))
+    if target.ndim == 1:
+        return SoftmaxIndex(weight, float(weight.sum()), *numbers)
+    return SoftmaxProbability(weight, *numbers)
+
+
+@jit(fastmath={"reassoc"})
+def exponentials(z, shift):
+    """Turn z into e^(z − shift); return how many are exactly 1 and the sum of the others, as float64.
+
+    The row's maxima are counted and not added, so that the sum of the others keeps its digits beside them:
+    log(count + others) = log(count) + log1p(others / count). One pass over the row.
+    """
+    n_classes = z.shape[0]
+    zero = z.dtype.type(0)
+    one = z.dtype.type(1)
+    count = 0.0
+    others = 0.0
+    for start in range(0, n_classes, SUM_BLOCK):
+        block_count = zero
+        block = zero
+        for k in range(start, min(start + SUM_BLOCK, n_classes)):
+            e = exp(z[k] - shift)
+            z[k] = e
+            block_count += one if e == one else zero
+            block += zero if e == one else e
+        count += block_count
+        others += block
+    return count, others
+
+
+@jit
+def log_sum(count, others):
+    """Return log(count + others) to full relative accuracy, also where others is small beside count = 1."""
+    if count > 0.0:
+        return math.log(count) + math.log1p(others / count)
+    return math.log(others)  # NaN, from a row with NaN or an infinite maximum
+
+
+@jit
+def scale(z, factor):
+    """Multiply a row by a factor given in float64, which is rounded to the row's dtype first."""
+    factor = z.dtype.type(factor)
+    for k in range(z.shape[0]):
+        z[k] *= factor
+
+
+@jit
+def softmax_in_place(z):
+    """Turn a row into its softmax."""
+    count, others = exponentials(z, row_maximum(z))
+    scale(z, 1.0 / (count + others))
+
+
+@jit
+def cap_in_place(z, softcap):
+    """Turn z into softcap · tanh(z / softcap) and return the slopes 1 − tanh²."""
+    slopes = np.empty_like(z)
+    for k in range(z.shape[0]):
+        t = math.tanh(np.float64(z[k]) / softcap)
+        z[k] = softcap * t
+        slopes[k] = 1.0 - t * t
+    return slopes
+
+
+@register("row_loss", SoftmaxIndex)
+def _index_loss(loss, z, target):
+    if loss.softcap > 0.0:
+        slopes = cap_in_place(z, loss.softcap)
+        value = _plain_index_loss(loss, z, target)
+        for k in range(z.shape[0]):
+            z[k] *= slopes[k]
+        return value
+    return _plain_index_loss(loss, z, target)
+
+
+@jit(fastmath={"reassoc", "contract"})
+def _plain_index_loss(loss, z, target):
+    n_classes = z.shape[0]
+    smoothing = loss.label_smoothing / n_classes
+    shift = row_maximum(z)
+    true = np.float64(z[target] - shift)
+    smooth = 0.0
+    if smoothing > 0.0:
+        for k in range(n_classes):
+            smooth += loss.class_weight[k] * np.float64(z[k] - shift)
+    count, others = exponentials(z, shift)
+    total = count + others
+    log_total = log_sum(count, others)
+    own = (1.0 - loss.label_smoothing) * loss.class_weight[target]
+    value = own * (log_total - true)
+    # Σ over the other classes, not total − e: p − 1 would lose the digits of a confident row.
+    beside = (count - 1.0) + others if z[target] == 1.0 else total - np.float64(z[target])
+    true_slope = -own * (beside / total)
+    mass = own
+    if smoothing > 0.0:
+        value += smoothing * (loss.total_class_weight * log_total - smooth)
+        mass += smoothing * loss.total_class_weight
+        true_slope += smoothing * loss.total_class_weight * (np.float64(z[target]) / total)
+        true_slope -= smoothing * loss.class_weight[target]
+    if loss.z_loss != 0.0:
+        lse = np.float64(shift) + log_total
+        value += loss.z_loss * lse * lse
+        mass += 2.0 * loss.z_loss * lse
+        true_slope += 2.0 * loss.z_loss * lse * (np.float64(z[target]) / total)
+    scale(z, mass / total)
+    if smoothing > 0.0:
+        for k in range(n_classes):
+            z[k] -= z.dtype.type(smoothing * loss.class_weight[k])
+    z[target] = true_slope
+    return value
+
+
+@register("row_hessp", SoftmaxIndex)
+def _index_hessp(loss, z, s, target):
+    smoothing = loss.label_smoothing / z.shape[0]
+    own = (1.0 - loss.label_smoothing) * loss.class_weight[target]
+    _covariance_product(z, s, own + smoothing * loss.total_class_weight)
+
+
+@register("row_curvature", SoftmaxIndex)
+def _index_curvature(loss, z, target):
+    smoothing = loss.label_smoothing / z.shape[0]
+    own = (1.0 - loss.label_smoothing) * loss.class_weight[target]
+    _variances(z, own + smoothing * loss.total_class_weight)
+
+
+@jit(fastmath={"reassoc", "contract"})
+def _mass(loss, target):
+    """Σ of the weights that the classes carry in a row's target."""
+    smoothing = loss.label_smoothing / target.shape[0]
+    mass = 0.0
+    for k in range(target.shape[0]):
+        mass += loss.class_weight[k] * ((1.0 - loss.label_smoothing) * target[k] + smoothing)
+    return mass
+
+
+@register("row_loss", SoftmaxProbability)
+def _probability_loss(loss, z, target):
+    if loss.softcap > 0.0:
+        slopes = cap_in_place(z, loss.softcap)
+        value = _plain_probability_loss(loss, z, target)
+        for k in range(z.shape[0]):
+            z[k] *= slopes[k]
+        return value
+    return _plain_probability_loss(loss, z, target)
+
+
+@jit(fastmath={"reassoc", "contract"})
+def _plain_probability_loss(loss, z, target):
+    n_classes = z.shape[0]
+    keep = 1.0 - loss.label_smoothing
+    smoothing = loss.label_smoothing / n_classes
+    shift = row_maximum(z)
+    mass = 0.0
+    linear = 0.0
+    for k in range(n_classes):
+        share = loss.class_weight[k] * (keep * target[k] + smoothing)
+        # A class without a share adds nothing even where its logit is −inf.
+        linear += share * np.float64(z[k] - shift) if share != 0.0 else 0.0
+        mass += share
+    count, others = exponentials(z, shift)
+    log_total = log_sum(count, others)
+    value = mass * log_total - linear
+    if loss.z_loss != 0.0:
+        lse = np.float64(shift) + log_total
+        value += loss.z_loss * lse * lse
+        mass += 2.0 * loss.z_loss * lse
+    factor = mass / (count + others)
+    for k in range(n_classes):
+        z[k] = factor * z[k] - loss.class_weight[k] * (keep * target[k] + smoothing)
+    return value
+
+
+@register("row_hessp", SoftmaxProbability)
+def _probability_hessp(loss, z, s, target):
+    _covariance_product(z, s, _mass(loss, target))
+
+
+@register("row_curvature", SoftmaxProbability)
+def _probability_curvature(loss, z, target):
+    _variances(z, _mass(loss, target))
+
+
+@jit(fastmath={"reassoc", "contract"})
+def _covariance_product(z, s, mass):
+    """Turn s into mass · (diag(p) − p pᵀ) s with p = softmax(z)."""
+    count, others = exponentials(z, row_maximum(z))
+    total = count + others
+    mean = 0.0
+    for k in range(z.shape[0]):
+        mean += z[k] * s[k]
+    mean /= total
+    factor = z.dtype.type(mass / total)
+    mean = z.dtype.type(mean)
+    for k in range(z.shape[0]):
+        s[k] = factor * z[k] * (s[k] - mean)
+
+
+@jit(fastmath={"reassoc", "contract"})
+def _variances(z, mass):
+    """Turn z into mass · p (1 − p) with p = softmax(z)."""
+    softmax_in_place(z)
+    factor = z.dtype.type(mass)
+    one = z.dtype.type(1)
+    for k in range(z.shape[0]):
+        z[k] = factor * z[k] * (one - z[k])
+
+
+@jit(fastmath={"contract"})
+def _mix(z, theta, q):
+    """Turn z into p̃ = (1 − θ) softmax(z) + θ q and return Σ p̃ log p̃."""
+    softmax_in_place(z)
+    total = 0.0
+    for k in range(z.shape[0]):
+        p = (1.0 - theta) * z[k] + theta * q[k]
+        if p > 0.0:
+            total += p * math.log(p)
+        z[k] = p
+    return total
+
+
+@register("row_dual", SoftmaxIndex)
+def _index_dual(loss, z, target, theta, q):
+    value = _mix(z, theta, q)
+    smoothing = loss.label_smoothing / z.shape[0]
+    if smoothing > 0.0:
+        for k in range(z.shape[0]):
+            z[k] -= smoothing
+    z[target] -= 1.0 - loss.label_smoothing
+    return value
+
+
+@register("row_dual", SoftmaxProbability)
+def _probability_dual(loss, z, target, theta, q):
+    value = _mix(z, theta, q)
+    smoothing = loss.label_smoothing / z.shape[0]
+    for k in range(z.shape[0]):
+        z[k] -= (1.0 - loss.label_smoothing) * target[k] + smoothing
+    return value
+
+
+def weighted_target_sum(loss: Any, target: Any, weight: Any) -> Any:
+    """Return Σᵢ wᵢ tᵢ of the smoothed targets, (K,) float64, for unit class weights."""
+    n_classes = loss.class_weight.shape[0]
+    if isinstance(loss, SoftmaxIndex):
+        total = np.bincount(target, weights=weight, minlength=n_classes)
+    else:
+        total = np.einsum("i,ik->k", weight, target)
+    return (1.0 - loss.label_smoothing) * total + loss.label_smoothing * weight.sum() / n_classes
+
+
+def feasible_mixture(mean_proba: Any, mean_target: Any) -> tuple[float, Any]:
+    """Return (θ, q) with (1 − θ) mean_proba + θ q = mean_target, q a distribution and θ the least possible.
+
+    Mixing every row's probabilities with the one distribution q in this proportion makes their weighted mean
+    that of the targets, which is what the dual of a free intercept asks for.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        excess = np.where(mean_proba > 0.0, 1.0 - mean_target / mean_proba, 0.0)
+    theta = float(excess.max(initial=0.0))
+    if not theta > 0.0:
+        return 0.0, mean_target
+    q = np.maximum(mean_target - (1.0 - theta) * mean_proba, 0.0)
+    return theta, q / q.sum()

@@ -1,0 +1,132 @@
+"""Truncated Newton: each step solves the Newton system roughly, by preconditioned conjugate gradients."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastsoftmax.solvers.progress import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fastsoftmax.contracts import Objective, Record, Solution, Vector
+
+LOOSEST = 0.25  # the residual that ends an early inner solve, relative to the gradient
+MOST_INNER = 250
+MOST_HALVINGS = 30
+SUFFICIENT_DECREASE = 1e-4
+# Below this relative change the objective, a sum of float32 products, no longer resolves a step.
+RESOLUTION = 1e-7
+
+
+def minimize(
+    objective: Objective,
+    x0: Vector,
+    *,
+    tol: float = 1e-6,
+    max_iter: int = 1000,
+    callback: Callable[[Record], None] | None = None,
+) -> Solution:
+    """Return the minimum of a smooth convex objective by Newton steps.
+
+    Parameters
+    ----------
+    objective : Objective
+    x0 : ndarray (size,), float64
+    tol : float
+        Relative suboptimality to stop at, as `Progress` judges it.
+    max_iter : int
+        The most Newton steps.
+    callback : callable, optional
+        Called with a `Record` after each step.
+
+    Returns
+    -------
+    Solution
+
+    Notes
+    -----
+    A step costs one pass for the preconditioner, one for each inner iteration, and one for each step length
+    tried. The inner solve ends at a relative residual of min(¼, √(‖g‖ / ‖g₀‖)) in the preconditioner's norm
+    (a forcing sequence [1]_): loose far from the optimum, tight near it. Where the objective no longer
+    resolves a step, a step is taken if it shrinks the gradient (the approximate Wolfe condition [2]_).
+
+    References
+    ----------
+    .. [1] R. S. Dembo, S. C. Eisenstat, T. Steihaug, "Inexact Newton methods", SIAM J. Numer. Anal. 19 (1982).
+    .. [2] W. W. Hager, H. Zhang, "A new conjugate gradient method with guaranteed descent and an efficient
+       line search", SIAM J. Optim. 16 (2005).
+    """
+    progress = Progress(objective, tol, callback)
+    x = np.array(x0, dtype=np.float64)
+    value, grad = objective.value_and_grad(x)
+    first_norm = float(np.linalg.norm(grad))
+    done = progress.at(x, value, grad)
+    for _ in range(max_iter):
+        if done:
+            break
+        forcing = min(LOOSEST, float(np.sqrt(np.linalg.norm(grad) / first_norm)))
+        step = _newton_direction(objective, x, grad, forcing)
+        slope = float(grad @ step)
+        trial = _shortened(objective, x, value, grad, step, slope)
+        if trial is None:
+            done = progress.at(x, value, grad, -0.5 * slope)
+            if not done:
+                progress.stopped("no step lowers the objective any more at the precision of the products")
+            break
+        x, value, grad, length = trial
+        # F − F* before the step was about −slope / 2, and a full Newton step leaves less than that.
+        done = progress.at(x, value, grad, -0.5 * slope if length == 1.0 else np.inf)
+    else:
+        if not done:
+            progress.stopped(f"max_iter={max_iter} steps were taken")
+    return progress.solution(x, value, grad)
+
+
+def _newton_direction(objective: Objective, x: Vector, grad: Vector, forcing: float) -> Vector:
+    """Return s with ∇²F s ≈ −∇F by conjugate gradients, preconditioned."""
+    precondition = objective.preconditioner(x)
+    step = np.zeros_like(x)
+    residual = -grad
+    scaled = precondition(residual)
+    direction = scaled.copy()
+    energy = float(residual @ scaled)
+    target = forcing**2 * energy
+    for _ in range(MOST_INNER):
+        if energy <= target or energy <= 0.0:
+            break
+        product = objective.hessp(x, direction)
+        curvature = float(direction @ product)
+        if curvature <= 0.0:  # rounding, or a direction along which F is flat
+            break
+        length = energy / curvature
+        step += length * direction
+        residual -= length * product
+        scaled = precondition(residual)
+        energy, before = float(residual @ scaled), energy
+        direction *= energy / before
+        direction += scaled
+    return step if step.any() else precondition(-grad)
+
+
+def _shortened(
+    objective: Objective, x: Vector, value: float, grad: Vector, step: Vector, slope: float
+) -> tuple[Vector, float, Vector, float] | None:
+    """Return the first of the step, its half, its quarter … that lowers F enough; None if none does."""
+    if slope >= 0.0:
+        return None
+    length = 1.0
+    norm = float(np.linalg.norm(grad))
+    for _ in range(MOST_HALVINGS):
+        trial = x + length * step
+        trial_value, trial_grad = objective.value_and_grad(trial)
+        if trial_value <= value + SUFFICIENT_DECREASE * length * slope:
+            return trial, trial_value, trial_grad, length
+        if abs(trial_value - value) <= RESOLUTION * abs(value) and np.linalg.norm(trial_grad) < 0.9 * norm:
+            return trial, trial_value, trial_grad, length
+        if length * -slope <= np.finfo(np.float64).eps * abs(value):
+            return None
+        length *= 0.5
+    return None

@@ -1,0 +1,119 @@
+"""What every solver does between its steps: measure, record, and see whether it is done."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastsoftmax.contracts import Record, Solution
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fastsoftmax.contracts import Objective, Vector
+
+TINY = float(np.finfo(np.float64).tiny)
+# Without a penalty, separable classes have their optimum at infinity: the loss falls to zero and the
+# coefficients grow for ever. Nothing is left to learn below this many nats a row.
+SEPARATED = 1e-8
+
+
+PASSES_A_BOUND = 20
+
+
+class Progress:
+    """The history of a minimisation and its stopping rule.
+
+    Parameters
+    ----------
+    objective : Objective
+    tol : float
+        Stop once (F − F*) / max(F, tiny) is at most this: certified by a lower bound of F* where the
+        objective has one, otherwise as the solver estimates it.
+    callback : callable, optional
+        Called with each `Record`.
+
+    Notes
+    -----
+    A lower bound holds for good, so the best one so far serves every later point. A new one may cost a pass
+    over the data: it is asked for when the solver's estimate says that the goal is reached, and otherwise
+    after every 20 passes; never for more than about one pass in twenty.
+    """
+
+    def __init__(self, objective: Objective, tol: float, callback: Callable[[Record], None] | None) -> None:
+        self._objective = objective
+        self._tol = tol
+        self._callback = callback
+        self._start = time.perf_counter()
+        self._first_pass = objective.passes
+        self._bound: float | None = None
+        self._bound_pass = -np.inf
+        self.history: list[Record] = []
+        self.suboptimality = np.inf
+        self.converged = False
+        self.message = ""
+
+    @property
+    def certifiable(self) -> bool:
+        """Whether the objective has a lower bound."""
+        return self._bound is not None
+
+    def at(self, x: Vector, value: float, grad: Vector, decrement: float = np.inf) -> bool:
+        """Record a point, and return whether to stop there.
+
+        `decrement` is the solver's estimate of F − F*.
+        """
+        if not np.isfinite(value):
+            raise FloatingPointError(f"the objective became {value}; X or the parameters are too large")
+        goal = self._tol * max(abs(value), TINY)
+        waited = self._objective.passes - self._bound_pass
+        most = min(PASSES_A_BOUND, 1 + (self._objective.passes - self._first_pass) // PASSES_A_BOUND)
+        if waited >= (most if decrement <= goal else PASSES_A_BOUND):
+            self._improve_bound(x, value, grad)
+        gap = None if self._bound is None else max(value - self._bound, 0.0)
+        record = Record(
+            time.perf_counter() - self._start,
+            value,
+            float(np.linalg.norm(grad)),
+            gap,
+            self._objective.passes - self._first_pass,
+        )
+        self.history.append(record)
+        if self._callback is not None:
+            self._callback(record)
+        excess = decrement if gap is None else gap
+        self.suboptimality = excess / max(abs(value), TINY)
+        if excess <= goal or not grad.any():
+            self.converged = True
+            self.message = "certified" if self.certifiable else "estimated by the Newton decrement"
+        elif not self.certifiable and value <= SEPARATED:
+            self.message = (
+                f"the loss fell below {SEPARATED:g} nats a row: the classes are separable, and without a "
+                "penalty the coefficients grow without bound"
+            )
+        return bool(self.message)
+
+    def _improve_bound(self, x: Vector, value: float, grad: Vector) -> None:
+        bound = self._objective.lower_bound(x, value, grad)
+        self._bound_pass = self._objective.passes
+        if bound is not None:
+            self._bound = bound if self._bound is None else max(bound, self._bound)
+
+    def stopped(self, message: str) -> None:
+        """Note why the solver ended short of the tolerance."""
+        self.message = message
+
+    def solution(self, x: Vector, value: float, grad: Vector) -> Solution:
+        """Return what was reached."""
+        return Solution(
+            x,
+            value,
+            grad,
+            self.history[-1].gap,
+            self.suboptimality,
+            self.converged,
+            self.message,
+            self.history,
+        )

@@ -1,0 +1,89 @@
+"""Rows held in memory."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import scipy.sparse
+
+from fastsoftmax import devices
+from fastsoftmax.contracts import Csr, RowBlock, Sums, row_slice
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from fastsoftmax.contracts import Task
+
+T = TypeVar("T")
+
+
+def _with_transpose(rows: Csr) -> Csr:
+    """Return the same rows with the same entries by column beside them, sorted as the rows are."""
+    matrix: Any = scipy.sparse.csr_array((rows.data, rows.indices, rows.indptr), shape=rows.shape).tocsc()
+    kind = rows.indices.dtype
+    columns = Csr(
+        matrix.data,
+        matrix.indices.astype(kind, copy=False),
+        matrix.indptr.astype(kind, copy=False),
+        (rows.shape[1], rows.shape[0]),
+    )
+    return rows._replace(transpose=columns)
+
+
+def _rows(X: NDArray[Any] | Csr, start: int, stop: int) -> NDArray[Any] | Csr:
+    part = row_slice(X, start, stop)
+    return _with_transpose(part) if isinstance(part, Csr) else part
+
+
+class ArraySource:
+    """Rows in memory, dense or sparse, handed to a device in one block or several.
+
+    Parameters
+    ----------
+    X : ndarray (n, d) or Csr
+    target : ndarray (n,) or (n, K)
+    weight : ndarray (n,), float64
+    device : str
+    n_threads : int or None
+    block_rows : int, optional
+        The most rows in a block; None takes them all in one.
+    """
+
+    def __init__(
+        self,
+        X: NDArray[Any] | Csr,
+        target: NDArray[Any],
+        weight: NDArray[np.float64],
+        *,
+        device: str = "cpu",
+        n_threads: int | None = None,
+        block_rows: int | None = None,
+    ) -> None:
+        self._shape = int(X.shape[0]), int(X.shape[1])
+        self._device = device
+        self._n_threads = n_threads
+        step = self._shape[0] if block_rows is None else block_rows
+        self._blocks = [
+            RowBlock(
+                _rows(X, start, start + step), target[start : start + step], weight[start : start + step]
+            )
+            for start in range(0, self._shape[0], step)
+        ]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n, d)."""
+        return self._shape
+
+    def sum(self, task: Task) -> Sums:
+        """Run the task on every block and add what comes back, in order."""
+        sums = [devices.run(task, self._device, block, self._n_threads) for block in self._blocks]
+        return functools.reduce(Sums.__add__, sums)
+
+    def map(self, function: Callable[[RowBlock], T]) -> list[T]:
+        """Return what a function makes of each block, in order."""
+        return [function(block) for block in self._blocks]

@@ -1,0 +1,154 @@
+"""What arrives from outside is checked once, here: everything behind this door may rely on it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastsoftmax.contracts import Csr
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# Kept as they are; kernels widen a tile at a time. Everything else is taken as float64.
+NATIVE_DTYPES = tuple(np.dtype(kind) for kind in ("f4", "f8", "u1", "i1", "i2"))
+
+
+def design_matrix(X: Any, *, name: str = "X", checked: bool = False) -> NDArray[Any] | Csr:
+    """Return X as a dense (n, d) array or a `Csr` whose every index may be followed.
+
+    Parameters
+    ----------
+    X : array_like or SciPy sparse, (n, d)
+    name : str
+        What messages call it.
+    checked : bool
+        X has been through scikit-learn's `check_array` already.
+
+    Raises
+    ------
+    ValueError
+        If X is not two-dimensional, is empty, holds NaN or infinity, or is a sparse matrix whose index
+        arrays contradict its shape.
+    TypeError
+        If X is of a kind that is no array of numbers.
+
+    Notes
+    -----
+    float32, float64, uint8, int8 and int16 in native byte order are never copied, float16 is copied to
+    float32 and everything else to float64. The check for NaN reads X once.
+    """
+    import scipy.sparse
+
+    if not checked:
+        from sklearn.utils import check_array
+
+        X = check_array(
+            X, accept_sparse=("csr", "csc"), dtype="numeric", accept_large_sparse=True, input_name=name
+        )
+    if scipy.sparse.issparse(X):
+        return _csr(X, name)
+    if X.dtype == np.float16:
+        return np.asarray(X, np.float32)
+    return np.asarray(X) if X.dtype in NATIVE_DTYPES else np.asarray(X, np.float64)
+
+
+def _csr(X: Any, name: str) -> Csr:
+    # Checked before a conversion follows the indices: SciPy's own code does not look either.
+    outer, inner = X.shape if X.format == "csr" else X.shape[::-1]
+    indptr, indices, data = X.indptr, X.indices, X.data
+    if len(indptr) != outer + 1 or indptr[0] != 0 or np.any(np.diff(indptr) < 0):
+        raise ValueError(f"{name}: indptr of the {X.format} matrix must rise from 0 over {outer + 1} entries")
+    nnz = int(indptr[-1])
+    if nnz > len(indices) or nnz > len(data):
+        raise ValueError(f"{name}: the {X.format} matrix promises {nnz} stored entries and holds fewer")
+    if nnz and (indices[:nnz].min() < 0 or indices[:nnz].max() >= inner):
+        raise ValueError(f"{name}: an index of the {X.format} matrix lies outside [0, {inner})")
+    X = X.tocsr()
+    indices, indptr = X.indices, X.indptr
+    if indices.dtype != indptr.dtype:  # SciPy lets them differ; a kernel would be compiled for each pair
+        indices, indptr = indices.astype(np.int64), indptr.astype(np.int64)
+    dtype = np.float32 if X.dtype in (np.float16, np.float32) else np.float64
+    shape = (int(X.shape[0]), int(X.shape[1]))
+    return Csr(X.data[:nnz].astype(dtype, copy=False), indices[:nnz], indptr, shape)
+
+
+def sample_weights(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
+    """Return the row weights as float64 (n,); ones where None was given.
+
+    Raises
+    ------
+    ValueError
+        If there is not one for each row, one is negative, NaN or infinite, or all are zero.
+    """
+    if sample_weight is None:
+        return np.ones(n_rows)
+    weight = np.ascontiguousarray(sample_weight, dtype=np.float64)
+    if weight.ndim == 0:
+        weight = np.full(n_rows, float(weight))
+    if weight.shape != (n_rows,):
+        raise ValueError(
+            f"sample_weight must have shape ({n_rows},), one for each row of X; got {weight.shape}"
+        )
+    if not np.isfinite(weight).all() or weight.min() < 0.0:
+        raise ValueError("sample_weight must hold finite numbers that are not negative")
+    if not weight.any():
+        raise ValueError("sample_weight is zero for every row; at least one must be positive")
+    return weight
+
+
+def labels(y: Any, n_classes: int | None, *, name: str = "y") -> NDArray[np.int64]:
+    """Return integer labels as int64 (n,), each in [0, n_classes).
+
+    Raises
+    ------
+    ValueError
+        If a label is no integer or lies outside that range.
+    """
+    y = np.asarray(y)
+    if y.dtype.kind == "f" and np.isfinite(y).all() and (y == np.floor(y)).all():
+        y = y.astype(np.int64)
+    if y.dtype.kind == "b":
+        y = y.astype(np.int64)
+    if y.dtype.kind not in "iu":
+        raise ValueError(
+            f"{name} must hold integers in [0, n_classes) or probabilities (n, K); got {y.dtype}"
+        )
+    if y.size and (y.min() < 0 or (n_classes is not None and y.max() >= n_classes)):
+        bound = "n_classes" if n_classes is None else n_classes
+        raise ValueError(f"{name} must hold integers in [0, {bound}); got {y.min()} to {y.max()}")
+    return np.ascontiguousarray(y, dtype=np.int64)
+
+
+def probabilities(
+    y: Any, n_outputs: int | None, dtype: Any, *, rows_sum_to_one: bool, name: str = "y"
+) -> NDArray[Any]:
+    """Return probability targets as a C-ordered (n, K) array of `dtype`.
+
+    Raises
+    ------
+    ValueError
+        If one lies outside [0, 1], the number of columns is not `n_outputs`, or, where rows have to sum to
+        one, a row does not (to 1e-3, so that float16 probabilities pass).
+    """
+    y = np.asarray(y)
+    if y.dtype.kind not in "fiub" or y.ndim != 2:
+        raise ValueError(f"{name} must be a matrix (n, K) of numbers in [0, 1]; got {y.dtype} {y.shape}")
+    if n_outputs is not None and y.shape[1] != n_outputs:
+        raise ValueError(f"{name} must have {n_outputs} columns, one for each class; got {y.shape[1]}")
+    if y.size and not (y.min() >= 0.0 and y.max() <= 1.0):  # false for NaN as well
+        raise ValueError(f"{name} must hold numbers in [0, 1]; got {y.min()} to {y.max()}")
+    if rows_sum_to_one:
+        totals = y.sum(axis=1, dtype=np.float64)
+        if y.size and np.abs(totals - 1.0).max() > 1e-3:
+            raise ValueError(
+                f"{name}: each row of probabilities must sum to 1; one sums to {totals.min():.6g}"
+            )
+    return np.ascontiguousarray(y, dtype=dtype)
+
+
+def same_rows(X: Any, y: Any, *, name: str = "y") -> None:
+    """Raise ValueError unless X and y have the same number of rows."""
+    if X.shape[0] != y.shape[0]:
+        raise ValueError(f"X has {X.shape[0]} rows and {name} has {y.shape[0]}; they must agree")

@@ -1,0 +1,57 @@
+"""What every test needs before it starts: fresh kernels, Hypothesis profiles, the real data."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def _hash_of_sources():
+    """Short hash of the package's sources: Numba's cache does not see an edit in another file."""
+    digest = hashlib.sha256()
+    for path in sorted((ROOT / "fastsoftmax").rglob("*.py")):
+        digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+# Numba reads this when it is first imported, which is after this line. Subprocesses inherit it.
+os.environ["NUMBA_CACHE_DIR"] = str(ROOT / ".numba-cache" / _hash_of_sources())
+
+import hypothesis  # noqa: E402
+
+hypothesis.settings.register_profile(
+    "ci",
+    max_examples=25,
+    deadline=None,  # the first example compiles
+    derandomize=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.register_profile(
+    "nightly", hypothesis.settings.get_profile("ci"), max_examples=2500, derandomize=False
+)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+@pytest.fixture(scope="session")
+def data_dir():
+    """Folder of the real data sets: FASTSOFTMAX_DATA, or ../shared/data beside the checkout."""
+    folder = Path(os.environ.get("FASTSOFTMAX_DATA") or ROOT.parent / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(f"no real data sets at {folder}: set FASTSOFTMAX_DATA to their folder")
+    return folder
+
+
+@pytest.fixture
+def executor():
+    """`set_executor`, with the executor that was there put back afterwards."""
+    from fastsoftmax import set_executor
+
+    before = set_executor("auto")
+    set_executor(before)
+    yield set_executor
+    set_executor(before)

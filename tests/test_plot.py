@@ -1,0 +1,192 @@
+"""A picture shows the numbers it was given, belongs to nobody, and needs no display."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from fastsoftmax import plot
+from fastsoftmax.contracts import Record
+from fastsoftmax.readers import read
+
+pytest.importorskip("matplotlib")
+
+HISTORY = [
+    Record(0.0, 2.30, 1.0, 2.0, 1),
+    Record(0.1, 0.90, 0.3, 0.5, 4),
+    Record(0.2, 0.60, 0.01, 0.01, 9),
+    Record(0.3, 0.595, 0.001, 0.0, 12),
+]
+
+
+class Nearest:
+    """A classifier by the nearest mean: enough of one to be drawn, and nothing to converge."""
+
+    def __init__(self, X, y):
+        self.classes_ = np.unique(y)
+        self.means = np.stack([X[y == label].mean(axis=0) for label in self.classes_])
+        self.coef_ = self.means - self.means.mean(axis=0)
+
+    def predict(self, X):
+        return self.classes_[((X[:, None] - self.means) ** 2).sum(axis=2).argmin(axis=1)]
+
+
+@pytest.fixture(scope="module")
+def iris():
+    return read("iris")
+
+
+def _rendered(figure):
+    """The picture as pixels, drawn without a display."""
+    from matplotlib.image import imread
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    buffer.seek(0)
+    return imread(buffer)
+
+
+def _line(axes, label):
+    (line,) = [each for each in axes.lines if label in each.get_label()]
+    return np.asarray(line.get_xdata()), np.asarray(line.get_ydata())
+
+
+def test_loss_curve_shows_the_history():
+    figure = plot.loss_curve(HISTORY, title="digits")
+    left, right = figure.axes
+    passes, gap = _line(left, "certified gap")
+    np.testing.assert_array_equal(passes, [1, 4, 9, 12])
+    # the best lower bound is 0.595, from the last record, whose own gap of zero has no logarithm
+    np.testing.assert_allclose(gap, [1.705, 0.305, 0.005, np.nan])
+    np.testing.assert_array_equal(_line(left, "gradient norm")[1], [1.0, 0.3, 0.01, 0.001])
+    assert left.get_yscale() == "log"
+    np.testing.assert_array_equal(right.lines[0].get_ydata(), [2.30, 0.90, 0.60, 0.595])
+    assert figure.get_suptitle() == "digits"
+    assert _rendered(figure).shape[:2] == (500, 1200)
+
+
+def test_loss_curve_keeps_the_digits_of_a_small_gap():
+    tiny = [Record(0.0, 2.0, 1.0, 1.5, 1), Record(0.1, 0.7, 1e-9, 3e-18, 2)]
+    assert _line(plot.loss_curve(tiny).axes[0], "gap")[1][1] == 3e-18
+
+
+def test_loss_curve_without_a_gap():
+    left = plot.loss_curve([record._replace(gap=None) for record in HISTORY]).axes[0]
+    assert [line.get_label() for line in left.lines] == ["gradient norm ‖∇F‖"]
+
+
+def test_loss_curve_of_one_record():
+    assert _rendered(plot.loss_curve(HISTORY[:1])).std() > 0
+
+
+def test_loss_curve_of_nothing():
+    with pytest.raises(ValueError, match="history is empty"):
+        plot.loss_curve([])
+
+
+def test_decision_regions_are_the_predictions(iris):
+    X, y = iris.X[:, 2:], np.array(iris.class_names)[iris.y]
+    figure = plot.decision_regions(Nearest(X, y), X, y)
+    axes = figure.axes[0]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == sorted(iris.class_names)
+    shades = axes.images[0].get_array().reshape(-1, 3)
+    assert len(np.unique(shades, axis=0)) == 3
+    assert sum(len(points.get_offsets()) for points in axes.collections) == len(X)
+    _rendered(figure)
+
+
+def test_decision_regions_of_many_classes():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(90, 2)), np.arange(90) % 45
+    figure = plot.decision_regions(Nearest(X, y), X, y)
+    assert figure.axes[0].get_legend() is None
+    _rendered(figure)
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(4, 120), (2, 119)])
+def test_decision_regions_refuses_other_shapes(iris, columns, rows):
+    model = Nearest(iris.X[:, :2], iris.y)
+    with pytest.raises(ValueError, match=r"has shape \((120, 4|119,)\)"):
+        plot.decision_regions(model, iris.X[:, :columns], iris.y[:rows])
+
+
+def test_confusion_counts(iris):
+    model = Nearest(iris.X, iris.y)
+    figure = plot.confusion(model, iris.X_test, iris.y_test)
+    axes = figure.axes[0]
+    counts = np.zeros((3, 3), dtype=int)
+    for text in axes.texts:
+        column, row = text.get_position()
+        counts[int(row), int(column)] = int(text.get_text())
+    expected = np.zeros((3, 3), dtype=int)
+    np.add.at(expected, (iris.y_test, model.predict(iris.X_test)), 1)
+    np.testing.assert_array_equal(counts, expected)
+    assert f"{np.trace(expected) / expected.sum():.1%} of 30" in axes.get_title()
+
+
+def test_confusion_of_many_classes_names_some_and_shows_no_numbers():
+    rng = np.random.default_rng(0)
+    y = np.arange(300) % 150
+    X = rng.normal(size=(300, 3)) + y[:, None]
+    axes = plot.confusion(Nearest(X, y), X, y).axes[0]
+    assert len(axes.texts) == 0
+    assert len(axes.get_xticks()) <= 40
+
+
+def test_coefficients(iris):
+    model = Nearest(iris.X, iris.y)
+    image = plot.coefficients(model).axes[0].images[0]
+    np.testing.assert_array_equal(image.get_array(), model.coef_)
+    low, high = image.get_clim()
+    assert low == -high
+
+
+def test_coefficients_name_the_features(iris):
+    model = Nearest(iris.X, iris.y)
+    model.feature_names_in_ = np.array(iris.feature_names)
+    axes = plot.coefficients(model).axes[0]
+    assert [text.get_text() for text in axes.get_xticklabels()] == list(iris.feature_names)
+
+
+def test_coefficients_of_a_binary_model_and_of_zeros(iris):
+    model = Nearest(iris.X[iris.y < 2], iris.y[iris.y < 2])
+    model.coef_ = np.zeros((1, 4))
+    axes = plot.coefficients(model).axes[0]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["1"]
+
+
+def test_coefficients_as_images():
+    digits = read("digits")
+    model = Nearest(digits.X, digits.y)
+    figure = plot.coefficients(model, (8, 8))
+    images = [axes for axes in figure.axes if axes.get_title()]
+    assert [axes.get_title() for axes in images] == list("0123456789")
+    np.testing.assert_array_equal(images[3].images[0].get_array(), model.coef_[3].reshape(8, 8))
+    with pytest.raises(ValueError, match=r"image_shape \(8, 9\) has 72 pixels; the model has 64"):
+        plot.coefficients(model, (8, 9))
+
+
+def test_no_figure_is_left_with_pyplot(iris):
+    from matplotlib import pyplot
+
+    model = Nearest(iris.X[:, :2], iris.y)
+    plot.loss_curve(HISTORY)
+    plot.decision_regions(model, iris.X[:, :2], iris.y)
+    plot.confusion(model, iris.X[:, :2], iris.y)
+    plot.coefficients(model)
+    assert pyplot.get_fignums() == []
+
+
+def test_matplotlib_is_imported_on_use_and_its_lack_is_said():
+    script = (
+        "import sys; sys.modules['matplotlib'] = None\n"
+        "from fastsoftmax import plot; from fastsoftmax.contracts import Record\n"
+        "try: plot.loss_curve([Record(0.0, 1.0, 1.0, None, 1)])\n"
+        "except ImportError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == 'pictures need matplotlib: pip install "fastsoftmax[plot]"\n'
