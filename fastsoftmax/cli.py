@@ -7,7 +7,6 @@ scikit-learn, matplotlib) is imported by the command that needs it, so that `--h
 
 from __future__ import annotations
 
-import csv
 import io
 import sys
 from enum import StrEnum
@@ -18,14 +17,14 @@ import numpy as np
 import typer
 
 from fastsoftmax import __version__, model_file, readers
-from fastsoftmax.console import Progress, listed, nats, print_json, print_rows, says_failures
+from fastsoftmax.console import Progress, csv_text, listed, nats, print_json, print_rows, says_failures
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-_BLOCK = 4096  # rows turned into text at a time
+_BLOCK = 4096  # rows measured at a time
 
 app = typer.Typer(
     help="Softmax regression (multinomial logistic regression) on a file of data.",
@@ -115,7 +114,9 @@ def fit(
         if path is not None:
             model_file.check_writable(path)
     if plot is not None:
-        import matplotlib  # noqa: F401  (to say that it is missing before the fit and not after)
+        from fastsoftmax.plot import require_matplotlib
+
+        require_matplotlib()  # to be said before the fit and not after
     with Progress() as progress:
         progress.say(f"reading {data} ...")
         table = readers.read(data, target=target)
@@ -143,23 +144,10 @@ def fit(
             None if y is None else _measure(model, X, y)[0] / len(y)
             for X, y in ((table.X, table.y), (X_test, y_test))
         ]
-    last = model.history_[-1] if len(model.history_) else None
-    n_rows, n_features = table.X.shape
     result = {
         "data": data,
-        "rows": n_rows,
-        "features": n_features,
-        "classes": len(model.classes_),
-        "test_rows": None if y_test is None else len(y_test),
-        "C": C,
-        "loss": loss.value,
-        "solver": model.solver_,
-        "iterations": int(np.max(model.n_iter_)),
-        "passes": None if last is None else last.passes,
-        "seconds": None if last is None else last.seconds,
-        "objective": model.objective_,
-        "duality_gap": model.duality_gap_,
-        "grad_norm": None if last is None else last.grad_norm,
+        **_sizes(table, y_test),
+        **_fitted(model),
         "train_accuracy": accuracies[0],
         "test_accuracy": accuracies[1],
         "model": out,
@@ -167,9 +155,17 @@ def fit(
         "notes": list(table.notes),
     }
     if out is not None:
+        if (
+            table.feature_names is not None and data not in readers.EMBEDDED
+        ):  # kept for `predict` to see that a column has moved
+            model.feature_names_in_ = np.array(table.feature_names, dtype=object)
         model.save(out)
     if plot is not None:
-        _draw(plot, model.history_, f"{data}: {n_rows:,} rows × {n_features:,} features, C = {C:g}")
+        _draw(
+            plot,
+            model.history_,
+            f"{Path(data).name}: {result['rows']:,} rows × {result['features']:,} features, C = {C:g}",
+        )
     print_json(result) if as_json else _print_fit(result, table.class_names)
 
 
@@ -194,8 +190,10 @@ def predict(
     if out is not None:
         model_file.check_writable(out)
     fitted = _load(model)
-    X, _ = _test_part(readers.read(data, target=target, labelled=False, n_features=fitted.n_features_in_))
+    table = readers.read(data, target=target, labelled=False, n_features=fitted.n_features_in_)
+    X, _ = _test_part(table)
     _check_width(data, X, fitted.n_features_in_, hint=target is None)
+    _check_names(data, table, fitted)
     values = np.asarray(fitted.predict_proba(X) if proba else fitted.predict(X))
     if values.dtype.kind not in "biufU":
         values = values.astype(str)  # labels that pandas gave as objects: only text gets this far
@@ -210,7 +208,7 @@ def predict(
             {"data": data, "rows": len(values), "classes": fitted.classes_.tolist(), name: values.tolist()}
         )
     else:
-        for text in _csv_text(values, classes if values.ndim == 2 else None):
+        for text in csv_text(values, classes if values.ndim == 2 else None):
             sys.stdout.write(text)
 
 
@@ -219,8 +217,10 @@ def predict(
 def score(model: Model, data: Data, target: Target = None, as_json: AsJson = False) -> None:
     """Say how well MODEL labels DATA (its test part, if it has one): accuracy and mean log-loss."""
     fitted = _load(model)
-    X, y = _test_part(readers.read(data, target=target, n_features=fitted.n_features_in_))
+    table = readers.read(data, target=target, n_features=fitted.n_features_in_)
+    X, y = _test_part(table)
     _check_width(data, X, fitted.n_features_in_)
+    _check_names(data, table, fitted)
     if y is None:
         raise ValueError(f"{data!r} has no labels for its test part; there is nothing to score against")
     right, log_loss = _measure(fitted, X, y)
@@ -273,6 +273,28 @@ def info(model: Model, as_json: AsJson = False) -> None:
     )
 
 
+def _sizes(table: readers.Table, y_test: NDArray[Any] | None) -> dict[str, Any]:
+    n_rows, n_features = table.X.shape
+    return {"rows": n_rows, "features": n_features, "test_rows": None if y_test is None else len(y_test)}
+
+
+def _fitted(model: Any) -> dict[str, Any]:
+    """Say how a fit went, in the names of the JSON output."""
+    last = model.history_[-1]
+    return {
+        "classes": len(model.classes_),
+        "C": model.C,
+        "loss": model.loss,
+        "solver": model.solver_,
+        "iterations": int(np.max(model.n_iter_)),
+        "passes": last.passes,
+        "seconds": last.seconds,
+        "objective": model.objective_,
+        "duality_gap": model.duality_gap_,
+        "grad_norm": last.grad_norm,
+    }
+
+
 def _load(path: str) -> Any:
     from fastsoftmax.estimator import SoftmaxRegression
 
@@ -288,6 +310,15 @@ def _check_width(data: str, X: Any, n_features: int, hint: bool = False) -> None
         advice = "; is one of them the label? say which with --target" if hint else ""
         advice = advice if X.shape[1] == n_features + 1 else ""
         raise ValueError(f"{data!r} has {X.shape[1]} features, the model takes {n_features}{advice}")
+
+
+def _check_names(data: str, table: readers.Table, model: Any) -> None:
+    """Refuse columns that the model knows at another place; names that it does not know are let pass."""
+    names = model.__dict__.pop("feature_names_in_", ())  # scikit-learn would warn of an X without names
+    at = {str(name): j for j, name in enumerate(names)}
+    for j, name in enumerate(table.feature_names or ()):
+        if at.get(name, j) != j:
+            raise ValueError(f"{data!r} has feature {name!r} at place {j}, the model at place {at[name]}")
 
 
 def _check_labels(y: NDArray[Any], classes: NDArray[Any]) -> None:
@@ -308,7 +339,7 @@ def _measure(model: Any, X: Any, y: NDArray[Any]) -> tuple[int, float]:
     right, total = 0, 0.0
     for start in range(0, len(y), _BLOCK):
         block, label = X[start : start + _BLOCK], y[start : start + _BLOCK]
-        if model.loss == "sigmoid":
+        if label.ndim == 2 and model.loss == "sigmoid":
             logits = np.asarray(model.decision_function(block), dtype=np.float64)
             right += int(((logits > 0) == (label > 0.5)).all(axis=1).sum())
             total += float((np.logaddexp(0, logits) - label * logits).sum())
@@ -338,26 +369,14 @@ def _write(path: str, name: str, values: NDArray[Any], classes: list[str]) -> No
             case ".npz":
                 np.savez(file, allow_pickle=False, **{name: values, "classes": np.array(classes)})
             case _:
-                for text in _csv_text(values, classes if values.ndim == 2 else None):
+                for text in csv_text(values, classes if values.ndim == 2 else None):
                     file.write(text.encode())
-
-
-def _csv_text(values: NDArray[Any], header: list[str] | None) -> Iterator[str]:
-    """Yield the lines of a CSV file, some thousands at a time; floats in the fewest digits that are exact."""
-    rows = values.reshape(len(values), -1)
-    for start in range(0, max(len(rows), 1), _BLOCK):
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
-        if start == 0 and header is not None:
-            writer.writerow(header)
-        writer.writerows(rows[start : start + _BLOCK].astype(str).tolist())
-        yield buffer.getvalue()
 
 
 def _print_fit(result: dict[str, Any], class_names: tuple[str, ...] | None) -> None:
     named = ""
     if class_names is not None and len(class_names) == result["classes"]:
-        named = "   " + ", ".join(class_names[:8]) + (", ..." if len(class_names) > 8 else "")
+        named = f"   {listed(class_names)}".removesuffix(f" ({len(class_names)})")
     tested = "no test data" if result["test_accuracy"] is None else f"{result['test_accuracy']:.2%}"
     tested += "" if result["test_rows"] is None else f"   of {result['test_rows']:,} rows"
     print_rows(

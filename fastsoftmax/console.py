@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import functools
+import io
 import json
 import os
 import sys
@@ -14,11 +16,14 @@ import numpy as np
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
 
     from fastsoftmax.contracts import Record
 
 INTERRUPTED, PIPE_CLOSED = 130, 141  # 128 + the signal's number, as shells count
+_ROWS = 4096  # turned into text at a time
 
 
 def one_line(text: object) -> str:
@@ -112,6 +117,18 @@ class Progress:
         )
 
 
+def csv_text(values: NDArray[Any], header: list[str] | None) -> Iterator[str]:
+    """Yield the lines of a CSV file, some thousands at a time; floats in the fewest digits that are exact."""
+    rows = values.reshape(len(values), -1)
+    for start in range(0, max(len(rows), 1), _ROWS):
+        buffer = io.StringIO()
+        writer = csv.writer(buffer, lineterminator="\n")
+        if start == 0 and header is not None:
+            writer.writerow(header)
+        writer.writerows(rows[start : start + _ROWS].astype(str).tolist())
+        yield buffer.getvalue()
+
+
 def print_json(result: dict[str, Any]) -> None:
     """Print one line of strict JSON: what it has no number for becomes "inf", "-inf" or "nan"."""
 
@@ -127,7 +144,11 @@ def print_json(result: dict[str, Any]) -> None:
 
 
 def print_rows(*rows: tuple[str, str]) -> None:
-    """Print names and values in two columns."""
+    """Print names and values in two columns: folded to a terminal's width, but never in a pipe."""
+    if not sys.stdout.isatty():
+        width = max(len(name) for name, _ in rows)
+        typer.echo("\n".join(f"{name:<{width}}   {value}" for name, value in rows))
+        return
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -135,7 +156,7 @@ def print_rows(*rows: tuple[str, str]) -> None:
     table = Table.grid(padding=(0, 3))
     for name, value in rows:  # Text: a file name in square brackets is no markup
         table.add_row(Text(name, style="cyan", no_wrap=True), Text(value, overflow="fold"))
-    Console(width=None if sys.stdout.isatty() else 200, highlight=False).print(table)
+    Console(highlight=False).print(table)
 
 
 def nats(gap: float | None) -> str:
@@ -143,7 +164,13 @@ def nats(gap: float | None) -> str:
     return "not certified" if gap is None else f"{gap:.2e} nats"
 
 
-def listed(labels: Any) -> str:
-    """Return the first labels of a sequence, and how many there are if those are not all."""
-    shown = ", ".join(str(label) for label in labels[:8])
-    return shown if len(labels) <= 8 else f"{shown}, ... ({len(labels)})"
+def listed(labels: Any, room: int = 72) -> str:
+    """Return the first labels of a sequence, as many as there is room for, and how many there are in all."""
+    shown: list[str] = []
+    for label in map(str, labels[:8]):
+        room -= len(label) + 2
+        if shown and room < 0:
+            break
+        shown.append(label)
+    text = ", ".join(shown)
+    return text if len(shown) == len(labels) else f"{text}, ... ({len(labels)})"

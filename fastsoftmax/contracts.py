@@ -156,16 +156,18 @@ class Task(NamedTuple):
 class Device(Protocol):
     """A module with verbs over a block of rows."""
 
-    def loss_grad(self, loss: Any, params: Params, block: RowBlock, n_threads: int | None) -> Sums:
-        """Σ wᵢ ℓᵢ and its gradient."""
+    def loss_grad(
+        self, loss: Any, params: Params, block: RowBlock, n_threads: int | None = None, **outputs: Any
+    ) -> Sums:
+        """Return Σ wᵢ ℓᵢ and its gradient; `outputs` name what else is to be filled."""
 
     def hessp(
         self, loss: Any, params: Params, direction: Params, block: RowBlock, n_threads: int | None
     ) -> Sums:
-        """The Hessian of Σ wᵢ ℓᵢ times a direction."""
+        """Return the Hessian of Σ wᵢ ℓᵢ times a direction."""
 
     def diagonal(self, loss: Any, params: Params, block: RowBlock, n_threads: int | None) -> Sums:
-        """The diagonal of the Hessian of Σ wᵢ ℓᵢ."""
+        """Return the diagonal of the Hessian of Σ wᵢ ℓᵢ."""
 
     def dual(
         self,
@@ -175,10 +177,27 @@ class Device(Protocol):
         block: RowBlock,
         n_threads: int | None,
     ) -> Sums:
-        """Σ wᵢ Σ p̃ log p̃ and the residual sums of the mixed probabilities (1 − θ) p + θ q."""
+        """Return Σ wᵢ Σ p̃ log p̃ and the residual sums of the mixed probabilities (1 − θ) p + θ q."""
 
     def logits(self, params: Params, X: Any, n_threads: int | None) -> NDArray[Any]:
-        """X Wᵀ + b, (n, K), in the dtype that the products are computed in."""
+        """Return X Wᵀ + b, (n, K), in the dtype that the products are computed in."""
+
+    def softmax(self, x: NDArray[Any], out: NDArray[Any], n_threads: int | None = None) -> None:
+        """Write the softmax of each row of x (n, K) to out."""
+
+    def log_softmax(self, x: NDArray[Any], out: NDArray[Any], n_threads: int | None = None) -> None:
+        """Write the logarithm of the softmax of each row of x (n, K) to out."""
+
+    def logsumexp(self, x: NDArray[Any], out: NDArray[Any], n_threads: int | None = None) -> None:
+        """Write log Σ e^x of each row of x (n, K) to out (n,)."""
+
+    def sigmoid(
+        self, x: NDArray[Any], out: NDArray[Any], n_threads: int | None = None, *, log: bool = False
+    ) -> None:
+        """Write 1 / (1 + e^(−x)), or its logarithm, to out."""
+
+    def row_losses(self, loss: Any, x: NDArray[Any], target: NDArray[Any], **outputs: Any) -> float:
+        """Return Σ wᵢ ℓ(xᵢ, tᵢ) over the rows of x (n, K)."""
 
 
 class Source(Protocol):
@@ -192,7 +211,7 @@ class Source(Protocol):
         """Run the task on every block and add what comes back, in a fixed order."""
 
     def map(self, function: Callable[[RowBlock], T]) -> list[T]:
-        """What a function makes of each block, in order."""
+        """Return what a function makes of each block, in order."""
 
 
 class Objective(Protocol):
@@ -213,10 +232,10 @@ class Objective(Protocol):
         """∇²F(x) v. One pass over the data."""
 
     def preconditioner(self, x: Vector) -> Callable[[Vector], Vector]:
-        """A symmetric positive definite approximation of (∇²F(x))⁻¹, as a function."""
+        """Return a symmetric positive definite approximation of (∇²F(x))⁻¹, as a function."""
 
     def lower_bound(self, x: Vector, value: float, grad: Vector) -> float | None:
-        """A lower bound of min F, from F and ∇F at x and at most one more pass; None where there is none."""
+        """Return a lower bound of min F, from F and ∇F at x and at most one more pass, or None."""
 
 
 class Solver(Protocol):

@@ -31,6 +31,6 @@ def get(name: str) -> Device:
 
 
 def run(task: Task, device: str, block: RowBlock, n_threads: int | None) -> Sums:
-    """Run a task on a block of rows. Takes nothing that cannot be pickled, so a worker elsewhere can run it."""
+    """Run a task on a block of rows; everything it takes can be pickled, for a worker elsewhere."""
     sums: Sums = getattr(get(device), task.verb)(task.loss, task.params, *task.extra, block, n_threads)
     return sums

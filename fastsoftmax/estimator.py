@@ -7,19 +7,17 @@ import importlib
 import numbers
 import sys
 import warnings
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.preprocessing import LabelEncoder
-from sklearn.utils import column_or_1d, compute_class_weight
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastsoftmax import devices, model_file, validation
+from fastsoftmax import devices, model_file, saved, validation
+from fastsoftmax import labels as label_reader
 from fastsoftmax.contracts import Csr, Params, Record, RowBlock, row_slice
-from fastsoftmax.objective import SoftmaxObjective, targets
+from fastsoftmax.objective import SoftmaxObjective
 from fastsoftmax.online import AnchoredObjective
 
 if TYPE_CHECKING:
@@ -29,27 +27,19 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from fastsoftmax.contracts import Solution
+    from fastsoftmax.labels import Labels
 
 SOLVERS = {"newton-cg": "fastsoftmax.solvers.newton_cg", "lbfgs": "fastsoftmax.solvers.lbfgs"}
 AUTO = "newton-cg"
 PREDICTION_BYTES = 32 * 2**20  # the logits of one block of rows while predicting
 
 
-class _Labels(NamedTuple):
-    """Labels as the objective takes them: the classes, the targets, and which loss they have."""
-
-    classes: NDArray[Any]
-    target: NDArray[Any]
-    loss: str
-    n_outputs: int
-
-
-class SoftmaxRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class SoftmaxRegression(ClassifierMixin, BaseEstimator):
     """Multinomial logistic regression that says how close it came: a drop-in for LogisticRegression.
 
-    Minimises F(W, b) = Σᵢ wᵢ ℓᵢ / Σᵢ wᵢ + (l2 / 2) ‖W‖² with l2 = 1 / (C Σ w), in nats: scikit-learn's objective
-    divided by C Σ w, so the optimum is the same. Two classes are scikit-learn's binary model: one row of
-    coefficients, for the second class.
+    Minimises F(W, b) = Σᵢ wᵢ ℓᵢ / Σᵢ wᵢ + (l2 / 2) ‖W‖² with l2 = 1 / (C Σ w), in nats: scikit-learn's
+    objective divided by C Σ w, so the optimum is the same. Two classes are scikit-learn's binary model:
+    one row of coefficients, for the second class.
 
     Parameters
     ----------
@@ -190,8 +180,8 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         with self._kept_on_failure():
             self._check_parameters()
             rows = self._rows(X, y, reset=True)
-            labels = self._labels(y, rows)
-            weight = self._weights(labels, sample_weight, y)
+            labels = label_reader.read(y, rows, self.loss)
+            weight = label_reader.weights(y, sample_weight, self.class_weight)
             l2 = 0.0 if np.isinf(self.C) else 1.0 / (self.C * float(weight.sum()))
             objective = self._objective(RowBlock(rows, labels.target, weight), labels, l2)
             solver = AUTO if self.solver == "auto" else self.solver
@@ -251,8 +241,8 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ):
                 raise ValueError(f"classes must be those of the first batch, {known}; got {classes}")
             rows = self._rows(X, y, reset=precision is None)
-            labels = self._labels(y, rows, known)
-            weight = self._weights(labels, sample_weight, y)
+            labels = label_reader.read(y, rows, self.loss, known)
+            weight = label_reader.weights(y, sample_weight, self.class_weight)
             objective = self._objective(RowBlock(rows, labels.target, weight), labels, 0.0)
             if precision is None:
                 ridge = np.full((labels.n_outputs, objective.n_features), 1.0 / self.C)
@@ -313,60 +303,7 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
         return validation.design_matrix(X, checked=True)
 
-    def _labels(self, y: Any, rows: Any, classes: NDArray[Any] | None = None) -> _Labels:
-        dims = np.ndim(y) if not hasattr(y, "ndim") else y.ndim
-        width = np.shape(y)[1] if dims == 2 else 0
-        validation.same_rows(rows, np.asarray(y))
-        if dims == 2 and (width > 1 or self.loss == "sigmoid"):
-            return self._matrix_labels(y, rows, width)
-        if dims != 1 and width != 1:
-            raise ValueError(f"y must be labels (n,) or a matrix (n, K); got shape {np.shape(y)}")
-        y = column_or_1d(y, warn=True)
-        check_classification_targets(y)
-        encoder = LabelEncoder()
-        if classes is None:
-            codes = encoder.fit_transform(y)
-        else:
-            encoder.fit(classes)
-            strange = np.setdiff1d(y, encoder.classes_)
-            if len(strange):
-                raise ValueError(f"y holds labels that are not among the classes: {strange[:5]}")
-            codes = encoder.transform(y)
-        found = encoder.classes_
-        if len(found) < 2:
-            raise ValueError(
-                "SoftmaxRegression needs samples of at least 2 classes in the data, but the data contains "
-                f"only one class: {found[0]!r}"
-            )
-        if len(found) > 2 and self.loss == "sigmoid":
-            raise ValueError("loss='sigmoid' takes y as a matrix (n, K) of labels in [0, 1], or two classes")
-        if len(found) == 2:
-            column = (codes == 1)[:, np.newaxis]
-            return _Labels(found, targets(column, 1, "sigmoid", rows), "sigmoid", 1)
-        return _Labels(found, targets(codes, len(found), "softmax", rows), "softmax", len(found))
-
-    def _matrix_labels(self, y: Any, rows: Any, width: int) -> _Labels:
-        if self.class_weight is not None:
-            raise ValueError(
-                "class_weight goes with labels (n,); weigh the rows of a matrix by sample_weight"
-            )
-        target = targets(y, width, self.loss, rows)
-        if self.loss == "softmax" and width == 2:
-            return _Labels(np.arange(2), np.ascontiguousarray(target[:, 1:]), "sigmoid", 1)
-        return _Labels(np.arange(width), target, self.loss, width)
-
-    def _weights(self, labels: _Labels, sample_weight: Any, y: Any) -> NDArray[np.float64]:
-        weight = validation.sample_weights(sample_weight, len(labels.target))
-        if self.class_weight is None:
-            return weight
-        y = column_or_1d(y)
-        present = np.unique(y)
-        by_class = dict(
-            zip(present, compute_class_weight(self.class_weight, classes=present, y=y, sample_weight=weight))
-        )
-        return weight * np.array([by_class[label] for label in present])[np.searchsorted(present, y)]
-
-    def _objective(self, rows: RowBlock, labels: _Labels, l2: float) -> SoftmaxObjective:
+    def _objective(self, rows: RowBlock, labels: Labels, l2: float) -> SoftmaxObjective:
         return SoftmaxObjective.of_rows(
             rows,
             labels.n_outputs,
@@ -377,7 +314,7 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             n_threads=self.n_threads,
         )
 
-    def _start(self, objective: SoftmaxObjective, labels: _Labels) -> NDArray[np.float64]:
+    def _start(self, objective: SoftmaxObjective, labels: Labels) -> NDArray[np.float64]:
         coef = getattr(self, "coef_", None)
         fits = coef is not None and coef.shape == (objective.n_classes, objective.n_features)
         if self.warm_start and fits and np.array_equal(self.classes_, labels.classes):
@@ -397,7 +334,7 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         return call_all
 
-    def _keep(self, solution: Solution, objective: SoftmaxObjective, labels: _Labels, solver: str) -> None:
+    def _keep(self, solution: Solution, objective: SoftmaxObjective, labels: Labels, solver: str) -> None:
         coef, intercept = objective.unpack(solution.x)
         self.coef_ = coef.copy()
         self.intercept_ = intercept.copy()
@@ -407,7 +344,7 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.objective_ = solution.value
         self.duality_gap_ = solution.gap
         self.history_ = list(solution.history)
-        self._multilabel = self.loss == "sigmoid" and labels.target.ndim == 2 and labels.n_outputs > 1
+        self._multilabel = labels.multilabel
 
     def _warn(self, solution: Solution) -> None:
         kind = "duality gap" if solution.gap is not None else "estimated gap"
@@ -445,7 +382,7 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             if out is None:
                 out = np.empty((n_rows, *piece.shape[1:]), piece.dtype)
             out[part] = piece
-        return out  # type: ignore[no-any-return]
+        return out
 
     def decision_function(self, X: Any) -> NDArray[Any]:
         """Return the logits: (n, K), or (n,) for two classes; float32 or float64 as products with X are."""
@@ -453,7 +390,7 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self._by_blocks(X, lambda z: z[:, 0] if binary else z)
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """Return the likeliest class of each row, (n,); for the multi-label model labels (n, K) of 0 and 1."""
+        """Return the likeliest class of each row, (n,); of a multi-label model, labels (n, K) of 0 and 1."""
         check_is_fitted(self)
         if self._multilabel:
             return self._by_blocks(X, lambda z: (z > 0).astype(np.int64))
@@ -519,31 +456,7 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         The file is replaced whole or not at all. `callbacks` and `random_state` are not kept.
         """
         check_is_fitted(self)
-        parameters = self.get_params()
-        for name in ("callbacks", "random_state"):
-            parameters.pop(name)
-        if isinstance(self.class_weight, dict):
-            labels = np.array(list(self.class_weight))
-            parameters["class_weight"] = [
-                model_file.encode_classes(labels),
-                [float(weight) for weight in self.class_weight.values()],
-            ]
-        names = getattr(self, "feature_names_in_", None)
-        header = {
-            "parameters": parameters,
-            "classes": model_file.encode_classes(self.classes_),
-            "feature_names": None if names is None else [str(name) for name in names],
-            "n_iter": int(self.n_iter_[0]),
-            "solver": self.solver_,
-            "objective": self.objective_,
-            "duality_gap": self.duality_gap_,
-            "history": [list(record) for record in self.history_],
-            "multilabel": self._multilabel,
-        }
-        arrays = {"coef": self.coef_, "intercept": self.intercept_}
-        if hasattr(self, "_precision"):
-            arrays["precision"] = self._precision
-        model_file.save(path, arrays, header)
+        model_file.save(path, *saved.parts_of(self))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -558,28 +471,9 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         arrays, header = model_file.load(path)
         try:
-            parameters = dict(header["parameters"])
-            if isinstance(parameters["class_weight"], list):
-                labels, weights = parameters["class_weight"]
-                parameters["class_weight"] = dict(zip(model_file.decode_classes(labels).tolist(), weights))
-            self = cls(**parameters)
-            self.coef_ = arrays["coef"]
-            self.intercept_ = arrays["intercept"]
-            self.classes_ = model_file.decode_classes(header["classes"])
-            self.n_features_in_ = int(self.coef_.shape[1])
-            if header["feature_names"] is not None:
-                self.feature_names_in_ = np.array(header["feature_names"], dtype=object)
-            self.n_iter_ = np.array([header["n_iter"]], dtype=np.int32)
-            self.solver_ = header["solver"]
-            self.objective_ = header["objective"]
-            self.duality_gap_ = header["duality_gap"]
-            self.history_ = [Record(*line) for line in header["history"]]
-            self._multilabel = bool(header["multilabel"])
+            return saved.restored(cls, arrays, header)
         except (KeyError, TypeError, IndexError) as error:
             raise ValueError(f"{str(path)!r} holds no SoftmaxRegression: {error!r}") from error
-        if "precision" in arrays:
-            self._precision = arrays["precision"]
-        return self
 
 
 def _print_record(record: Record) -> None:

@@ -168,7 +168,7 @@ class SoftmaxObjective:
         self._source = ArraySource(
             *rows,
             device=device,
-            n_threads=n_threads,
+            n_threads=validation.thread_count(n_threads),
             block_rows=max(1024, SPARSE_BLOCK_BYTES // (8 * self.n_classes)) if sparse else None,
         )
 
@@ -189,11 +189,11 @@ class SoftmaxObjective:
             raise ValueError(f"intercept must be {(self.n_classes,)}; got {intercept.shape}")
         return np.concatenate((coef.ravel(), intercept))
 
-    def unpack(self, params: ArrayLike) -> Params:
+    def unpack(self, params: ArrayLike, *, name: str = "params") -> Params:
         """Return a flat vector as (coef (K, d), intercept (K,)); without an intercept that part is zero."""
         params = np.asarray(params, dtype=np.float64)
         if params.shape != (self.n_params,):
-            raise ValueError(f"params must have shape ({self.n_params},); got {params.shape}")
+            raise ValueError(f"{name} must have shape ({self.n_params},); got {params.shape}")
         n_coef = self.n_classes * self.n_features
         intercept = params[n_coef:] if self.fit_intercept else np.zeros(self.n_classes)
         return Params(params[:n_coef].reshape(self.n_classes, self.n_features), intercept)
@@ -211,7 +211,7 @@ class SoftmaxObjective:
 
     def hessp(self, params: ArrayLike, direction: ArrayLike) -> Vector:
         """Return ∇²F(params) · direction (n_params,). One pass over X."""
-        along = self.unpack(direction)
+        along = self.unpack(direction, name="direction")
         sums = self._sum(Task("hessp", self._loss, self.unpack(params), (along,)))
         return self._flat(sums, self.l2 * along.coef)
 
@@ -261,12 +261,12 @@ class SoftmaxObjective:
             min F ≥ min over W, b of Σ vᵢ [(pᵢ − yᵢ)·(W xᵢ + b) − Σ pᵢ log pᵢ] + (l2 / 2) ‖W‖²
                   = −Σ vᵢ Σ pᵢ log pᵢ − ‖Σ vᵢ (pᵢ − yᵢ) xᵢᵀ‖² / (2 l2)     if Σ vᵢ (pᵢ − yᵢ) = 0,
 
-        and −∞ otherwise, since b is free (Fenchel's dual [1]_; for sigmoids p log p + (1 − p) log(1 − p) takes
-        the place of p log p). The probabilities at `params` meet that condition only where the gradient of b
-        is zero. So they are mixed with one distribution for all rows, p̃ᵢ = (1 − θ) pᵢ + θ q, with the least θ
-        that makes the weighted mean of p̃ that of y, and one pass sums the right-hand side for p̃. θ is of the
-        order of the gradient, and the bound of the order of its square. Without an intercept θ = 0, and the
-        bound is F − ‖∇F‖² / (2 l2).
+        and −∞ otherwise, since b is free (Fenchel's dual [1]_; for sigmoids p log p + (1 − p) log(1 − p)
+        takes the place of p log p). The probabilities at `params` meet that condition only where the
+        gradient of b is zero. So they are mixed with one distribution for all rows, p̃ᵢ = (1 − θ) pᵢ + θ q,
+        with the least θ that makes the weighted mean of p̃ that of y, and one pass sums the right-hand side
+        for p̃. θ is of the order of the gradient, and the gap of the order of its square. Without an intercept
+        θ = 0, and the bound is F − ‖∇F‖² / (2 l2).
 
         References
         ----------

@@ -22,6 +22,24 @@ _BLUE, _GREY = "#1f5fa8", "#8a8a8a"
 _MOST_NAMES = 40  # more tick labels than this cannot be read
 
 
+def require_matplotlib() -> None:
+    """Say what must be installed for pictures, if it is not: before long work, and not after.
+
+    Raises
+    ------
+    ImportError
+        matplotlib is not installed.
+
+    Examples
+    --------
+    >>> require_matplotlib()
+    """
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError as error:
+        raise ImportError('pictures need matplotlib: pip install "fastsoftmax[plot]"') from error
+
+
 def loss_curve(history: Sequence[Record], *, title: str | None = None) -> Figure:
     """Draw how a fit came near its optimum: against passes over the data, and against time.
 
@@ -294,10 +312,9 @@ def _figure(
 
     The "compressed" layout is for axes of fixed aspect: the other would cut off their labels.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError('pictures need matplotlib: pip install "fastsoftmax[plot]"') from error
+    require_matplotlib()
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(width, height), dpi=100, layout=layout)
     figure.set_layout_engine(layout, w_pad=0.1, h_pad=0.1)
     return figure

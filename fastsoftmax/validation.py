@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 NATIVE_DTYPES = tuple(np.dtype(kind) for kind in ("f4", "f8", "u1", "i1", "i2"))
 
 
-def design_matrix(X: Any, *, name: str = "X", checked: bool = False) -> NDArray[Any] | Csr:
+def design_matrix(
+    X: Any, *, name: str = "X", checked: bool = False, least_rows: int = 1
+) -> NDArray[Any] | Csr:
     """Return X as a dense (n, d) array or a `Csr` whose every index may be followed.
 
     Parameters
@@ -25,6 +28,8 @@ def design_matrix(X: Any, *, name: str = "X", checked: bool = False) -> NDArray[
         What messages call it.
     checked : bool
         X has been through scikit-learn's `check_array` already.
+    least_rows : int
+        How many rows X must have.
 
     Raises
     ------
@@ -44,9 +49,17 @@ def design_matrix(X: Any, *, name: str = "X", checked: bool = False) -> NDArray[
     if not checked:
         from sklearn.utils import check_array
 
-        X = check_array(
-            X, accept_sparse=("csr", "csc"), dtype="numeric", accept_large_sparse=True, input_name=name
-        )
+        try:
+            X = check_array(
+                X,
+                accept_sparse=("csr", "csc"),
+                dtype="numeric",
+                accept_large_sparse=True,
+                ensure_min_samples=least_rows,
+                input_name=name,
+            )
+        except ValueError as error:  # scikit-learn's messages print the array, and not all name it
+            raise ValueError(f"{name}: {str(error).splitlines()[0]}") from error
     if scipy.sparse.issparse(X):
         return _csr(X, name)
     if X.dtype == np.float16:
@@ -72,6 +85,25 @@ def _csr(X: Any, name: str) -> Csr:
     dtype = np.float32 if X.dtype in (np.float16, np.float32) else np.float64
     shape = (int(X.shape[0]), int(X.shape[1]))
     return Csr(X.data[:nnz].astype(dtype, copy=False), indices[:nnz], indptr, shape)
+
+
+def thread_count(n_threads: int | None) -> int | None:
+    """Return the number of threads asked for, or None for all there are.
+
+    Raises
+    ------
+    TypeError
+        If it is no integer.
+    ValueError
+        If it is less than one.
+    """
+    if n_threads is None:
+        return None
+    if not isinstance(n_threads, numbers.Integral):
+        raise TypeError(f"n_threads must be an integer or None; got {n_threads!r}")
+    if n_threads < 1:
+        raise ValueError(f"n_threads must be at least 1; got {n_threads!r}")
+    return int(n_threads)
 
 
 def sample_weights(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:

@@ -34,6 +34,13 @@ def model(tmp_path_factory):
     return str(path)
 
 
+def _load(path):
+    """The model without its feature names, to be given plain arrays."""
+    fitted = SoftmaxRegression.load(path)
+    del fitted.feature_names_in_
+    return fitted
+
+
 def _frame():
     bunch = load_iris()
     return pandas.DataFrame(bunch.data, columns=["a", "b", "c", "d"]).assign(species=SPECIES[bunch.target])
@@ -140,6 +147,20 @@ def test_fit_of_many_labels_a_row():
     assert math.isclose(scored["log_loss"], fitted.objective_ - penalty, rel_tol=1e-12)
 
 
+def test_fit_of_two_classes_by_sigmoid_is_the_binary_model():
+    softmax, sigmoid = (_json("fit", "breast_cancer", "--loss", loss) for loss in ("softmax", "sigmoid"))
+    assert sigmoid["objective"] == softmax["objective"]
+    assert sigmoid["test_accuracy"] == softmax["test_accuracy"] > 0.9
+
+
+def test_fit_of_soft_labels():
+    table = readers.read("iris")
+    np.savez("t.npz", X=table.X, y=0.9 * np.eye(3)[table.y] + 0.1 / 3)
+    said = _json("fit", "t.npz", "--out", "m")
+    assert said["train_accuracy"] > 0.9
+    assert _json("score", "m", "t.npz")["accuracy"] == said["train_accuracy"]
+
+
 def test_fit_draws():
     pytest.importorskip("matplotlib")
     assert _json("fit", "wine", "--plot", "loss.png")["plot"] == "loss.png"
@@ -161,7 +182,7 @@ def test_fit_failures_before_the_fit(monkeypatch):
     frame.assign(species="tulip").to_csv("other.csv", index=False)
     frame.drop(columns="a").to_csv("narrow.csv", index=False)
     frame.assign(species=1).to_csv("numbers.csv", index=False)
-    monkeypatch.setattr(SoftmaxRegression, "fit", None)
+    monkeypatch.setattr(SoftmaxRegression, "fit", None)  # calling it would be a TypeError, not these lines
     assert "'no.csv' does not exist" in _fails("fit", "no.csv")
     assert "there is no folder" in _fails("fit", "t.csv", "--out", "no/m")
     assert "there is no folder" in _fails("fit", "t.csv", "--plot", "no/m.png")
@@ -196,7 +217,7 @@ def test_no_half_written_model(monkeypatch):
 def test_predict_labels(model):
     frame = _frame()
     frame.to_csv("t.csv", index=False)
-    expected = SoftmaxRegression.load(model).predict(frame[["a", "b", "c", "d"]].to_numpy())
+    expected = _load(model).predict(frame[["a", "b", "c", "d"]].to_numpy())
     said = _run("predict", model, "t.csv", "--target", "species")
     assert said.stdout.split() == expected.tolist()
     frame.drop(columns="species").to_csv("bare.csv", index=False)
@@ -207,8 +228,15 @@ def test_predict_labels(model):
     assert "say which with --target" in _fails("predict", model, "t.csv")
 
 
+def test_moved_columns_are_refused(model):
+    frame = _frame()[["b", "a", "c", "d", "species"]]
+    frame.to_csv("t.csv", index=False)
+    assert "feature 'b' at place 0, the model at place 1" in _fails("score", model, "t.csv")
+    assert "feature 'b' at place 0" in _fails("predict", model, "t.csv", "--target", "species")
+
+
 def test_predict_proba(model):
-    expected = SoftmaxRegression.load(model).predict_proba(readers.read("iris").X_test)
+    expected = _load(model).predict_proba(readers.read("iris").X_test)
     lines = _run("predict", model, "iris", "--proba").stdout.splitlines()
     assert lines[0] == "setosa,versicolor,virginica"
     # the digits printed give back every bit
@@ -249,7 +277,7 @@ def test_labels_come_back_as_they_were():
 def test_score(model):
     _frame().to_csv("t.csv", index=False)
     said = _json("score", model, "t.csv")
-    fitted = SoftmaxRegression.load(model)
+    fitted = _load(model)
     X, y = load_iris(return_X_y=True)
     assert said["accuracy"] == fitted.score(X, SPECIES[y])
     expected = -math.fsum(fitted.predict_log_proba(X)[np.arange(150), y]) / 150
@@ -268,7 +296,7 @@ def test_score_failures(model):
 
 def test_info(model):
     said = _json("info", model)
-    fitted = SoftmaxRegression.load(model)
+    fitted = _load(model)
     assert said["classes"] == SPECIES.tolist()
     assert (said["features"], said["coef_shape"]) == (4, [3, 4])
     assert (said["objective"], said["duality_gap"]) == (fitted.objective_, fitted.duality_gap_)
@@ -300,4 +328,4 @@ def test_real_sparse_data_from_fit_to_score(data_dir):
     assert "TF-IDF" in said["notes"][0]
     assert said["test_accuracy"] > 0.87  # the folder's README measured 0.882 short of the optimum
     assert _json("score", "m", data)["accuracy"] == said["test_accuracy"]
-    assert model_file.load("m")[0]["coef_"].shape == (4, 19812)
+    assert model_file.load("m")[0]["coef"].shape == (4, 19812)

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 import fastsoftmax
-from fastsoftmax import cli, readers
+from fastsoftmax import cli, console, readers
 
 
 @pytest.fixture(autouse=True)
@@ -22,6 +22,13 @@ def _in_a_folder(tmp_path, monkeypatch):
 
 def _run(*words):
     return CliRunner().invoke(cli.app, list(words))
+
+
+def test_lists_of_labels_are_short():
+    assert console.listed([1, 2, 3]) == "1, 2, 3"
+    assert console.listed(np.arange(150)) == "0, 1, 2, 3, 4, 5, 6, 7, ... (150)"
+    assert console.listed(["a" * 60, "b" * 60]) == "a" * 60 + ", ... (2)"
+    assert console.listed(["a" * 90]) == "a" * 90
 
 
 def _failure(*words, status=1):

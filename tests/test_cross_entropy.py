@@ -292,4 +292,6 @@ def test_the_sum_is_taken_in_double(dtype):
     # a float32 running sum of 200003 losses near ln 2 would be off by about 1e-3
     z = np.zeros((200_003, 2), dtype=dtype)
     total = fastsoftmax.cross_entropy(z, np.zeros(200_003, dtype=np.int64), reduction="sum")
-    assert total == pytest.approx(200_003 * np.log(2), rel=eps_of(dtype))
+    # float32 losses are ln 2 rounded; float64 sums of n terms are off by sqrt(n) eps or so
+    tol = eps_of(np.float32) if dtype is np.float32 else np.sqrt(200_003) * eps_of(np.float64)
+    assert total == pytest.approx(200_003 * np.log(2), rel=tol)

@@ -311,6 +311,16 @@ def test_partial_fit():
         model.partial_fit(X[:3, :2], names[y[:3]])
 
 
+def test_partial_fit_goes_on_from_a_fit():
+    X, y = dataset("iris")
+    model = SoftmaxRegression().fit(X, y)
+    model.partial_fit(
+        X[::2], y[::2]
+    )  # the classes are known, as scikit-learn's own online classifiers have it
+    np.testing.assert_array_equal(model.classes_, [0, 1, 2])
+    assert model.score(X, y) >= 0.9
+
+
 def test_partial_fit_takes_weights_and_a_class_it_has_not_seen():
     X, y = dataset("iris")
     model = SoftmaxRegression().partial_fit(X[:100], y[:100], classes=[0, 1, 2], sample_weight=np.ones(100))

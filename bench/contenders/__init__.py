@@ -5,9 +5,11 @@ function takes a problem's arrays, prepares what no user would pay for in a loop
 where the library can write to it), and returns a `Call`.
 
 softmax, log_softmax, logsumexp
-    of `RowData`; read as (array,).
+    of `RowData`; read as (array,). The result is a new array, whose fresh pages are part of the price.
+softmax_out
+    The same into memory given by the caller, as a loop over batches has it.
 cross_entropy
-    of `RowData`; the mean loss and its derivative by the logits.
+    of `RowData`; the mean loss and its derivative by the logits, in given memory where that can be.
 value_and_grad, hessp, and the same with `sparse_` before them
     of `PassData`, without penalty; (value, coef, intercept) and (coef, intercept).
 fit, sparse_fit

@@ -15,11 +15,15 @@ if TYPE_CHECKING:
 
 
 def softmax(data: RowData) -> Call:
+    return Call(functools.partial(fastsoftmax.softmax, data.logits, axis=1))
+
+
+def softmax_out(data: RowData) -> Call:
     return Call(functools.partial(fastsoftmax.softmax, data.logits, axis=1, out=data.out))
 
 
 def log_softmax(data: RowData) -> Call:
-    return Call(functools.partial(fastsoftmax.log_softmax, data.logits, axis=1, out=data.out))
+    return Call(functools.partial(fastsoftmax.log_softmax, data.logits, axis=1))
 
 
 def logsumexp(data: RowData) -> Call:

@@ -65,6 +65,15 @@ def softmax(data: RowData) -> Call:
     return Call(lambda: probabilities(data.logits))
 
 
+def softmax_out(data: RowData) -> Call:
+    def run() -> np.ndarray:
+        np.subtract(data.logits, data.logits.max(axis=1, keepdims=True), out=data.out)
+        np.exp(data.out, out=data.out)
+        return np.divide(data.out, data.out.sum(axis=1, keepdims=True), out=data.out)
+
+    return Call(run)
+
+
 def log_softmax(data: RowData) -> Call:
     def run() -> np.ndarray:
         shifted, _, total = exp_shifted(data.logits)

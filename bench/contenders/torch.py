@@ -19,19 +19,20 @@ torch.set_num_threads(THREADS)
 
 
 def softmax(data: RowData) -> Call:
+    return Call(functools.partial(torch.softmax, torch.from_numpy(data.logits), 1))
+
+
+def softmax_out(data: RowData) -> Call:
     logits, out = torch.from_numpy(data.logits), torch.from_numpy(data.out)
     return Call(functools.partial(torch.softmax, logits, 1, out=out))
 
 
 def log_softmax(data: RowData) -> Call:
-    logits, out = torch.from_numpy(data.logits), torch.from_numpy(data.out)
-    return Call(functools.partial(torch.log_softmax, logits, 1, out=out))
+    return Call(functools.partial(torch.log_softmax, torch.from_numpy(data.logits), 1))
 
 
 def logsumexp(data: RowData) -> Call:
-    logits = torch.from_numpy(data.logits)
-    out = torch.empty(len(logits), dtype=logits.dtype)
-    return Call(functools.partial(torch.logsumexp, logits, 1, out=out))
+    return Call(functools.partial(torch.logsumexp, torch.from_numpy(data.logits), 1))
 
 
 def cross_entropy(data: RowData) -> Call:

@@ -1,6 +1,6 @@
 """Functions on logits: drop-ins for SciPy's softmax family and PyTorch's cross-entropies, on NumPy arrays."""
 
-from fastsoftmax.functional.cross_entropy import (
+from fastsoftmax.functional.cross_entropies import (
     cross_entropy,
     cross_entropy_value_and_grad,
     sigmoid_cross_entropy,
@@ -11,7 +11,7 @@ from fastsoftmax.functional.linear import (
     linear_cross_entropy,
     linear_cross_entropy_value_and_grad,
 )
-from fastsoftmax.functional.softmax import log_softmax, logsumexp, softmax
+from fastsoftmax.functional.softmaxes import log_softmax, logsumexp, softmax
 
 __all__ = [
     "LinearGrads",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import numbers
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def check_out(out: Any, shape: tuple[int, ...], dtype: Any) -> None:
+    """Raise unless `out` is a writeable ndarray of this shape and dtype."""
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out must be an ndarray; got {type(out).__name__}")
     if out.shape != shape or out.dtype != dtype:
@@ -34,6 +36,7 @@ def logits(logits: Any) -> tuple[NDArray[Any], tuple[int, ...], np.dtype[Any]]:
 
 
 def weights(name: str, weights: Any, length: int) -> NDArray[np.float64] | None:
+    """Return weights as float64 (length,), or None where none were given."""
     if weights is None:
         return None
     weight = np.ascontiguousarray(weights, dtype=np.float64)
@@ -45,12 +48,18 @@ def weights(name: str, weights: Any, length: int) -> NDArray[np.float64] | None:
 
 
 def check_reduction(reduction: str) -> None:
+    """Raise unless the reduction has a meaning."""
     if reduction not in REDUCTIONS:
         raise ValueError(f"reduction must be one of {', '.join(map(repr, REDUCTIONS))}; got {reduction!r}")
 
 
-def check_options(reduction: str, label_smoothing: float, z_loss: float, softcap: float | None) -> None:
+def check_options(
+    reduction: str, label_smoothing: float, z_loss: float, softcap: float | None, ignore_index: int
+) -> None:
+    """Raise unless the options of a softmax cross-entropy are in range."""
     check_reduction(reduction)
+    if not isinstance(ignore_index, numbers.Integral):
+        raise TypeError(f"ignore_index must be an integer; got {ignore_index!r}")
     if not 0.0 <= label_smoothing <= 1.0:
         raise ValueError(f"label_smoothing must lie in [0, 1]; got {label_smoothing!r}")
     if not np.isfinite(z_loss):
@@ -59,55 +68,75 @@ def check_options(reduction: str, label_smoothing: float, z_loss: float, softcap
         raise ValueError(f"softcap must be a positive number or None; got {softcap!r}")
 
 
-def index_target(
-    target: Any,
-    n_rows: int,
-    n_classes: int,
-    ignore_index: int,
-    class_weight: NDArray[np.float64] | None,
-    sample_weight: NDArray[np.float64] | None,
-) -> tuple[NDArray[np.int64], float]:
-    """Return checked integer targets and the summed weight of the rows that count."""
-    if target.dtype.kind not in "iu":
-        raise TypeError(
-            f"target must be integers (n,), or probabilities of the shape of the logits; got {target.dtype} "
-            f"{target.shape}"
-        )
-    if target.shape != (n_rows,):
-        raise ValueError(f"target must have shape ({n_rows},), one for each row; got {target.shape}")
-    target = np.ascontiguousarray(target, dtype=np.int64)
-    counted = target != ignore_index
-    bad = counted & ((target < 0) | (target >= n_classes))
-    if bad.any():
-        raise ValueError(
-            f"target must lie in [0, {n_classes}) or be ignore_index={ignore_index}; got {target[bad][0]}"
-        )
-    if class_weight is None and sample_weight is None:
-        return target, float(np.count_nonzero(counted))
-    weights = np.ones(n_rows) if sample_weight is None else sample_weight
-    if class_weight is not None:
-        weights = weights * class_weight[np.where(counted, target, 0)]
-    return target, float(weights[counted].sum())
+class Target(NamedTuple):
+    """Checked targets, and what "mean" divides by."""
+
+    values: NDArray[Any]
+    weight: float
+    """Σ of sample weight × class weight of the target, over the rows that count: divides the loss."""
+    rows: float
+    """Σ of the sample weights of the rows that count: divides the z-loss, as in Liger Kernel."""
 
 
-def target_and_denominator(
+def target_of(
     target: Any,
     shape: tuple[int, ...],
     x: NDArray[Any],
     class_weight: NDArray[np.float64] | None,
     sample_weight: NDArray[np.float64] | None,
     ignore_index: int,
-) -> tuple[NDArray[Any], float]:
+) -> Target:
+    """Return checked targets.
+
+    `shape` is that of the logits as they came, (n, K) or (K,); `x` are the logits as rows (n, K).
+    """
     target = np.asarray(target)
     n_rows, n_classes = x.shape
-    # As in PyTorch: probabilities are known by their shape. A target of one row (K,) is probabilities too.
-    if target.shape == shape and not (target.dtype.kind in "iu" and len(shape) == 1 and n_classes == 1):
+    # As in PyTorch, probabilities are known by their shape.
+    if target.shape == shape and not (target.dtype.kind in "iu" and shape == (1,)):
         if target.dtype.kind not in "fiub":
             raise TypeError(f"target must be real numbers; got {target.dtype}")
         if ignore_index >= 0:
             raise ValueError("ignore_index must be negative with probability targets, which it cannot meet")
         soft = np.ascontiguousarray(target, dtype=x.dtype).reshape(x.shape)
-        return soft, float(n_rows if sample_weight is None else sample_weight.sum())
+        weight = float(n_rows if sample_weight is None else sample_weight.sum())
+        return Target(soft, weight, weight)
     if len(shape) == 1 and target.ndim == 0:
         target = target.reshape(1)
-    return index_target(target, n_rows, n_classes, ignore_index, class_weight, sample_weight)
+    if target.shape != (n_rows,):
+        raise ValueError(
+            f"target must have shape ({n_rows},), or that of the logits, {shape}; got {target.shape}"
+        )
+    if target.dtype.kind not in "iu":
+        raise TypeError(f"target of shape ({n_rows},) must hold integers; got {target.dtype}")
+    return _index_target(
+        np.ascontiguousarray(target, dtype=np.int64), n_classes, ignore_index, class_weight, sample_weight
+    )
+
+
+def _index_target(
+    target: NDArray[np.int64],
+    n_classes: int,
+    ignore_index: int,
+    class_weight: NDArray[np.float64] | None,
+    sample_weight: NDArray[np.float64] | None,
+) -> Target:
+    counted = target != ignore_index
+    bad = counted & ((target < 0) | (target >= n_classes))
+    if bad.any():
+        raise ValueError(
+            f"target must lie in [0, {n_classes}) or be ignore_index={ignore_index}; got {target[bad][0]}"
+        )
+    if sample_weight is None:
+        rows = float(np.count_nonzero(counted))
+    else:
+        rows = float(sample_weight[counted].sum())
+    if class_weight is None:
+        return Target(target, rows, rows)
+    weights = class_weight[np.where(counted, target, 0)] * (1.0 if sample_weight is None else sample_weight)
+    return Target(target, float(weights[counted].sum()), rows)
+
+
+def share_of(total: float, reduction: str) -> float:
+    """Return what a sum is multiplied by to be reduced."""
+    return 1.0 / total if reduction == "mean" and total else 1.0

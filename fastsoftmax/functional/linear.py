@@ -10,7 +10,7 @@ from fastsoftmax import devices, validation
 from fastsoftmax.contracts import Csr, Params, RowBlock
 from fastsoftmax.functional import arguments
 from fastsoftmax.losses import softmax
-from fastsoftmax.sources.array import ArraySource
+from fastsoftmax.sources.array import with_transpose
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -130,8 +130,8 @@ def _linear(
     X: Any, weight: Any, target: Any, bias: Any, options: tuple[Any, ...], wrt: tuple[str, ...]
 ) -> tuple[Any, LinearGrads]:
     class_weight, sample_weight, ignore_index, label_smoothing, reduction, z_loss, softcap = options
-    arguments.check_options(reduction, label_smoothing, z_loss, softcap)
-    rows = validation.design_matrix(X)
+    arguments.check_options(reduction, label_smoothing, z_loss, softcap, ignore_index)
+    rows = validation.design_matrix(X, least_rows=0)
     coef = np.asarray(weight)
     n_rows, n_features = rows.shape
     if coef.ndim != 2 or coef.shape[1] != n_features or coef.dtype.kind not in "fiub":
@@ -142,42 +142,46 @@ def _linear(
         raise ValueError(f"bias must have shape ({n_classes},); got {intercept.shape}")
     class_weight = arguments.weights("class_weight", class_weight, n_classes)
     sample_weight = arguments.weights("sample_weight", sample_weight, n_rows)
-    dtype = (rows.data if isinstance(rows, Csr) else rows).dtype
-    dtype = np.dtype(np.float32 if dtype.itemsize <= 2 or dtype == np.float32 else np.float64)
+    dtype = _product_dtype(rows, coef)
     stand_in = np.broadcast_to(np.zeros((), dtype), (n_rows, n_classes))  # the logits' shape, not their size
-    target, denominator = arguments.target_and_denominator(
-        target, (n_rows, n_classes), stand_in, class_weight, sample_weight, ignore_index
-    )
-    share = 1.0 / denominator if reduction == "mean" and denominator else 1.0
+    checked = arguments.target_of(target, stand_in.shape, stand_in, class_weight, sample_weight, ignore_index)
+    share = arguments.share_of(checked.weight, reduction)
     loss = softmax.for_targets(
-        target,
+        checked.values,
         n_classes,
         class_weight=np.full(n_classes, share) if class_weight is None else class_weight * share,
         label_smoothing=label_smoothing,
-        z_loss=z_loss * share,
+        z_loss=z_loss * arguments.share_of(checked.rows, reduction),
         softcap=softcap or 0.0,
     )
     row_weight = np.ones(n_rows) if sample_weight is None else sample_weight
-    if target.ndim == 1:
-        counted = target != ignore_index
+    values = checked.values
+    if values.ndim == 1:
+        counted = values != ignore_index
         row_weight = np.where(counted, row_weight, 0.0)
-        target = np.where(counted, target, 0)
-    X_grad = np.empty((n_rows, n_features), dtype) if "X" in wrt else None
+        values = np.where(counted, values, 0)
+    X_grad = np.zeros((n_rows, n_features), dtype) if "X" in wrt else None
     row_values = np.zeros(n_rows) if reduction == "none" else None
-    [block] = ArraySource(rows, target, row_weight).map(lambda block: block)
     sums = devices.get("cpu").loss_grad(
         loss,
         Params(coef, intercept),
-        RowBlock(*block),
+        RowBlock(with_transpose(rows), values, row_weight),
         row_values=row_values,
         X_grad=X_grad,
         coef_grad="weight" in wrt,
+        dtype=dtype,
     )
-    undefined = np.nan if reduction == "mean" and not denominator else 1.0
-    value: Any = row_values.astype(dtype) if row_values is not None else sums.value * undefined
-    with_bias = bias is not None and "bias" in wrt
-    return value, LinearGrads(
-        None if X_grad is None else X_grad * dtype.type(undefined),
-        (sums.coef * undefined).astype(dtype) if "weight" in wrt else None,
-        (sums.intercept * undefined).astype(dtype) if with_bias else None,
+    value: Any = sums.value if checked.weight or reduction != "mean" else np.nan
+    return value if row_values is None else row_values.astype(dtype), LinearGrads(
+        X_grad,
+        sums.coef.astype(dtype) if "weight" in wrt else None,
+        sums.intercept.astype(dtype) if bias is not None and "bias" in wrt else None,
     )
+
+
+def _product_dtype(rows: NDArray[Any] | Csr, coef: NDArray[Any]) -> np.dtype[Any]:
+    """Return the dtype of X where it is a float's, otherwise that of the coefficients."""
+    kind = rows.data.dtype if isinstance(rows, Csr) else rows.dtype
+    if kind.kind != "f":
+        kind = coef.dtype
+    return np.dtype(np.float32 if kind in (np.float16, np.float32) else np.float64)

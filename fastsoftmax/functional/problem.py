@@ -33,7 +33,7 @@ class Problem(NamedTuple):
             return np.empty_like(self.x)
         arguments.check_out(out, self.shape, self.dtype)
         if out.flags.c_contiguous and out.dtype == self.x.dtype:
-            return out.reshape(self.x.shape)  # type: ignore[no-any-return]
+            return out.reshape(self.x.shape)
         return np.empty_like(self.x)
 
     def solve(self, slopes: NDArray[Any] | None, out: Any = None) -> tuple[Any, Any]:
@@ -52,9 +52,7 @@ class Problem(NamedTuple):
             value = row_values.astype(self.dtype)
             value = value if len(self.shape) == 2 else value[0]
         elif self.undefined:
-            value = np.nan
-            if slopes is not None:
-                slopes[:] = np.nan
+            value = np.nan  # the mean of nothing; no row has a slope
         if slopes is None:
             return value, None
         grad = slopes.astype(self.dtype, copy=False).reshape(self.shape)
@@ -76,30 +74,32 @@ def softmax_problem(
     z_loss: float,
     softcap: float | None,
 ) -> Problem:
-    arguments.check_options(reduction, label_smoothing, z_loss, softcap)
+    """Return the checked problem of a softmax cross-entropy."""
+    arguments.check_options(reduction, label_smoothing, z_loss, softcap, ignore_index)
     x, shape, dtype = arguments.logits(logits)
     class_weight = arguments.weights("class_weight", class_weight, x.shape[1])
     sample_weight = arguments.weights("sample_weight", sample_weight, len(x))
-    target, denominator = arguments.target_and_denominator(
-        target, shape, x, class_weight, sample_weight, ignore_index
-    )
+    checked = arguments.target_of(target, shape, x, class_weight, sample_weight, ignore_index)
     # The loss is linear in its weights: dividing them divides the value and the gradient, at no cost a row.
-    share = 1.0 / denominator if reduction == "mean" and denominator else 1.0
+    share = arguments.share_of(checked.weight, reduction)
     loss = softmax.for_targets(
-        target,
+        checked.values,
         x.shape[1],
         class_weight=np.full(x.shape[1], share) if class_weight is None else class_weight * share,
         label_smoothing=label_smoothing,
-        z_loss=z_loss * share,
+        z_loss=z_loss * arguments.share_of(checked.rows, reduction),
         softcap=softcap or 0.0,
     )
-    undefined = reduction == "mean" and not denominator
-    return Problem(loss, x, target, sample_weight, ignore_index, shape, dtype, reduction == "none", undefined)
+    undefined = reduction == "mean" and not checked.weight
+    return Problem(
+        loss, x, checked.values, sample_weight, ignore_index, shape, dtype, reduction == "none", undefined
+    )
 
 
 def sigmoid_problem(
     logits: Any, target: Any, class_weight: Any, sample_weight: Any, reduction: str
 ) -> Problem:
+    """Return the checked problem of a sigmoid cross-entropy."""
     arguments.check_reduction(reduction)
     x, shape, dtype = arguments.logits(logits)
     class_weight = arguments.weights("class_weight", class_weight, x.shape[1])
@@ -113,7 +113,7 @@ def sigmoid_problem(
     if target.size and not (target.min() >= 0.0 and target.max() <= 1.0):  # false for NaN as well
         raise ValueError(f"target must lie in [0, 1]; got {target.min()} to {target.max()}")
     denominator = float(len(x) if sample_weight is None else sample_weight.sum())
-    share = 1.0 / denominator if reduction == "mean" and denominator else 1.0
+    share = arguments.share_of(denominator, reduction)
     weights = np.full(x.shape[1], share) if class_weight is None else class_weight * share
     loss = sigmoid.for_targets(target, x.shape[1], class_weight=weights)
     undefined = reduction == "mean" and not denominator

@@ -67,7 +67,7 @@ def _times_power_of_two(typingctx, x, rounded):
 
 @intrinsic
 def maximum(typingctx, a, b):
-    """The larger of two floats; NaN if either is (IEEE 754-2019 maximum).
+    """Return the larger of two floats; NaN if either is (IEEE 754-2019 maximum).
 
     `max(a, b)` and `a if a > b else b` drop a NaN and do not vectorise as a reduction; this does.
     """
@@ -106,7 +106,7 @@ def _exp_float32(x):
 
 @jit(fastmath={"contract"})
 def _exp_float64(x):
-    y = LOWEST_FLOAT64 if x < LOWEST_FLOAT64 else x
+    y: Any = LOWEST_FLOAT64 if x < LOWEST_FLOAT64 else x
     y = HIGHEST_FLOAT64 if y > HIGHEST_FLOAT64 else y
     rounded = y * np.float64(1.4426950408889634) + MAGIC_FLOAT64
     n = rounded - MAGIC_FLOAT64
@@ -124,9 +124,9 @@ def _exp_float64(x):
     p = p * r + EXP_FLOAT64[0]
     one_r = 1.0 + r
     p = one_r + ((p * r) * r + (r - (one_r - 1.0)))
-    value = _times_power_of_two(p, rounded)
-    value = np.float64(0.0) if x < LOWEST_FLOAT64 else value
-    value = np.float64(np.inf) if x > HIGHEST_FLOAT64 else value
+    value: Any = _times_power_of_two(p, rounded)
+    value = 0.0 if x < LOWEST_FLOAT64 else value
+    value = np.inf if x > HIGHEST_FLOAT64 else value
     return value if x == x else x
 
 

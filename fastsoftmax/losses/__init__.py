@@ -13,9 +13,9 @@ A target is what ``targets[i]`` gives: an integer, or a row of probabilities.
 
 Notes
 -----
-The functions are chosen by the type of the named tuple while a kernel is compiled (`numba.extending.overload`),
-so that the choice costs nothing and the kernel can be kept on disk, which a function passed as an argument
-cannot.
+The functions are chosen by the type of the named tuple while a kernel is compiled
+(`numba.extending.overload`), so that the choice costs nothing and the kernel can be kept on disk; with a
+function passed as an argument it could not.
 """
 
 from __future__ import annotations

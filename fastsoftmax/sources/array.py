@@ -21,22 +21,19 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def _with_transpose(rows: Csr) -> Csr:
-    """Return the same rows with the same entries by column beside them, sorted as the rows are."""
-    matrix: Any = scipy.sparse.csr_array((rows.data, rows.indices, rows.indptr), shape=rows.shape).tocsc()
-    kind = rows.indices.dtype
+def with_transpose(X: NDArray[Any] | Csr) -> NDArray[Any] | Csr:
+    """Return sparse rows with the same entries by column beside them; dense rows as they are."""
+    if not isinstance(X, Csr):
+        return X
+    matrix: Any = scipy.sparse.csr_array((X.data, X.indices, X.indptr), shape=X.shape).tocsc()
+    kind = X.indices.dtype
     columns = Csr(
         matrix.data,
         matrix.indices.astype(kind, copy=False),
         matrix.indptr.astype(kind, copy=False),
-        (rows.shape[1], rows.shape[0]),
+        (X.shape[1], X.shape[0]),
     )
-    return rows._replace(transpose=columns)
-
-
-def _rows(X: NDArray[Any] | Csr, start: int, stop: int) -> NDArray[Any] | Csr:
-    part = row_slice(X, start, stop)
-    return _with_transpose(part) if isinstance(part, Csr) else part
+    return X._replace(transpose=columns)
 
 
 class ArraySource:
@@ -69,7 +66,9 @@ class ArraySource:
         step = self._shape[0] if block_rows is None else block_rows
         self._blocks = [
             RowBlock(
-                _rows(X, start, start + step), target[start : start + step], weight[start : start + step]
+                with_transpose(row_slice(X, start, start + step)),
+                target[start : start + step],
+                weight[start : start + step],
             )
             for start in range(0, self._shape[0], step)
         ]

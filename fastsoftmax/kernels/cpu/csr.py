@@ -112,16 +112,18 @@ def sums(
     row_values: NDArray[np.float64] | None = None,
     X_grad: NDArray[Any] | None = None,
     coef_grad: bool = True,
+    dtype: Any = None,
 ) -> Sums:
     """Run a verb over the rows of a sparse block. Reads X once by rows and once by columns.
 
-    `row_values` (n,) and `X_grad` (n, d), where given, receive wᵢ ℓᵢ and wᵢ rᵢ W; without `coef_grad` the
+    `dtype` is that of the products, by default the one X has or fits in. `row_values` (n,) and
+    `X_grad` (n, d), where given, receive wᵢ ℓᵢ and wᵢ rᵢ W; without `coef_grad` the
     columns are not read, and that part of the sums is empty. Extra memory: the (n, K) multipliers of the
     block, which its source keeps small.
     """
-    X = block.X
+    X: Any = block.X
     n_rows, n_features = X.shape
-    dtype = compute_dtype(X)
+    dtype = np.dtype(dtype or compute_dtype(X))
     n_outputs = len(maps[0].intercept)
     coef = np.stack([p.coef.T for p in maps]).astype(dtype, order="C", copy=False)
     intercept = np.stack([p.intercept for p in maps]).astype(dtype, copy=False)

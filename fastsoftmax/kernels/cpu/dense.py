@@ -151,16 +151,18 @@ def sums(
     row_values: NDArray[np.float64] | None = None,
     X_grad: NDArray[Any] | None = None,
     coef_grad: bool = True,
+    dtype: Any = None,
 ) -> Sums:
     """Run a verb over the rows of a dense block. Reads X once; 4·m·n·d·K flops at most.
 
-    `row_values` (n,) and `X_grad` (n, d), where given, receive wᵢ ℓᵢ and wᵢ rᵢ W; without `coef_grad` the
+    `dtype` is that of the products, by default the one X has or fits in. `row_values` (n,) and
+    `X_grad` (n, d), where given, receive wᵢ ℓᵢ and wᵢ rᵢ W; without `coef_grad` the
     product with Xᵀ is left out, and that part of the sums is empty. Extra memory: at most 64 MiB of partial
     gradients, and a tile for each thread.
     """
     X = block.X
     n_rows, n_features = X.shape
-    dtype = compute_dtype(X)
+    dtype = np.dtype(dtype or compute_dtype(X))
     coef = np.stack([p.coef for p in maps]).astype(dtype, copy=False)
     intercept = np.stack([p.intercept for p in maps]).astype(dtype, copy=False)
     n_outputs = coef.shape[1]

@@ -88,7 +88,11 @@ def _row_losses(start, stop, part, loss, x, target, weight, ignore_index, values
     """Sum wᵢ ℓᵢ over the rows of a part; `row_values` (n,) and `slopes` (n, K) are filled where not empty."""
     scratch = np.empty(x.shape[1], x.dtype)
     value = 0.0
+    block = 0.0  # a running sum of thousands of rows would lose digits: 64 of them at a time
     for i in range(start, stop):
+        if (i - start) % 64 == 0:
+            value += block
+            block = 0.0
         z = slopes[i] if slopes.size else scratch
         row_weight = weight[i] if weight.size else 1.0
         if row_weight == 0.0 or is_ignored(target[i], ignore_index):
@@ -101,10 +105,10 @@ def _row_losses(start, stop, part, loss, x, target, weight, ignore_index, values
         row_value = row_weight * row_loss(loss, z, target[i])
         if row_weight != 1.0:
             scale(z, row_weight)
-        value += row_value
+        block += row_value
         if row_values.size:
             row_values[i] = row_value
-    values[part] = value
+    values[part] = value + block
 
 
 def _over_rows(body: Any, x: NDArray[Any], *arguments: Any, n_threads: int | None = None) -> None:

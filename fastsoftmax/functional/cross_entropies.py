@@ -62,7 +62,7 @@ def cross_entropy(
     Notes
     -----
     Meanings are those of `torch.nn.functional.cross_entropy`; all rows ignored give NaN for "mean". `z_loss`
-    and `softcap` as in Liger Kernel [1]_. With `z_loss`, its sum is divided as the loss is. One reading of the
+    and `softcap` as in Liger Kernel [1]_; the z_loss terms are divided as the loss is. One reading of the
     logits.
 
     References

@@ -81,28 +81,29 @@ def _along(name: str, x: Any, axis: Any, out: Any) -> NDArray[Any]:
 
         result = getattr(scipy.special, name)(x, axis=axis)
         if out is None:
-            return result  # type: ignore[no-any-return]
+            return result
         check_out(out, np.shape(result), np.asarray(result).dtype)
         out[...] = result
-        return out  # type: ignore[no-any-return]
+        return out
     narrow = a.dtype == np.float16
     if out is not None:
         check_out(out, a.shape, a.dtype)
-    kernel = getattr(devices.get("cpu"), name)
+    write = getattr(devices.get("cpu"), name)
     rows = _rows(a.astype(np.float32) if narrow else a, axis)
-    if out is not None and not narrow and _is_rows(out, axis) and _is_rows(a, axis):
-        kernel(rows, out.reshape(rows.shape))
-        return out  # type: ignore[no-any-return]
+    in_place = out is not None and not narrow and _is_rows(out, axis) and _is_rows(a, axis)
+    if in_place and (_same_array(out, a) or not np.may_share_memory(out, a)):
+        write(rows, out.reshape(rows.shape))
+        return out
     # `rows` is a view of x where x lies right already: only a copy may be written over.
     target = np.empty(rows.shape, rows.dtype) if np.may_share_memory(rows, a) else rows
-    kernel(rows, target)
+    write(rows, target)
     result = _unrowed(target, a.shape, axis)
     if narrow:
         result = result.astype(np.float16)
     if out is None:
         return result
     out[...] = result
-    return out  # type: ignore[no-any-return]
+    return out
 
 
 def logsumexp(
@@ -148,7 +149,8 @@ def logsumexp(
     if x is None or x.size == 0 or x.ndim == 0:
         import scipy.special
 
-        return scipy.special.logsumexp(a, axis=axis, b=b, keepdims=keepdims, return_sign=return_sign)
+        special: Any = scipy.special
+        return special.logsumexp(a, axis=axis, b=b, keepdims=keepdims, return_sign=return_sign)
     rows = _rows(x.astype(np.float32) if x.dtype == np.float16 else x, axis)
     out = np.empty(len(rows), rows.dtype)
     devices.get("cpu").logsumexp(rows, out)
@@ -190,6 +192,11 @@ def _is_rows(a: NDArray[Any], axis: Any) -> bool:
         return True
     axes = _axes(axis, a.ndim)
     return sorted(axes) == list(range(a.ndim - len(axes), a.ndim))
+
+
+def _same_array(a: NDArray[Any], b: NDArray[Any]) -> bool:
+    """Whether two arrays are the same elements in the same places."""
+    return a.__array_interface__["data"][0] == b.__array_interface__["data"][0] and a.strides == b.strides
 
 
 def _rows(a: NDArray[Any], axis: Any) -> NDArray[Any]:

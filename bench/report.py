@@ -1,0 +1,166 @@
+"""The tables: what was measured, in a terminal's width."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from bench.contenders import OURS
+from bench.results import bandwidth, best_rival, excess, groups, spaced
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bench.results import Entry, Spread
+
+TITLES = {"rows": "Row kernels", "passes": "Passes over X", "fits": "Fits"}
+RANGE = ""  # the heading of the column beside a ratio
+UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+
+
+def duration(seconds: float) -> str:
+    """Write a time with three digits and its unit."""
+    unit, name = next(((unit, name) for unit, name in UNITS if seconds >= unit), UNITS[-1])
+    return f"{digits(seconds / unit)} {name}"
+
+
+def digits(number: float) -> str:
+    """Write a number with three digits, without an exponent."""
+    return f"{number:.{max(0, 2 - len(str(int(number))) + 1)}f}"
+
+
+def spread(ratio: Spread | None) -> tuple[Text, Text]:
+    """Write a ratio and, fainter, its range over rounds, for two columns."""
+    if ratio is None:
+        return Text("–", style="dim"), Text("")
+    several = ratio.low < ratio.high
+    over_rounds = f"{digits(ratio.low)}–{digits(ratio.high)}" if several else ""
+    return Text(digits(ratio.median)), Text(over_rounds, style="dim")
+
+
+def named(entry: Entry) -> Text:
+    """Write a contender's name; ours stands out."""
+    return Text(entry.contender, style="bold" if entry.contender == OURS else "")
+
+
+def heading(group: tuple[str, ...]) -> list[str]:
+    """Write what a group computes, as the first cells of its first line."""
+    _, problem, dtype, operation = group
+    return [spaced(problem), dtype, operation]
+
+
+def tables(entries: list[Entry], every: bool) -> Iterator[Table]:
+    """Give a table a family that was run: our line a group, or with `every` a line a contender."""
+    for family, title in TITLES.items():
+        members = {key: group for key, group in groups(entries).items() if key[0] == family}
+        if members and family == "fits":
+            yield fits_table(title, members)
+        elif members:
+            yield (contender_table if every else our_table)(title, family, members)
+
+
+def blank(title: str, *columns: str) -> Table:
+    """Start a table: text to the left, numbers to the right."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        left = column in ("problem", "dtype", "operation", "contender", "best other", RANGE)
+        table.add_column(column, justify="left" if left else "right", no_wrap=True)
+    return table
+
+
+def limit_of(family: str) -> list[str]:
+    """Name the columns that compare with the yardstick."""
+    return ["GB/s", "÷ copy", RANGE] if family == "rows" else ["÷ products", RANGE]
+
+
+def limit_cells(entry: Entry) -> list[Text | str]:
+    """Fill the columns that compare with the yardstick."""
+    rate = [digits(bandwidth(entry).median)] if entry.family == "rows" else []
+    return [*rate, *spread(entry.to_yardstick)]
+
+
+def our_table(title: str, family: str, members: dict[Any, dict[str, Entry]]) -> Table:
+    """Give a line a group: us, the limit, and the best of the others."""
+    columns = [
+        "problem",
+        "dtype",
+        "operation",
+        "ours",
+        *limit_of(family),
+        "best other",
+        "time",
+        "÷ ours",
+        RANGE,
+    ]
+    table = blank(title, *columns)
+    for key, group in members.items():
+        if OURS not in group:
+            continue
+        ours, rival = group[OURS], best_rival(group)
+        against = [named(rival), duration(rival.seconds.median), *spread(rival.to_ours)] if rival else []
+        table.add_row(*heading(key), duration(ours.seconds.median), *limit_cells(ours), *against)
+    return table
+
+
+def contender_table(title: str, family: str, members: dict[Any, dict[str, Entry]]) -> Table:
+    """Give a line a contender, fastest first."""
+    table = blank(
+        title, "problem", "dtype", "operation", "contender", "time", *limit_of(family), "÷ ours", RANGE
+    )
+    for key, group in members.items():
+        first = heading(key)
+        for entry in sorted(group.values(), key=lambda entry: entry.seconds):
+            cells = [
+                named(entry),
+                duration(entry.seconds.median),
+                *limit_cells(entry),
+                *spread(entry.to_ours),
+            ]
+            table.add_row(*first, *cells)
+            first = ["", "", ""]
+        table.add_section()
+    return table
+
+
+def fits_table(title: str, members: dict[Any, dict[str, Entry]]) -> Table:
+    """Give a line a contender: time means little without the distance from the optimum beside it."""
+    columns = [
+        "problem",
+        "dtype",
+        "contender",
+        "time",
+        "excess",
+        "accuracy",
+        "iterations",
+        "passes",
+        "÷ ours",
+        RANGE,
+    ]
+    table = blank(title, *columns)
+    for key, group in members.items():
+        first = heading(key)[:2]
+        for entry in sorted(group.values(), key=lambda entry: entry.noted["objective"]):
+            above = excess(entry, group)
+            table.add_row(
+                *first,
+                named(entry),
+                duration(entry.seconds.median),
+                f"{above:.1e}" if above else Text("best", style="dim"),
+                f"{entry.noted['accuracy']:.4f}",
+                str(entry.noted["iterations"]),
+                str(entry.noted["passes"] or "–"),
+                *spread(entry.to_ours),
+            )
+            first = ["", ""]
+        table.add_section()
+    return table
+
+
+def machine_line(card: dict[str, Any]) -> str:
+    """Say on one line what it ran on."""
+    rates = card["gemm_gflop_per_s"]
+    gemm = f"gemm {rates['float32']:.0f} GFLOP/s in float32, {rates['float64']:.0f} in float64"
+    return f"{card['cpu']}, {card['cores']} cores · copy {card['copy_gb_per_s']} GB/s · {gemm}"

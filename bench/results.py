@@ -1,0 +1,119 @@
+"""Saved results, read back: one `Entry` a benchmark, as the tables and plots want it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bench.contenders import OURS
+
+FOLDER = Path(__file__).resolve().parent / "results"
+
+
+class Spread(NamedTuple):
+    """A ratio over rounds."""
+
+    median: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One contender on one problem.
+
+    `to_yardstick` and `to_ours` are its time divided by the other's, in the same rounds; None where nobody of
+    that kind took part. `noted` is all that the test wrote down.
+    """
+
+    family: str
+    problem: str
+    dtype: str
+    operation: str
+    contender: str
+    seconds: Spread
+    to_yardstick: Spread | None
+    to_ours: Spread | None
+    noted: dict[str, Any]
+
+    @property
+    def group(self) -> tuple[str, str, str, str]:
+        """What contenders have to share to be compared."""
+        return self.family, self.problem, self.dtype, self.operation
+
+
+def newest() -> Path:
+    """Find the result written last."""
+    results = sorted(FOLDER.glob("*.json"), key=lambda path: path.stat().st_mtime)
+    if not results:
+        raise FileNotFoundError("no result in bench/results yet: python -m bench run --quick")
+    return results[-1]
+
+
+def read(path: Path) -> tuple[dict[str, Any], list[Entry]]:
+    """Give the machine card and the entries of a result."""
+    saved = json.loads(path.read_text())
+    return saved["machine_info"], [entry_of(benchmark) for benchmark in saved["benchmarks"]]
+
+
+def entry_of(benchmark: dict[str, Any]) -> Entry:
+    """Read one benchmark of pytest-benchmark's JSON."""
+    noted, stats = benchmark["extra_info"], benchmark["stats"]
+    turns = noted["in_turn"]
+
+    def ratio_to(name: str | None) -> Spread | None:
+        return Spread(*turns[name]["ratio"]) if name in turns else None
+
+    return Entry(
+        **{key: noted[key] for key in ("family", "problem", "dtype", "operation", "contender")},
+        seconds=Spread(stats["median"], stats["min"], stats["max"]),
+        to_yardstick=ratio_to(noted.get("yardstick")),
+        to_ours=ratio_to(OURS),
+        noted=noted,
+    )
+
+
+def groups(entries: list[Entry]) -> dict[tuple[str, ...], dict[str, Entry]]:
+    """Put entries that can be compared together, by contender, in the order of the run."""
+    grouped: dict[tuple[str, ...], dict[str, Entry]] = {}
+    for entry in entries:
+        grouped.setdefault(entry.group, {})[entry.contender] = entry
+    return grouped
+
+
+def spaced(problem: str) -> str:
+    """Write a problem's sizes with multiplication signs; a name stays as it is."""
+    return problem.replace("x", " × ") if problem[0].isdigit() else problem
+
+
+def best_rival(group: dict[str, Entry]) -> Entry | None:
+    """Give the fastest of the others, or None where we ran alone."""
+    return min(
+        (entry for name, entry in group.items() if name != OURS), key=lambda e: e.seconds, default=None
+    )
+
+
+def bandwidth(entry: Entry) -> Spread:
+    """Give GB/s of a row kernel: the bytes it cannot avoid moving, over its time."""
+    n_bytes = entry.noted["bytes"] / 1e9
+    return Spread(
+        *(n_bytes / seconds for seconds in (entry.seconds.median, entry.seconds.high, entry.seconds.low))
+    )
+
+
+def copy_bandwidth(entry: Entry) -> float:
+    """Give GB/s of the copy that took turns with a row kernel."""
+    itemsize = np.dtype(entry.dtype).itemsize
+    return (
+        2 * float(np.prod(entry.noted["shape"])) * itemsize / entry.noted["in_turn"]["copy"]["seconds"] / 1e9
+    )
+
+
+def excess(entry: Entry, group: dict[str, Entry]) -> float:
+    """Give (F − F*) / F*, F* being the best objective that any contender of the run reached."""
+    best = min(other.noted["objective"] for other in group.values())
+    return (entry.noted["objective"] - best) / best

@@ -1,0 +1,168 @@
+"""Law: predictions are what the logits say, for any number of labels, in blocks of bounded memory."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.special import expit, log_expit, log_softmax, softmax
+from sklearn.exceptions import ConvergenceWarning
+
+from fastsoftmax import SoftmaxRegression
+from tests.interpreter import run_python
+from tests.problems import dataset, multilabel
+from tests.tolerance import eps_of
+
+RSS = """
+    import resource, sys
+    import numpy as np
+    import fastsoftmax
+    rng = np.random.default_rng(0)
+    def peak():
+        unit = 1 if sys.platform == "darwin" else 1024
+        return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+"""
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", ["wine", "breast_cancer"])
+def test_probabilities_are_the_softmax_of_the_logits(name, dtype):
+    X, y = dataset(name)
+    X = X.astype(dtype)
+    model = SoftmaxRegression().fit(X, y)
+    z = model.decision_function(X).astype(np.float64)
+    z = np.stack([np.zeros_like(z), z], axis=1) if z.ndim == 1 else z
+    tol = 8 * eps_of(dtype)
+    size = np.max(np.abs(z))
+    np.testing.assert_allclose(model.predict_proba(X), softmax(z, axis=1), rtol=tol * size)
+    np.testing.assert_allclose(model.predict_log_proba(X), log_softmax(z, axis=1), atol=tol * size)
+    np.testing.assert_array_equal(model.predict(X), model.classes_[z.argmax(axis=1)])
+
+
+def test_far_rows_have_finite_log_probabilities():
+    X, y = dataset("wine")
+    model = SoftmaxRegression().fit(X, y)
+    far = 1e4 * X
+    assert np.all(np.isfinite(model.predict_log_proba(far)))
+    np.testing.assert_allclose(model.predict_proba(far).sum(axis=1), 1, rtol=1e-14)
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_multilabel_of_any_width(k):
+    X, Y = multilabel(k=k)
+    model = SoftmaxRegression(loss="sigmoid").fit(X, Y)
+    z = X @ model.coef_.T + model.intercept_
+    assert model.coef_.shape == (k, X.shape[1])
+    assert len(model.classes_) == k
+    for found, expected in (
+        (model.decision_function(X), z),
+        (model.predict_proba(X), expit(z)),
+        (model.predict_log_proba(X), log_expit(z)),
+        (model.predict(X), (z > 0).astype(int)),
+    ):
+        assert found.shape == (len(X), k)
+        np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["wine", "digits", "breast_cancer"])
+def test_top_k(name):
+    X, y = dataset(name)
+    labels = np.array([f"class {c}" for c in range(10)])
+    model = SoftmaxRegression().fit(X, labels[y])
+    proba = model.predict_proba(X)
+    n_classes = len(model.classes_)
+    for k in {1, 2, n_classes}:
+        classes, best = model.predict_top_k(X, k)
+        assert classes.shape == best.shape == (len(X), k)
+        np.testing.assert_array_equal(classes[:, 0], model.predict(X))
+        np.testing.assert_array_equal(best, np.sort(proba, axis=1)[:, ::-1][:, :k])
+        index = np.searchsorted(model.classes_, classes)
+        np.testing.assert_array_equal(np.take_along_axis(proba, index, axis=1), best)
+
+
+def test_top_k_where_probabilities_round_to_one():
+    # both labels are certain to the last digit, and the second one is more so
+    X, Y = multilabel(k=3)
+    model = SoftmaxRegression(loss="sigmoid").fit(X, Y)
+    model.coef_ = np.zeros_like(model.coef_)
+    model.intercept_ = np.array([40.0, 60.0, 0.0])
+    classes, proba = model.predict_top_k(X[:5], 3)
+    np.testing.assert_array_equal(classes, np.tile([1, 0, 2], (5, 1)))
+    np.testing.assert_array_equal(proba, np.tile([1, 1, 0.5], (5, 1)))
+
+
+def test_callbacks_see_every_record():
+    X, y = dataset("wine")
+    seen, also = [], []
+    model = SoftmaxRegression(callbacks=[seen.append, also.append]).fit(X, y)
+    assert seen == also
+    assert [record.passes for record in seen][-1] == model.history_[-1].passes
+    assert len(seen) >= np.max(model.n_iter_)
+
+
+def test_a_callback_that_fails_leaves_the_earlier_state():
+    X, y = dataset("wine")
+    model = SoftmaxRegression().fit(X, y)
+    before = model.coef_.tobytes()
+
+    def stop(record):
+        raise KeyboardInterrupt
+
+    model.set_params(callbacks=[stop], C=0.01)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(*dataset("iris"))
+    assert model.coef_.tobytes() == before
+    assert model.n_features_in_ == X.shape[1]
+
+
+def test_verbose_writes_to_standard_error(capfd):
+    SoftmaxRegression(verbose=1).fit(*dataset("iris"))
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.count("\n") >= 1
+
+
+def test_no_iterations():
+    X, y = dataset("iris")
+    with pytest.warns(ConvergenceWarning, match="max_iter"):
+        model = SoftmaxRegression(max_iter=0).fit(X, y)
+    np.testing.assert_array_equal(model.coef_, 0)
+    np.testing.assert_array_equal(model.n_iter_, [0])
+    assert model.objective_ == pytest.approx(np.log(3), rel=1e-12)
+
+
+def test_memory_of_prediction_does_not_grow_with_the_rows():
+    # all logits of 2,000,003 rows take 656 MB in double, the result 16 MB; 32 MiB a block and as much for its
+    # exponentials are granted, and 32 MiB for what libraries take meanwhile
+    pytest.importorskip("resource", reason="this system does not tell a process's peak memory")
+    code = """
+    X = rng.normal(size=(2_000_003, 2)).astype(np.float32)
+    y = np.arange(999) % 41
+    model = fastsoftmax.SoftmaxRegression(tol=0.1).fit(X[:999], y)
+    model.predict(X[:999])
+    before = peak()
+    model.predict(X)
+    print(peak() - before)
+    """
+    status, out, err = run_python(RSS + code)
+    assert status == 0, err
+    assert int(out) <= 8 * 2_000_003 + 3 * 32 * 2**20
+
+
+def test_narrow_rows_are_not_widened_as_a_whole():
+    # 60,013 x 784 bytes are 47 MB; in single they would take 188 MB
+    pytest.importorskip("resource", reason="this system does not tell a process's peak memory")
+    code = """
+    X = rng.integers(0, 256, size=(60_013, 784), dtype=np.uint8)
+    X = np.asfortranarray(X) if sys.argv[1] == "F" else X
+    y = np.arange(60_013) % 3
+    small = fastsoftmax.SoftmaxObjective(X[:999], y[:999], n_classes=3)
+    params = np.zeros(small.n_params)
+    small.value_and_grad(params)
+    before = peak()
+    fastsoftmax.SoftmaxObjective(X, y, n_classes=3).value_and_grad(params)
+    print(peak() - before)
+    """
+    for order in ("C", "F"):
+        status, out, err = run_python(RSS + code, order)
+        assert status == 0, err
+        assert int(out) <= 100 * 2**20, order
