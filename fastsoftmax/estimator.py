@@ -193,7 +193,8 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):
                 callback=self._callback(),
             )
             self._keep(solution, objective, labels, solver)
-        self._forget_batches()
+            # What partial_fit needs to go on from here, now that the rows are still at hand: one pass.
+            self._precision = objective.diagonal(solution.x) * float(weight.sum())
         if not solution.converged:
             self._warn(solution)
         return self
@@ -212,7 +213,8 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):
         X : array_like or SciPy sparse, (n, d)
         y : array_like (n,)
         classes : array_like (K,), optional
-            All labels that will ever come; needed with the first batch.
+            All labels that will ever come; needed with the first batch, unless `fit` came before it: then its
+            rows count as the first batch.
         sample_weight : array_like (n,), optional
 
         Returns
@@ -234,11 +236,7 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):
             if precision is None and classes is None:
                 raise ValueError("classes must be given with the first call of partial_fit")
             known = self.classes_ if precision is not None else np.unique(np.asarray(classes))
-            if (
-                precision is not None
-                and classes is not None
-                and not np.array_equal(known, np.unique(classes))
-            ):
+            if classes is not None and not np.array_equal(known, np.unique(np.asarray(classes))):
                 raise ValueError(f"classes must be those of the first batch, {known}; got {classes}")
             rows = self._rows(X, y, reset=precision is None)
             labels = label_reader.read(y, rows, self.loss, known)
@@ -270,9 +268,6 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):
             self.__dict__.clear()
             self.__dict__.update(before)
             raise
-
-    def _forget_batches(self) -> None:
-        self.__dict__.pop("_precision", None)
 
     def _check_parameters(self) -> None:
         if not (isinstance(self.C, numbers.Real) and self.C > 0):
@@ -377,8 +372,11 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):
         """Return function(logits) of every block of rows, in one array."""
         out: Any = None
         n_rows = X.shape[0] if hasattr(X, "shape") else len(X)
+        narrow = getattr(X, "dtype", None) == np.float16
         for part, logits in self._logit_blocks(X):
             piece = function(logits)
+            if narrow and piece.dtype == np.float32:
+                piece = piece.astype(np.float16)
             if out is None:
                 out = np.empty((n_rows, *piece.shape[1:]), piece.dtype)
             out[part] = piece
@@ -453,7 +451,8 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted model to a file (safetensors: arrays and a JSON header, nothing executable).
 
-        The file is replaced whole or not at all. `callbacks` and `random_state` are not kept.
+        The file is replaced whole or not at all. `callbacks`, `random_state`, `n_threads` and `device` belong
+        to the program and its machine and are not kept.
         """
         check_is_fitted(self)
         model_file.save(path, *saved.parts_of(self))

@@ -53,7 +53,7 @@ def read(y: Any, rows: Any, loss: str, classes: NDArray[Any] | None = None) -> L
     -----
     Two classes are one logit with a sigmoid: scikit-learn's binary model.
     """
-    shape = np.shape(y)
+    shape = np.asarray(y).shape
     if len(shape) == 2 and (shape[1] > 1 or loss == "sigmoid"):
         return _matrix(y, rows, loss, shape[1])
     if len(shape) != 1 and shape[1:] != (1,):
@@ -90,10 +90,11 @@ def _matrix(y: Any, rows: Any, loss: str, width: int) -> Labels:
 
 def weights(y: Any, sample_weight: Any, class_weight: Any) -> NDArray[np.float64]:
     """Return the row weights (n,): sample weight times the weight of the row's class."""
-    weight = validation.sample_weights(sample_weight, len(y) if hasattr(y, "__len__") else y.shape[0])
+    shape = np.asarray(y).shape
+    weight = validation.sample_weights(sample_weight, shape[0])
     if class_weight is None:
         return weight
-    if len(np.shape(y)) == 2 and np.shape(y)[1] > 1:
+    if len(shape) == 2 and shape[1] > 1:
         raise ValueError("class_weight goes with labels (n,); weigh the rows of a matrix by sample_weight")
     y = column_or_1d(y)
     present, codes = np.unique(y, return_inverse=True)

@@ -9,7 +9,8 @@ import numpy as np
 from fastsoftmax import model_file
 from fastsoftmax.contracts import Record
 
-LEFT_OUT = ("callbacks", "random_state")  # objects of the program, not of the model
+# Objects of the program and choices for its machine, not parts of the model.
+LEFT_OUT = ("callbacks", "random_state", "n_threads", "device")
 
 
 def parts_of(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -58,8 +58,12 @@ def design_matrix(
                 ensure_min_samples=least_rows,
                 input_name=name,
             )
-        except ValueError as error:  # scikit-learn's messages print the array, and not all name it
-            raise ValueError(f"{name}: {str(error).splitlines()[0]}") from error
+        except (
+            TypeError,
+            ValueError,
+        ) as error:  # scikit-learn's messages print the array, and not all name it
+            kind = TypeError if np.asarray(X).dtype.kind in "USO" else type(error)
+            raise kind(f"{name}: {str(error).splitlines()[0]}") from error
     if scipy.sparse.issparse(X):
         return _csr(X, name)
     if X.dtype == np.float16:

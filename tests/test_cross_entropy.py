@@ -262,6 +262,35 @@ def test_out_and_strides(kind):
     assert again == value
 
 
+@pytest.mark.parametrize("kind", ["index", "soft"])
+def test_targets_and_weights_of_any_layout_and_dtype(kind):
+    z, target = draw_logits(), draw_target(kind)
+    options = draw_options("class sample", 0.1, "mean")
+    value, grad = fastsoftmax.cross_entropy_value_and_grad(z, target, **options)
+    layouts = [np.repeat(target, 2, axis=0)[::2], np.asfortranarray(target), target[::-1].copy()[::-1]]
+    layouts += [target.astype(target.dtype.newbyteorder()), target.tolist()]
+    for other in layouts:
+        found, same = fastsoftmax.cross_entropy_value_and_grad(z, other, **options)
+        assert_close(found, value, scale=10)
+        assert_close(same, grad)
+    lists = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in options.items()}
+    assert_close(fastsoftmax.cross_entropy(z.tolist(), target, **lists), value, scale=10)
+    whole = {"class_weight": np.arange(K), "sample_weight": np.arange(N) % 3}
+    floats = {k: v.astype(float) for k, v in whole.items()}
+    expected = fastsoftmax.cross_entropy(z, target, **floats)
+    assert fastsoftmax.cross_entropy(z, target, **whole) == expected
+
+
+def test_single_logits_with_targets_in_double_stay_single():
+    z, soft = draw_logits(dtype=np.float32), draw_target("soft")
+    for target in (soft, soft.astype(np.float32)):
+        value, grad = fastsoftmax.cross_entropy_value_and_grad(z, target)
+        assert grad.dtype == np.float32
+        exact, exact_grad = naive.cross_entropy(z, target, soft=True)
+        assert_close(value, exact, dtype=np.float32, n_terms=K, scale=10)
+        assert_close(grad, exact_grad, dtype=np.float32, n_terms=K)
+
+
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 def test_weights_are_repeated_rows(reduction):
     z, y = draw_logits(), draw_target("index")

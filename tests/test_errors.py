@@ -100,7 +100,7 @@ LINEAR = {
     "target too short, sparse": (ValueError, "target", (sp.csr_array(X), WEIGHT, Y[:-1]), {}),
     "target too large, sparse": (ValueError, "target", (sp.csr_array(X), WEIGHT, Y + 1), {}),
     "reduction unknown": (ValueError, "reduction", (X, WEIGHT, Y), {"reduction": None}),
-    "X of strings": (TypeError, "X", (X.astype(str), WEIGHT, Y), {}),
+    "X of strings": ((TypeError, ValueError), "X", (X.astype(str), WEIGHT, Y), {}),
 }
 
 

@@ -66,6 +66,29 @@ def test_bits_do_not_depend_on_executor_or_threads(name, executor):
     assert len(seen) == 1, f"{len(seen)} different results: {list(seen.values())}"
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_bits_of_the_functions_do_not_depend_on_the_executor(dtype, executor):
+    z = dense(dtype, "C")
+    y = np.arange(N_ROWS) % N_FEATURES
+    weight = np.random.default_rng(3).normal(size=(7, N_FEATURES)).astype(dtype)
+    calls = {
+        "softmax": lambda: fastsoftmax.softmax(z, axis=1),
+        "softmax of columns": lambda: fastsoftmax.softmax(z, axis=0),
+        "log_softmax": lambda: fastsoftmax.log_softmax(z, axis=1),
+        "logsumexp": lambda: fastsoftmax.logsumexp(z, axis=1),
+        "logsumexp of all": lambda: fastsoftmax.logsumexp(z),
+        "cross_entropy": lambda: fastsoftmax.cross_entropy(z, y),
+        "its gradient": lambda: fastsoftmax.cross_entropy_value_and_grad(z, y)[1],
+        "linear": lambda: fastsoftmax.linear_cross_entropy_value_and_grad(z, weight, y % 7)[1].weight,
+    }
+    for name, call in calls.items():
+        seen = set()
+        for who in EXECUTORS:
+            executor(who)
+            seen.add(np.asarray(call()).tobytes())
+        assert len(seen) == 1, name
+
+
 @pytest.mark.parametrize("name", ["C-float32", "csr-float64-int64"])
 @pytest.mark.parametrize("who", ["auto", *EXECUTORS])
 def test_concurrent_calls_give_the_same_bits(who, name, executor):

@@ -8,7 +8,7 @@ import scipy.sparse as sp
 
 import fastsoftmax
 from tests import naive
-from tests.interpreter import run_python
+from tests.interpreter import PEAK_MEMORY, run_python
 from tests.tolerance import assert_close
 
 N, D, K = 37, 9, 5
@@ -169,25 +169,21 @@ def test_no_rows():
         assert grads.weight.shape == (K, D)
 
 
-def test_memory_does_not_grow_with_the_logits():
-    # 40009 x 1501 logits take 480 MB in double; 64 MiB and a few weight gradients (18 kB) are granted, and
+@pytest.mark.parametrize("storage", ["dense", "csr"])
+def test_memory_does_not_grow_with_the_logits(storage):
+    # 40009 x 1501 logits take 480 MB in double; 64 MiB and a few weight gradients (36 kB) are granted, and
     # 16 MiB for what the allocator and lazily loaded libraries take meanwhile
-    code = """
-        import resource, sys
-        import numpy as np
-        import fastsoftmax
-        rng = np.random.default_rng(0)
-        X, weight = rng.normal(size=(40_009, 3)), rng.normal(size=(1501, 3))
-        target = rng.integers(0, 1501, 40_009)
-        def peak():
-            unit = 1 if sys.platform == "darwin" else 1024
-            return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        fastsoftmax.linear_cross_entropy_value_and_grad(X[:999], weight, target[:999])
-        before = peak()
-        fastsoftmax.linear_cross_entropy_value_and_grad(X, weight, target)
-        print(peak() - before)
-    """
     pytest.importorskip("resource", reason="this system does not tell a process's peak memory")
-    status, out, err = run_python(code)
+    code = """
+    import scipy.sparse
+    X, weight = rng.normal(size=(40_009, 3)), rng.normal(size=(1501, 3))
+    X = scipy.sparse.csr_array(X) if sys.argv[1] == "csr" else X
+    target = rng.integers(0, 1501, 40_009)
+    fastsoftmax.linear_cross_entropy_value_and_grad(X[:999], weight, target[:999])
+    before = peak()
+    fastsoftmax.linear_cross_entropy_value_and_grad(X, weight, target)
+    print(peak() - before)
+    """
+    status, out, err = run_python(PEAK_MEMORY + code, storage)
     assert status == 0, err
     assert int(out) <= (64 + 16) * 2**20

@@ -209,6 +209,26 @@ def test_narrow_X_gives_what_its_numbers_give(kind):
     assert_close(*grads, dtype=np.float32, n_terms=D, scale=4)
 
 
+@pytest.mark.parametrize(
+    "layout", ["every other column", "rows reversed", "memory map", "bytes swapped", "list"]
+)
+def test_layouts_of_X(layout, tmp_path):
+    X, coef, intercept = draw()
+    np.save(tmp_path / "X.npy", X)
+    other = {
+        "every other column": np.repeat(X, 2, axis=1)[:, ::2],
+        "rows reversed": X[::-1].copy()[::-1],
+        "memory map": np.load(tmp_path / "X.npy", mmap_mode="r"),
+        "bytes swapped": X.astype(X.dtype.newbyteorder()),
+        "list": X.tolist(),
+    }[layout]
+    y = draw_target("index")
+    plain, objective = SoftmaxObjective(X, y, l2=L2), SoftmaxObjective(other, y, l2=L2)
+    params = plain.pack(coef, intercept)
+    for a, b in zip(objective.value_and_grad(params), plain.value_and_grad(params), strict=True):
+        assert_close(a, b)
+
+
 @pytest.mark.parametrize("storage", STORAGES)
 def test_nothing_is_written_to(storage):
     X, coef, intercept = draw()

@@ -8,19 +8,9 @@ from scipy.special import expit, log_expit, log_softmax, softmax
 from sklearn.exceptions import ConvergenceWarning
 
 from fastsoftmax import SoftmaxRegression
-from tests.interpreter import run_python
+from tests.interpreter import PEAK_MEMORY, run_python
 from tests.problems import dataset, multilabel
 from tests.tolerance import eps_of
-
-RSS = """
-    import resource, sys
-    import numpy as np
-    import fastsoftmax
-    rng = np.random.default_rng(0)
-    def peak():
-        unit = 1 if sys.platform == "darwin" else 1024
-        return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-"""
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -143,7 +133,7 @@ def test_memory_of_prediction_does_not_grow_with_the_rows():
     model.predict(X)
     print(peak() - before)
     """
-    status, out, err = run_python(RSS + code)
+    status, out, err = run_python(PEAK_MEMORY + code)
     assert status == 0, err
     assert int(out) <= 8 * 2_000_003 + 3 * 32 * 2**20
 
@@ -163,6 +153,6 @@ def test_narrow_rows_are_not_widened_as_a_whole():
     print(peak() - before)
     """
     for order in ("C", "F"):
-        status, out, err = run_python(RSS + code, order)
+        status, out, err = run_python(PEAK_MEMORY + code, order)
         assert status == 0, err
         assert int(out) <= 100 * 2**20, order
