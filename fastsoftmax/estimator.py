@@ -357,29 +357,23 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):
 
     # --- predicting -----------------------------------------------------------------------------------
 
-    def _logit_blocks(self, X: Any) -> Iterator[tuple[slice, NDArray[Any]]]:
-        """Yield row slices and their logits (m, K), a bounded number of rows at a time."""
-        check_is_fitted(self)
-        rows = self._rows(X, (), reset=False)
-        device = devices.get(self.device)
-        params = Params(self.coef_, self.intercept_)
-        step = max(256, PREDICTION_BYTES // (8 * len(self.intercept_)))
-        for start in range(0, rows.shape[0], step):
-            part = slice(start, min(start + step, rows.shape[0]))
-            yield part, device.logits(params, row_slice(rows, part.start, part.stop), self.n_threads)
-
     def _by_blocks(self, X: Any, function: Any) -> NDArray[Any]:
-        """Return function(logits) of every block of rows, in one array."""
-        out: Any = None
-        n_rows = X.shape[0] if hasattr(X, "shape") else len(X)
+        """Return function(logits) of all rows in one array, taking a bounded number of rows at a time."""
+        check_is_fitted(self)
         narrow = getattr(X, "dtype", None) == np.float16
-        for part, logits in self._logit_blocks(X):
-            piece = function(logits)
-            if narrow and piece.dtype == np.float32:
-                piece = piece.astype(np.float16)
+        rows = self._rows(X, (), reset=False)
+        params = Params(self.coef_, self.intercept_)
+        device = devices.get(self.device)
+        n_rows = rows.shape[0]
+        step = max(256, PREDICTION_BYTES // (8 * len(self.intercept_)))
+        out: Any = None
+        for start in range(0, n_rows, step):
+            stop = min(start + step, n_rows)
+            piece = function(device.logits(params, row_slice(rows, start, stop), self.n_threads))
             if out is None:
-                out = np.empty((n_rows, *piece.shape[1:]), piece.dtype)
-            out[part] = piece
+                dtype = np.float16 if narrow and piece.dtype == np.float32 else piece.dtype
+                out = np.empty((n_rows, *piece.shape[1:]), dtype)
+            out[start:stop] = piece
         return out
 
     def decision_function(self, X: Any) -> NDArray[Any]:

@@ -58,11 +58,10 @@ def design_matrix(
                 ensure_min_samples=least_rows,
                 input_name=name,
             )
-        except (
-            TypeError,
-            ValueError,
-        ) as error:  # scikit-learn's messages print the array, and not all name it
-            kind = TypeError if np.asarray(X).dtype.kind in "USO" else type(error)
+        except (TypeError, ValueError) as error:
+            # Their messages print the array, and not all of them name it.
+            text = not scipy.sparse.issparse(X) and np.asarray(X).dtype.kind in "USO"
+            kind = TypeError if text else type(error)
             raise kind(f"{name}: {str(error).splitlines()[0]}") from error
     if scipy.sparse.issparse(X):
         return _csr(X, name)
