@@ -419,15 +419,17 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):
             raise ValueError(f"k must be an integer from 1 to {n_classes}; got {k!r}")
 
         def best(z: NDArray[Any]) -> NDArray[Any]:
+            # By the logits: probabilities that round to one would lose their order.
+            logits = np.concatenate((-z, z), axis=1) if self._is_binary() else z
+            order = np.argsort(-logits, axis=1, kind="stable")[:, :k]
             proba = self._probabilities(z, log=False)
-            order = np.argsort(-proba, axis=1, kind="stable")[:, :k]
             return np.stack([order.astype(proba.dtype), np.take_along_axis(proba, order, axis=1)], axis=1)
 
         both = self._by_blocks(X, best)
         return self.classes_[both[:, 0].astype(np.intp)], both[:, 1]
 
     def _is_binary(self) -> bool:
-        return len(self.coef_) == 1
+        return len(self.coef_) == 1 and not self._multilabel
 
     def _probabilities(self, z: NDArray[Any], *, log: bool) -> NDArray[Any]:
         """Turn logits into (log) probabilities of all classes."""

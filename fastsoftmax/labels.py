@@ -26,7 +26,7 @@ class Labels(NamedTuple):
 
     @property
     def multilabel(self) -> bool:
-        """Whether the labels do not exclude each other."""
+        """Whether the labels do not exclude each other: each has a logit of its own."""
         return self.loss == "sigmoid" and self.n_outputs == len(self.classes)
 
 

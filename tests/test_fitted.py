@@ -143,6 +143,20 @@ def test_the_gap_bounds_elsewhere(case):
     assert model.duality_gap_ <= tol * model.objective_
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_gap_where_mean_probabilities_round_to_the_mean_targets(dtype):
+    # one row a class: at the optimum every mean is 1/K to the last digit or the one before, and a warning of
+    # a division by what is left of their difference is an error here
+    for seed in range(24):
+        rng = np.random.default_rng(seed)
+        k = int(rng.integers(3, 8))
+        X = (rng.normal(size=(k, 9)) * 10 ** rng.uniform(-2, 3)).astype(dtype)
+        model = SoftmaxRegression(C=10 ** rng.uniform(-2, 4), tol=1e-4).fit(X, np.arange(k))
+        assert np.isfinite(model.duality_gap_)
+        assert model.duality_gap_ >= 0
+
+
 def test_fewer_iterations_than_needed_warns_how_far_it_is():
     X, y = dataset("digits")
     with pytest.warns(ConvergenceWarning) as caught:

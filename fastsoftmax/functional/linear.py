@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from fastsoftmax import devices, validation
-from fastsoftmax.contracts import Csr, Params, RowBlock
+from fastsoftmax.contracts import Csr, Params, RowBlock, Sums, row_slice
 from fastsoftmax.functional import arguments
 from fastsoftmax.losses import softmax
 from fastsoftmax.sources.array import with_transpose
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import ArrayLike, NDArray
+
+
+SPARSE_BLOCK_BYTES = 16 * 2**20
 
 
 class LinearGrads(NamedTuple):
@@ -162,15 +166,27 @@ def _linear(
         values = np.where(counted, values, 0)
     X_grad = np.zeros((n_rows, n_features), dtype) if "X" in wrt else None
     row_values = np.zeros(n_rows) if reduction == "none" else None
-    sums = devices.get("cpu").loss_grad(
-        loss,
-        Params(coef, intercept),
-        RowBlock(with_transpose(rows), values, row_weight),
-        row_values=row_values,
-        X_grad=X_grad,
-        coef_grad="weight" in wrt,
-        dtype=dtype,
-    )
+    device = devices.get("cpu")
+    params = Params(coef, intercept)
+    # A block's extra memory is its (rows, K) multipliers where X is sparse, a few tiles where it is dense.
+    step = max(1, SPARSE_BLOCK_BYTES // (8 * n_classes)) if isinstance(rows, Csr) else max(1, n_rows)
+    pieces = []
+    for part in (slice(start, start + step) for start in range(0, max(1, n_rows), step)):
+        block = RowBlock(
+            with_transpose(row_slice(rows, part.start, part.stop)), values[part], row_weight[part]
+        )
+        pieces.append(
+            device.loss_grad(
+                loss,
+                params,
+                block,
+                row_values=None if row_values is None else row_values[part],
+                X_grad=None if X_grad is None else X_grad[part],
+                coef_grad="weight" in wrt,
+                dtype=dtype,
+            )
+        )
+    sums = functools.reduce(Sums.__add__, pieces)
     value: Any = sums.value if checked.weight or reduction != "mean" else np.nan
     return value if row_values is None else row_values.astype(dtype), LinearGrads(
         X_grad,

@@ -13,7 +13,7 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic, overload
+from numba.extending import intrinsic
 
 from fastsoftmax.kernels.jit import jit
 
@@ -51,21 +51,6 @@ EXP_FLOAT64 = tuple(
 
 
 @intrinsic
-def _times_power_of_two(typingctx, x, rounded):
-    """X · 2ⁿ, where n sits in the low bits of the float `rounded`; x must lie in [½, 2)."""
-
-    def codegen(context, builder, signature, arguments):
-        bits, mantissa = (32, 23) if signature.return_type == types.float32 else (64, 52)
-        integer = ir.IntType(bits)
-        x, rounded = arguments
-        exponent = builder.shl(builder.bitcast(rounded, integer), ir.Constant(integer, mantissa))
-        scaled = builder.add(builder.bitcast(x, integer), exponent)
-        return builder.bitcast(scaled, x.type)
-
-    return x(x, rounded), codegen
-
-
-@intrinsic
 def maximum(typingctx, a, b):
     """Return the larger of two floats; NaN if either is (IEEE 754-2019 maximum).
 
@@ -81,71 +66,78 @@ def maximum(typingctx, a, b):
     return a(a, b), codegen
 
 
-@jit(fastmath={"contract"})
-def _exp_float32(x):
-    # Clamped with a comparison that is false for NaN, so that NaN goes through the polynomial to the end.
-    y = LOWEST_FLOAT32 if x < LOWEST_FLOAT32 else x
-    y = HIGHEST_FLOAT32 if y > HIGHEST_FLOAT32 else y
-    rounded = y * np.float32(1.4426950408889634) + MAGIC_FLOAT32
-    n = rounded - MAGIC_FLOAT32
-    r = y - n * np.float32(0.693359375)  # 9 bits of ln 2: the product is exact
-    r = r - n * np.float32(-2.12194440e-4)
-    p = EXP_FLOAT32[4]
-    p = p * r + EXP_FLOAT32[3]
-    p = p * r + EXP_FLOAT32[2]
-    p = p * r + EXP_FLOAT32[1]
-    p = p * r + EXP_FLOAT32[0]
+def constant(kind: Any, number: float) -> Any:
+    """Return a constant of an LLVM float type, or the vector whose every lane it is."""
+    if isinstance(kind, ir.VectorType):
+        return ir.Constant(kind, [constant(kind.element, number)] * kind.count)
+    # llvmlite writes a float constant by its value, which must be one that the type can hold.
+    return ir.Constant(kind, float(np.float32(number)) if kind == ir.FloatType() else float(number))
+
+
+def emit_exp(builder: Any, x: Any, *, never_positive: bool = False) -> Any:
+    """Emit LLVM code for e^x of a float, a double, or a vector of either; `exp` says what it promises.
+
+    With `never_positive` x is at most 0, or NaN: nothing can overflow, and four instructions are saved.
+    """
+    kind = x.type
+    scalar = kind.element if isinstance(kind, ir.VectorType) else kind
+    single = scalar == ir.FloatType()
+    coefficients = EXP_FLOAT32 if single else EXP_FLOAT64
+    lowest, highest = (LOWEST_FLOAT32, HIGHEST_FLOAT32) if single else (LOWEST_FLOAT64, HIGHEST_FLOAT64)
+    # ln 2 in two parts, the first short enough for its products with n to be exact.
+    ln2 = (0.693359375, -2.12194440e-4) if single else (0.693145751953125, 1.42860682030941723212e-6)
+    magic = constant(kind, MAGIC_FLOAT32 if single else MAGIC_FLOAT64)
+    one = constant(kind, 1.0)
+
+    def plus(a: Any, b: Any) -> Any:
+        return builder.fadd(a, b, flags=("contract",))
+
+    def times(a: Any, b: Any) -> Any:
+        return builder.fmul(a, b, flags=("contract",))
+
+    def minus(a: Any, b: Any) -> Any:
+        return builder.fsub(a, b, flags=("contract",))
+
+    # Clamped by comparisons that are false for NaN, so that NaN goes through the polynomial to the end.
+    below = builder.fcmp_ordered("<", x, constant(kind, lowest))
+    y = builder.select(below, constant(kind, lowest), x)
+    above = None
+    if not never_positive:
+        above = builder.fcmp_ordered(">", x, constant(kind, highest))
+        y = builder.select(above, constant(kind, highest), y)
+    rounded = plus(times(y, constant(kind, 1.4426950408889634)), magic)
+    n = minus(rounded, magic)
+    r = minus(minus(y, times(n, constant(kind, ln2[0]))), times(n, constant(kind, ln2[1])))
+    p = constant(kind, coefficients[-1])
+    for coefficient in reversed(coefficients[:-1]):
+        p = plus(times(p, r), constant(kind, coefficient))
     # 1 + r rounds; what it loses is added back with the small terms: 0.80 ulp instead of 1.02.
-    one_r = np.float32(1.0) + r
-    p = one_r + ((p * r) * r + (r - (one_r - np.float32(1.0))))
-    value = _times_power_of_two(p, rounded)
-    value = np.float32(0.0) if x < LOWEST_FLOAT32 else value
-    value = np.float32(np.inf) if x > HIGHEST_FLOAT32 else value
-    return value if x == x else x
+    one_r = plus(one, r)
+    p = plus(one_r, plus(times(times(p, r), r), minus(r, minus(one_r, one))))
+    integer, mantissa = (ir.IntType(32), 23) if single else (ir.IntType(64), 52)
+    bits, shift = integer, ir.Constant(integer, mantissa)
+    if isinstance(kind, ir.VectorType):
+        bits = ir.VectorType(integer, kind.count)
+        shift = ir.Constant(bits, [shift] * kind.count)
+    # n sits in the low bits of `rounded`.
+    exponent = builder.shl(builder.bitcast(rounded, bits), shift)
+    if never_positive:  # p · 2ⁿ by a product, which keeps NaN; 2¹²⁸ could not be formed so
+        power = builder.add(exponent, builder.bitcast(one, bits))
+        return builder.select(below, constant(kind, 0.0), builder.fmul(p, builder.bitcast(power, kind)))
+    value = builder.bitcast(builder.add(builder.bitcast(p, bits), exponent), kind)
+    value = builder.select(below, constant(kind, 0.0), value)
+    value = builder.select(above, constant(kind, np.inf), value)
+    return builder.select(builder.fcmp_unordered("uno", x, x), x, value)
 
 
-@jit(fastmath={"contract"})
-def _exp_float64(x):
-    y: Any = LOWEST_FLOAT64 if x < LOWEST_FLOAT64 else x
-    y = HIGHEST_FLOAT64 if y > HIGHEST_FLOAT64 else y
-    rounded = y * np.float64(1.4426950408889634) + MAGIC_FLOAT64
-    n = rounded - MAGIC_FLOAT64
-    r = y - n * np.float64(0.693145751953125)  # 16 bits of ln 2
-    r = r - n * np.float64(1.42860682030941723212e-6)
-    p = EXP_FLOAT64[9]
-    p = p * r + EXP_FLOAT64[8]
-    p = p * r + EXP_FLOAT64[7]
-    p = p * r + EXP_FLOAT64[6]
-    p = p * r + EXP_FLOAT64[5]
-    p = p * r + EXP_FLOAT64[4]
-    p = p * r + EXP_FLOAT64[3]
-    p = p * r + EXP_FLOAT64[2]
-    p = p * r + EXP_FLOAT64[1]
-    p = p * r + EXP_FLOAT64[0]
-    one_r = 1.0 + r
-    p = one_r + ((p * r) * r + (r - (one_r - 1.0)))
-    value: Any = _times_power_of_two(p, rounded)
-    value = 0.0 if x < LOWEST_FLOAT64 else value
-    value = np.inf if x > HIGHEST_FLOAT64 else value
-    return value if x == x else x
+@intrinsic
+def _exp(typingctx, x):
+    if x not in (types.float32, types.float64):
+        return None
+    return x(x), lambda context, builder, signature, arguments: emit_exp(builder, arguments[0])
 
 
-def _exp(x: Any) -> Any:
-    with np.errstate(over="ignore"):
-        value = np.exp(x)
-    return value if value >= np.finfo(x.dtype).tiny or np.isnan(value) else x.dtype.type(0)
-
-
-@overload(_exp)
-def _exp_overload(x):
-    if x == types.float32:
-        return lambda x: _exp_float32(x)
-    if x == types.float64:
-        return lambda x: _exp_float64(x)
-    return None
-
-
-@jit(fastmath={"contract"})
+@jit
 def exp(x):
     """Return e^x, for use inside loops that are to be vectorised.
 
@@ -199,3 +191,8 @@ if numba.config.DISABLE_JIT:  # an intrinsic has no Python body: kernels run as 
 
     def maximum(a, b):  # noqa: D103
         return a if a > b or math.isnan(a) else b
+
+    def _exp(x):
+        with np.errstate(over="ignore"):
+            value = np.exp(x)
+        return value if value >= np.finfo(x.dtype).tiny or np.isnan(value) else x.dtype.type(0)

@@ -3,7 +3,7 @@
 A loss is a named tuple of its numbers and a file of this folder. The file registers four row functions for
 it, each of which a kernel calls with a contiguous row of logits:
 
-- ``row_loss(loss, z, target)`` returns ℓ and turns z into ∂ℓ/∂z;
+- ``row_loss(loss, z, out, target)`` returns ℓ and writes ∂ℓ/∂z to out, which may be z;
 - ``row_hessp(loss, z, s, target)`` turns s into (∂²ℓ/∂z²) s and spoils z;
 - ``row_curvature(loss, z, target)`` turns z into the diagonal of ∂²ℓ/∂z²;
 - ``row_dual(loss, z, target, theta, q)`` mixes the probabilities p of z into p̃ = (1 − θ) p + θ q, returns
@@ -54,9 +54,9 @@ def _registered(name: str, loss: Any) -> Any:
     return _ROW_FUNCTIONS.get((name, named_tuple_class(loss)))
 
 
-def row_loss(loss: Any, z: Any, target: Any) -> Any:
-    """Return ℓ(z, target) in nats as float64 and turn z into ∂ℓ/∂z."""
-    return _ROW_FUNCTIONS["row_loss", type(loss)](loss, z, target)
+def row_loss(loss: Any, z: Any, out: Any, target: Any) -> Any:
+    """Return ℓ(z, target) in nats as float64 and write ∂ℓ/∂z to out, which may be z."""
+    return _ROW_FUNCTIONS["row_loss", type(loss)](loss, z, out, target)
 
 
 def row_hessp(loss: Any, z: Any, s: Any, target: Any) -> None:
@@ -75,9 +75,9 @@ def row_dual(loss: Any, z: Any, target: Any, theta: Any, q: Any) -> Any:
 
 
 @overload(row_loss)
-def _row_loss(loss, z, target):
+def _row_loss(loss, z, out, target):
     function = _registered("row_loss", loss)
-    return None if function is None else lambda loss, z, target: function(loss, z, target)
+    return None if function is None else lambda loss, z, out, target: function(loss, z, out, target)
 
 
 @overload(row_hessp)

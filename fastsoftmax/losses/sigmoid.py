@@ -52,7 +52,7 @@ def log_sigmoid_of(z):
 
 
 @register("row_loss", Sigmoid)
-def _loss(loss, z, target):
+def _loss(loss, z, out, target):
     value = 0.0
     keep = 1.0 - loss.label_smoothing
     half = 0.5 * loss.label_smoothing
@@ -68,7 +68,7 @@ def _loss(loss, z, target):
         if (t == 0.0 and logit <= 0) or (t == 1.0 and logit >= 0):
             linear = 0.0
         value += weight * (linear + math.log1p(np.float64(e)))
-        z[k] = weight * (np.float64(proba) - t)
+        out[k] = weight * (np.float64(proba) - t)
     return value
 
 

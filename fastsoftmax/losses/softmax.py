@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastsoftmax.kernels.jit import jit
-from fastsoftmax.kernels.vector import exp, row_maximum
+from fastsoftmax.kernels.lanes import exponentials_sum, exponentials_to, largest, scaled_to
 from fastsoftmax.losses import register
 
 SHIFT_INVARIANT = True  # adding one number to every logit of a row changes nothing
-SUM_BLOCK = 512  # float32 sums of more terms lose digits; blocks of this size are added in float64
+SUM_BLOCK = 2048  # a register's lanes add 128 float32 terms each; then the sum goes on in float64
 
 
 class SoftmaxIndex(NamedTuple):
@@ -63,29 +63,43 @@ def for_targets(
     return SoftmaxProbability(weight, *numbers)
 
 
-@jit(fastmath={"reassoc"})
-def exponentials(z, shift):
-    """Turn z into e^(z − shift); return how many are exactly 1 and the sum of the others, as float64.
+@jit
+def exponentials(row, out):
+    """Write e^(row − max) to out, which may be row; return max, and how the exponentials add up.
 
-    The row's maxima are counted and not added, so that the sum of the others keeps its digits beside them:
-    log(count + others) = log(count) + log1p(others / count). One pass over the row.
+    Returns
+    -------
+    shift : scalar of the row's dtype
+        The largest element; NaN is passed over and ends up in `others`.
+    count, others : float64
+        How many exponentials are exactly 1, and the sum of the others: added to the ones, a small sum would
+        lose its digits. log Σ e^row = shift + log(count) + log1p(others / count).
+
+    Notes
+    -----
+    The row is read from memory once and from cache once.
     """
-    n_classes = z.shape[0]
-    zero = z.dtype.type(0)
-    one = z.dtype.type(1)
+    shift = largest(row)
     count = 0.0
     others = 0.0
-    for start in range(0, n_classes, SUM_BLOCK):
-        block_count = zero
-        block = zero
-        for k in range(start, min(start + SUM_BLOCK, n_classes)):
-            e = exp(z[k] - shift)
-            z[k] = e
-            block_count += one if e == one else zero
-            block += zero if e == one else e
-        count += block_count
-        others += block
-    return count, others
+    for start in range(0, row.shape[0], SUM_BLOCK):
+        ones, rest = exponentials_to(row[start : start + SUM_BLOCK], out[start : start + SUM_BLOCK], shift)
+        count += ones
+        others += rest
+    return shift, count, others
+
+
+@jit
+def exponential_sums(row):
+    """Return what `exponentials` does, without writing anything."""
+    shift = largest(row)
+    count = 0.0
+    others = 0.0
+    for start in range(0, row.shape[0], SUM_BLOCK):
+        ones, rest = exponentials_sum(row[start : start + SUM_BLOCK], shift)
+        count += ones
+        others += rest
+    return shift, count, others
 
 
 @jit
@@ -99,74 +113,72 @@ def log_sum(count, others):
 @jit
 def scale(z, factor):
     """Multiply a row by a factor given in float64, which is rounded to the row's dtype first."""
-    factor = z.dtype.type(factor)
-    for k in range(z.shape[0]):
-        z[k] *= factor
+    scaled_to(z, z, z.dtype.type(factor))
 
 
 @jit
-def softmax_in_place(z):
-    """Turn a row into its softmax."""
-    count, others = exponentials(z, row_maximum(z))
-    scale(z, 1.0 / (count + others))
+def softmax_to(row, out):
+    """Write the softmax of a row to out, which may be the row."""
+    _, count, others = exponentials(row, out)
+    scale(out, 1.0 / (count + others))
 
 
 @jit
-def cap_in_place(z, softcap):
-    """Turn z into softcap · tanh(z / softcap) and return the slopes 1 − tanh²."""
+def cap(z, out, softcap):
+    """Write softcap · tanh(z / softcap) to out and return the slopes 1 − tanh²."""
     slopes = np.empty_like(z)
     for k in range(z.shape[0]):
         t = math.tanh(np.float64(z[k]) / softcap)
-        z[k] = softcap * t
+        out[k] = softcap * t
         slopes[k] = 1.0 - t * t
     return slopes
 
 
 @register("row_loss", SoftmaxIndex)
-def _index_loss(loss, z, target):
+def _index_loss(loss, z, out, target):
     if loss.softcap > 0.0:
-        slopes = cap_in_place(z, loss.softcap)
-        value = _plain_index_loss(loss, z, target)
-        for k in range(z.shape[0]):
-            z[k] *= slopes[k]
+        slopes = cap(z, out, loss.softcap)
+        value = _plain_index_loss(loss, out, out, target)
+        for k in range(out.shape[0]):
+            out[k] *= slopes[k]
         return value
-    return _plain_index_loss(loss, z, target)
+    return _plain_index_loss(loss, z, out, target)
 
 
 @jit(fastmath={"reassoc", "contract"})
-def _plain_index_loss(loss, z, target):
+def _plain_index_loss(loss, z, out, target):
     n_classes = z.shape[0]
     smoothing = loss.label_smoothing / n_classes
-    shift = row_maximum(z)
-    true = np.float64(z[target] - shift)
+    true = z[target]
     smooth = 0.0
     if smoothing > 0.0:
+        shift = largest(z)
         for k in range(n_classes):
             smooth += loss.class_weight[k] * np.float64(z[k] - shift)
-    count, others = exponentials(z, shift)
+    shift, count, others = exponentials(z, out)
     total = count + others
     log_total = log_sum(count, others)
     own = (1.0 - loss.label_smoothing) * loss.class_weight[target]
-    value = own * (log_total - true)
+    value = own * (log_total - np.float64(true - shift))
+    e_true = np.float64(out[target])
     # Σ over the other classes, not total − e: p − 1 would lose the digits of a confident row.
-    beside = (count - 1.0) + others if z[target] == 1.0 else total - np.float64(z[target])
+    beside = (count - 1.0) + others if e_true == 1.0 else total - e_true
     true_slope = -own * (beside / total)
     mass = own
     if smoothing > 0.0:
         value += smoothing * (loss.total_class_weight * log_total - smooth)
         mass += smoothing * loss.total_class_weight
-        true_slope += smoothing * loss.total_class_weight * (np.float64(z[target]) / total)
-        true_slope -= smoothing * loss.class_weight[target]
+        true_slope += smoothing * (loss.total_class_weight * (e_true / total) - loss.class_weight[target])
     if loss.z_loss != 0.0:
         lse = np.float64(shift) + log_total
         value += loss.z_loss * lse * lse
         mass += 2.0 * loss.z_loss * lse
-        true_slope += 2.0 * loss.z_loss * lse * (np.float64(z[target]) / total)
-    scale(z, mass / total)
+        true_slope += 2.0 * loss.z_loss * lse * (e_true / total)
+    scale(out, mass / total)
     if smoothing > 0.0:
         for k in range(n_classes):
-            z[k] -= z.dtype.type(smoothing * loss.class_weight[k])
-    z[target] = true_slope
+            out[k] -= out.dtype.type(smoothing * loss.class_weight[k])
+    out[target] = true_slope
     return value
 
 
@@ -195,22 +207,22 @@ def _mass(loss, target):
 
 
 @register("row_loss", SoftmaxProbability)
-def _probability_loss(loss, z, target):
+def _probability_loss(loss, z, out, target):
     if loss.softcap > 0.0:
-        slopes = cap_in_place(z, loss.softcap)
-        value = _plain_probability_loss(loss, z, target)
-        for k in range(z.shape[0]):
-            z[k] *= slopes[k]
+        slopes = cap(z, out, loss.softcap)
+        value = _plain_probability_loss(loss, out, out, target)
+        for k in range(out.shape[0]):
+            out[k] *= slopes[k]
         return value
-    return _plain_probability_loss(loss, z, target)
+    return _plain_probability_loss(loss, z, out, target)
 
 
 @jit(fastmath={"reassoc", "contract"})
-def _plain_probability_loss(loss, z, target):
+def _plain_probability_loss(loss, z, out, target):
     n_classes = z.shape[0]
     keep = 1.0 - loss.label_smoothing
     smoothing = loss.label_smoothing / n_classes
-    shift = row_maximum(z)
+    shift = largest(z)
     mass = 0.0
     linear = 0.0
     for k in range(n_classes):
@@ -218,7 +230,7 @@ def _plain_probability_loss(loss, z, target):
         # A class without a share adds nothing even where its logit is −inf.
         linear += share * np.float64(z[k] - shift) if share != 0.0 else 0.0
         mass += share
-    count, others = exponentials(z, shift)
+    _, count, others = exponentials(z, out)
     log_total = log_sum(count, others)
     value = mass * log_total - linear
     if loss.z_loss != 0.0:
@@ -227,7 +239,7 @@ def _plain_probability_loss(loss, z, target):
         mass += 2.0 * loss.z_loss * lse
     factor = mass / (count + others)
     for k in range(n_classes):
-        z[k] = factor * z[k] - loss.class_weight[k] * (keep * target[k] + smoothing)
+        out[k] = factor * out[k] - loss.class_weight[k] * (keep * target[k] + smoothing)
     return value
 
 
@@ -244,7 +256,7 @@ def _probability_curvature(loss, z, target):
 @jit(fastmath={"reassoc", "contract"})
 def _covariance_product(z, s, mass):
     """Turn s into mass · (diag(p) − p pᵀ) s with p = softmax(z)."""
-    count, others = exponentials(z, row_maximum(z))
+    _, count, others = exponentials(z, z)
     total = count + others
     mean = 0.0
     for k in range(z.shape[0]):
@@ -259,7 +271,7 @@ def _covariance_product(z, s, mass):
 @jit(fastmath={"reassoc", "contract"})
 def _variances(z, mass):
     """Turn z into mass · p (1 − p) with p = softmax(z)."""
-    softmax_in_place(z)
+    softmax_to(z, z)
     factor = z.dtype.type(mass)
     one = z.dtype.type(1)
     for k in range(z.shape[0]):
@@ -269,7 +281,7 @@ def _variances(z, mass):
 @jit(fastmath={"contract"})
 def _mix(z, theta, q):
     """Turn z into p̃ = (1 − θ) softmax(z) + θ q and return Σ p̃ log p̃."""
-    softmax_in_place(z)
+    softmax_to(z, z)
     total = 0.0
     for k in range(z.shape[0]):
         p = (1.0 - theta) * z[k] + theta * q[k]
@@ -321,4 +333,6 @@ def feasible_mixture(mean_proba: Any, mean_target: Any) -> tuple[float, Any]:
     if not theta > 0.0:
         return 0.0, mean_target
     q = np.maximum(mean_target - (1.0 - theta) * mean_proba, 0.0)
-    return theta, q / q.sum()
+    total = q.sum()
+    # Means that differ by a rounding leave nothing for q: then they agree as well as they can.
+    return (theta, q / total) if total > 0.0 else (0.0, mean_target)

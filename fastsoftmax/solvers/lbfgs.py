@@ -140,7 +140,7 @@ def _line_search(objective: Objective, start: _Point, direction: Vector, length:
         else:
             low = here
         length = 4.0 * length if high is None else _between(low, high)
-        if high is not None and abs(high.length - low.length) <= 1e-12 * max(high.length, low.length):
+        if high is not None and abs(high.length - low.length) <= 1e-3 * max(high.length, low.length):
             return low if low.length > 0.0 else None
     return low if low.length > 0.0 else None
 

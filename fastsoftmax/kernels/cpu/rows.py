@@ -11,10 +11,10 @@ from numba.extending import overload
 
 from fastsoftmax.kernels.cpu.partition import MOST_PARTS
 from fastsoftmax.kernels.executor import even_bounds, kernel, run
-from fastsoftmax.kernels.vector import row_maximum
+from fastsoftmax.kernels.jit import jit
 from fastsoftmax.losses import row_loss
 from fastsoftmax.losses.sigmoid import log_sigmoid_of, sigmoid_of
-from fastsoftmax.losses.softmax import exponentials, log_sum, scale, softmax_in_place
+from fastsoftmax.losses.softmax import exponential_sums, log_sum, scale, softmax_to
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,36 +25,39 @@ NANOSECONDS = 0.8  # an element of a row kernel, about; decides what is done in 
 @kernel
 def _softmax(start, stop, part, x, out):
     for i in range(start, stop):
-        row = out[i]
-        row[:] = x[i]
-        softmax_in_place(row)
+        softmax_to(x[i], out[i])
 
 
 @kernel
 def _log_softmax(start, stop, part, x, out):
-    scratch = np.empty(x.shape[1], x.dtype)
     for i in range(start, stop):
-        scratch[:] = x[i]
-        shift = row_maximum(scratch)
-        if not math.isfinite(shift):  # as SciPy: the infinities then work themselves out
+        shift, count, others = exponential_sums(x[i])
+        if math.isfinite(shift):
+            log_total = log_sum(count, others)
+        else:  # as SciPy, which shifts such rows by 0: the infinities then work themselves out
             shift = x.dtype.type(0)
-        count, others = exponentials(scratch, shift)
-        log_total = log_sum(count, others)
+            log_total = plain_log_sum(x[i])
         for k in range(x.shape[1]):
             out[i, k] = np.float64(x[i, k] - shift) - log_total
 
 
 @kernel
 def _logsumexp(start, stop, part, x, out):
-    scratch = np.empty(x.shape[1], x.dtype)
     for i in range(start, stop):
-        scratch[:] = x[i]
-        shift = row_maximum(scratch)
+        shift, count, others = exponential_sums(x[i])
         if math.isfinite(shift):
-            count, others = exponentials(scratch, shift)
             out[i] = np.float64(shift) + log_sum(count, others)
         else:
-            out[i] = shift
+            out[i] = plain_log_sum(x[i])
+
+
+@jit
+def plain_log_sum(row):
+    """Return log Σ e^row of a row whose maximum is infinite, or that is NaN."""
+    total = 0.0
+    for k in range(row.shape[0]):
+        total += math.exp(np.float64(row[k]))
+    return math.log(total)
 
 
 @kernel
@@ -93,18 +96,14 @@ def _row_losses(start, stop, part, loss, x, target, weight, ignore_index, values
         if (i - start) % 64 == 0:
             value += block
             block = 0.0
-        z = slopes[i] if slopes.size else scratch
+        slope = slopes[i] if slopes.size else scratch
         row_weight = weight[i] if weight.size else 1.0
         if row_weight == 0.0 or is_ignored(target[i], ignore_index):
-            if slopes.size:
-                z[:] = 0.0
-            if row_values.size:
-                row_values[i] = 0.0
+            slope[:] = 0.0
             continue
-        z[:] = x[i]
-        row_value = row_weight * row_loss(loss, z, target[i])
+        row_value = row_weight * row_loss(loss, x[i], slope, target[i])
         if row_weight != 1.0:
-            scale(z, row_weight)
+            scale(slope, row_weight)
         block += row_value
         if row_values.size:
             row_values[i] = row_value

@@ -49,7 +49,7 @@ def apply(verb: Any, loss: Any, z: Any, s: Any, target: Any) -> Any:
 
 
 def _loss_grad(verb, loss, z, s, target):
-    return row_loss(loss, s, target)
+    return row_loss(loss, s, s, target)
 
 
 def _hessp(verb, loss, z, s, target):

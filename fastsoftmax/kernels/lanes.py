@@ -1,0 +1,226 @@
+"""Loops over a contiguous row in whole registers, with a masked last one, written in LLVM's vector language.
+
+Numba's own loops become vector code too, but leave up to 63 elements of a row to scalar code, which for rows
+of 100 costs more than the rest. Here a row is cut into vectors of 64 bytes and the last one is masked. LLVM
+maps them to AVX-512 registers, to two of AVX2's or to four of NEON's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from fastsoftmax.kernels.vector import constant, emit_exp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+REGISTER_BYTES = 64
+INT32, INT64 = ir.IntType(32), ir.IntType(64)
+
+
+def vector_type(dtype: Any) -> Any:
+    """Return the LLVM type of a register full of a Numba float type."""
+    kind = ir.FloatType() if dtype == types.float32 else ir.DoubleType()
+    return ir.VectorType(kind, REGISTER_BYTES * 8 // dtype.bitwidth)
+
+
+def call(builder: Any, name: str, result: Any, arguments: list[Any], flags: tuple[str, ...] = ()) -> Any:
+    """Call an LLVM intrinsic whose name ends in the vector type of its first vector."""
+    function = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(result, [argument.type for argument in arguments]), name
+    )
+    return builder.call(function, arguments, fastmath=flags)
+
+
+def suffix(kind: Any) -> str:
+    """Return the type's name in the names of LLVM's intrinsics."""
+    return f"v{kind.count}f{32 if kind.element == ir.FloatType() else 64}"
+
+
+def splat(builder: Any, value: Any, count: int) -> Any:
+    """Return a vector whose every lane is `value`."""
+    kind = ir.VectorType(value.type, count)
+    one = builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(INT32, 0))
+    zeros = ir.Constant(ir.VectorType(INT32, count), [0] * count)
+    return builder.shuffle_vector(one, ir.Constant(kind, ir.Undefined), zeros)
+
+
+def load(builder: Any, pointer: Any, kind: Any, mask: Any = None, fill: Any = None) -> Any:
+    """Load a vector from an address of any alignment; lanes outside the mask are `fill`."""
+    pointer = builder.bitcast(pointer, kind.as_pointer())
+    size = 4 if kind.element == ir.FloatType() else 8
+    if mask is None:
+        return builder.load(pointer, align=size)
+    arguments = [pointer, ir.Constant(INT32, size), mask, fill]
+    return call(builder, f"llvm.masked.load.{suffix(kind)}.p0", kind, arguments)
+
+
+def store(builder: Any, vector: Any, pointer: Any, mask: Any = None) -> None:
+    """Store a vector at an address of any alignment; lanes outside the mask are left alone."""
+    kind = vector.type
+    pointer = builder.bitcast(pointer, kind.as_pointer())
+    size = 4 if kind.element == ir.FloatType() else 8
+    if mask is None:
+        builder.store(vector, pointer, align=size)
+        return
+    arguments = [vector, pointer, ir.Constant(INT32, size), mask]
+    call(builder, f"llvm.masked.store.{suffix(kind)}.p0", ir.VoidType(), arguments)
+
+
+def data_and_length(context: Any, builder: Any, kind: Any, value: Any) -> tuple[Any, Any]:
+    """Return the address of the first element of a contiguous 1-D array, and its length."""
+    array = context.make_array(kind)(context, builder, value)
+    return array.data, builder.extract_value(array.shape, 0)
+
+
+def for_each_register(builder: Any, kind: Any, length: Any, body: Callable[[Any, Any], None]) -> None:
+    """Emit body(offset, mask) for every register of a row: mask is None but for the last, partial one."""
+    lanes = ir.Constant(INT64, kind.count)
+    whole = builder.sdiv(length, lanes)
+    with cgutils.for_range(builder, whole) as loop:
+        body(builder.mul(loop.index, lanes), None)
+    offset = builder.mul(whole, lanes)
+    left = builder.sub(length, offset)
+    with builder.if_then(builder.icmp_signed(">", left, ir.Constant(INT64, 0)), likely=False):
+        numbers = ir.Constant(ir.VectorType(INT32, kind.count), list(range(kind.count)))
+        mask = builder.icmp_signed("<", numbers, splat(builder, builder.trunc(left, INT32), kind.count))
+        body(offset, mask)
+
+
+def _is_row(kind: Any) -> bool:
+    floats = (types.float32, types.float64)
+    return isinstance(kind, types.Array) and kind.ndim == 1 and kind.layout == "C" and kind.dtype in floats
+
+
+@intrinsic
+def largest(typingctx, row):
+    """Return the largest element of a row, passing over NaN; −∞ where there is none.
+
+    For a shift of exponentials, whose sum finds the NaN: keeping it here would cost three times as much.
+    """
+    if not _is_row(row):
+        return None
+
+    def codegen(context, builder, signature, arguments):
+        kind = vector_type(row.dtype)
+        data, length = data_and_length(context, builder, row, arguments[0])
+        lowest = constant(kind, -np.inf)
+        best = cgutils.alloca_once_value(builder, lowest)
+
+        def body(offset, mask):
+            x = load(builder, builder.gep(data, [offset]), kind, mask, lowest)
+            before = builder.load(best)
+            larger = builder.fcmp_ordered(">", x, before)
+            builder.store(builder.select(larger, x, before), best)
+
+        for_each_register(builder, kind, length, body)
+        name = f"llvm.vector.reduce.fmax.{suffix(kind)}"
+        return call(builder, name, kind.element, [builder.load(best)])
+
+    return row.dtype(row), codegen
+
+
+def _exponentials(stored: bool) -> Any:
+    def typed(typingctx, *kinds):
+        *rows, shift = kinds
+        if not all(_is_row(row) and row.dtype == shift for row in rows):
+            return None
+
+        def codegen(context, builder, signature, arguments):
+            kind = vector_type(shift)
+            data, length = data_and_length(context, builder, rows[0], arguments[0])
+            target = data_and_length(context, builder, rows[1], arguments[1])[0] if stored else None
+            by = splat(builder, arguments[-1], kind.count)
+            zero, one = constant(kind, 0.0), constant(kind, 1.0)
+            count = cgutils.alloca_once_value(builder, zero)
+            others = cgutils.alloca_once_value(builder, zero)
+
+            def body(offset, mask):
+                x = load(builder, builder.gep(data, [offset]), kind, mask, constant(kind, -np.inf))
+                e = emit_exp(builder, builder.fsub(x, by), never_positive=True)
+                if mask is not None:
+                    e = builder.select(mask, e, zero)  # −∞ − (−∞) is NaN in the lanes that are not there
+                if stored:
+                    store(builder, e, builder.gep(target, [offset]), mask)
+                is_one = builder.fcmp_ordered("==", e, one)
+                ones = builder.select(is_one, one, zero)
+                rest = builder.select(is_one, zero, e)
+                builder.store(builder.fadd(builder.load(count), ones), count)
+                builder.store(builder.fadd(builder.load(others), rest), others)
+
+            for_each_register(builder, kind, length, body)
+            sums = [
+                call(
+                    builder,
+                    f"llvm.vector.reduce.fadd.{suffix(kind)}",
+                    kind.element,
+                    [constant(kind.element, 0.0), builder.load(total)],
+                    flags=("reassoc",),
+                )
+                for total in (count, others)
+            ]
+            return context.make_tuple(builder, signature.return_type, sums)
+
+        return types.UniTuple(shift, 2)(*kinds), codegen
+
+    return typed
+
+
+@intrinsic
+def exponentials_to(typingctx, row, out, shift):
+    """Write e^(row − shift) to out; return how many are exactly 1, and the sum of the others.
+
+    `shift` is not less than any element. `out` may be `row`.
+    """
+    return _exponentials(stored=True)(typingctx, row, out, shift)
+
+
+@intrinsic
+def exponentials_sum(typingctx, row, shift):
+    """Return how many of e^(row − shift) are exactly 1, and the sum of the others."""
+    return _exponentials(stored=False)(typingctx, row, shift)
+
+
+@intrinsic
+def scaled_to(typingctx, row, out, factor):
+    """Write row · factor to out."""
+    if not (_is_row(row) and _is_row(out) and row.dtype == factor == out.dtype):
+        return None
+
+    def codegen(context, builder, signature, arguments):
+        kind = vector_type(factor)
+        data, length = data_and_length(context, builder, row, arguments[0])
+        target, _ = data_and_length(context, builder, out, arguments[1])
+        by = splat(builder, arguments[2], kind.count)
+
+        def body(offset, mask):
+            x = load(builder, builder.gep(data, [offset]), kind, mask, constant(kind, 0.0))
+            store(builder, builder.fmul(x, by), builder.gep(target, [offset]), mask)
+
+        for_each_register(builder, kind, length, body)
+        return context.get_dummy_value()
+
+    return types.void(row, out, factor), codegen
+
+
+if numba.config.DISABLE_JIT:  # an intrinsic has no Python body: kernels run as plain Python need one
+
+    def largest(row):  # noqa: D103
+        return np.fmax.reduce(row, initial=-np.inf)
+
+    def exponentials_to(row, out, shift):  # noqa: D103
+        out[:] = np.exp(row - shift)
+        return (out == 1).sum(dtype=out.dtype), out[out != 1].sum()
+
+    def exponentials_sum(row, shift):  # noqa: D103
+        return exponentials_to(row, np.empty_like(row), shift)
+
+    def scaled_to(row, out, factor):  # noqa: D103
+        out[:] = row * factor

@@ -1,0 +1,329 @@
+"""Law: softmax, log_softmax and logsumexp are within 2 ulp + K·eps/8 (relative) of the exact result.
+
+The bound is that of an exponential good to an ulp, a sum of K rounded terms and two roundings of the result.
+What it leaves out is added, and measured on the data rather than assumed:
+
+- x − max, rounded to the dtype, is off by dₖ (known exactly, mostly 0), whoever subtracts. It puts e^(x − max)
+  off by dₖ (relative) and Σ e^(x − max) by Σ pⱼ dⱼ. So softmax may err by dₖ + Σ pⱼ dⱼ more (relative),
+  log_softmax by the same and logsumexp by Σ pⱼ dⱼ (absolute).
+- logsumexp = max + log Σ cancels where the maximum is negative: its ulp is that of the larger of the two, the
+  result and log Σ.
+- A result below the smallest normal number may be flushed: it may err by that number.
+
+Special rows (NaN, +inf, all -inf) have SciPy's results.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import mpmath
+import numpy as np
+import pytest
+import scipy.special
+
+import fastsoftmax
+from tests import naive
+
+NAMES = ["softmax", "log_softmax", "logsumexp"]
+FLOATS = [np.float32, np.float64]
+# one, both sides of the widths of registers and of tiles, of a power of ten, and a row of several sum blocks
+SIZES = [1, 2, 3, 7, 10, 16, 17, 31, 32, 33, 63, 64, 100, 128, 129, 1000, 4099]
+N_ROWS = 37  # no multiple of a tile's rows, and more than the kinds of rows
+
+
+class Exact(NamedTuple):
+    """Correct results of a row, in two parts (the second is what the first lacks); and log Σ e^(x − max)."""
+
+    softmax: tuple
+    log_softmax: tuple
+    logsumexp: tuple
+    log_total: float
+
+
+def in_two_parts(numbers):
+    first = [float(v) for v in numbers]
+    return np.array(first), np.array([0.0 if np.isinf(a) else float(v - a) for v, a in zip(numbers, first)])
+
+
+def exact_row(row):
+    """All three of a row with a finite maximum, by mpmath; keeps the digits of log(1 + tiny)."""
+    with mpmath.workdps(naive.DIGITS):
+        row = [mpmath.mpf(float(v)) for v in row]
+        top = max(row)
+        count = row.count(top)
+        others = mpmath.fsum(mpmath.exp(v - top) for v in row if v != top)
+        log_total = mpmath.log(count) + mpmath.log1p(others / count)
+        return Exact(
+            in_two_parts([mpmath.exp(v - top) / (count + others) for v in row]),
+            in_two_parts([(v - top) - log_total for v in row]),
+            in_two_parts([top + log_total]),
+            float(log_total),
+        )
+
+
+def ordinary_rows(size, dtype, rng):
+    """Rows with a finite maximum, by what is particular about them."""
+    normal = rng.normal(size=size)
+    sign = rng.choice([-1.0, 1.0], size)
+    masked = np.where(rng.random(size) < 0.6, -np.inf, 3 * normal)
+    masked[rng.integers(size)] = 1.5
+    confident = -np.abs(40 + 3 * normal)
+    confident[rng.integers(size)] = 0.0
+    rows = {
+        "normal": 3 * normal,
+        "grid": np.round(3 * normal * 1024) / 1024,  # x − max is exact: the bound with nothing added
+        "negative": -np.abs(normal),
+        "equal": np.full(size, normal[0]),
+        "wide": 25 * normal,
+        "confident": confident,
+        "shifted": confident - 7,
+        "tiny": 1e-6 * normal,
+        "tinier": 1e-30 * normal,
+        "subnormal": np.round(9 * normal) * float(np.finfo(dtype).smallest_subnormal),
+        "huge": 1e4 * sign,
+        "huger": 1e30 * sign,
+        "masked": masked,
+    }
+    return {kind: row.astype(dtype) for kind, row in rows.items()}
+
+
+def special_rows(size, dtype, rng):
+    """Rows without a finite maximum or with a NaN."""
+    rows = {}
+    for kind, put in (("nan", np.nan), ("inf", np.inf)):
+        rows[kind] = rng.normal(size=size)
+        rows[kind][rng.integers(size)] = put
+    rows["all -inf"] = np.full(size, -np.inf)
+    rows["all inf"] = np.full(size, np.inf)
+    rows["-inf and nan"] = np.where(np.arange(size) == size // 2, np.nan, -np.inf)
+    return {kind: row.astype(dtype) for kind, row in rows.items()}
+
+
+class Problem(NamedTuple):
+    """Logits (n, K) of all kinds in a random order, and for each name the result and the error granted."""
+
+    kinds: np.ndarray
+    x: np.ndarray
+    result: dict
+    granted: dict
+
+
+@functools.cache
+def problem_of(size, dtype, seed=0):
+    rng = np.random.default_rng([seed, size, np.dtype(dtype).itemsize])
+    ordinary, special = ordinary_rows(size, dtype, rng), special_rows(size, dtype, rng)
+    kinds = [*ordinary, *special]
+    x = np.array([*ordinary.values(), *special.values()])
+    result = {name: [] for name in NAMES}
+    granted = {name: [] for name in NAMES}
+    for row in ordinary.values():
+        exact = exact_row(row)
+        bounds = bounds_of(row, exact)
+        for name in NAMES:
+            result[name].append(getattr(exact, name))
+            granted[name].append(bounds[name])
+    for row in special.values():
+        for name in NAMES:
+            with np.errstate(all="ignore"):
+                value = np.atleast_1d(getattr(scipy.special, name)(row)).astype(np.float64)
+            result[name].append((value, np.zeros_like(value)))
+            granted[name].append(np.full(value.shape, np.finfo(dtype).tiny))
+    order = rng.permutation(np.concatenate([np.arange(len(x)), rng.integers(len(x), size=N_ROWS - len(x))]))
+    return Problem(
+        np.array(kinds)[order],
+        x[order],
+        {name: np.swapaxes(np.array(result[name]), 0, 1)[:, order] for name in NAMES},
+        {name: np.array(granted[name])[order] for name in NAMES},
+    )
+
+
+def rounding_of(exact, n_terms, dtype):
+    """2 ulp + n_terms·eps/8 of a result; the smallest normal number for one that is smaller."""
+    size, kind = np.abs(exact), np.finfo(dtype)
+    bound = 2 * np.spacing(size.astype(dtype)).astype(np.float64) + n_terms * float(kind.eps) / 8 * size
+    return np.where(size < float(kind.tiny), float(kind.tiny), bound)
+
+
+def bounds_of(row, exact):
+    """The error granted to each result of a row."""
+    lost = lost_by_subtraction(row, row.max())
+    p, logp, lse = exact.softmax[0], exact.log_softmax[0], exact.logsumexp[0]
+    mean_lost = np.sum(p * lost)
+    finite = np.where(np.isfinite(logp), logp, 0.0)
+    return {
+        "softmax": rounding_of(p, len(row), row.dtype) + p * (lost + mean_lost),
+        "log_softmax": rounding_of(finite, len(row), row.dtype) + lost + mean_lost,
+        "logsumexp": rounding_of(np.maximum(np.abs(lse), exact.log_total), len(row), row.dtype) + mean_lost,
+    }
+
+
+def lost_by_subtraction(row, top):
+    """|(row − top) − fl(row − top)|, exactly (Knuth's two-sum); 0 for a masked entry."""
+    row = np.where(np.isfinite(row), row, top)
+    d = row - top
+    back = d - row
+    return np.abs((row - (d - back)) - (top + back)).astype(np.float64)
+
+
+def assert_within(ours, first, second, granted, kinds):
+    """Fail, naming the kind of row, if ours errs from first + second by more than is granted."""
+    ours = ours.astype(np.float64)
+    assert ours.shape == first.shape == granted.shape
+    with np.errstate(invalid="ignore"):
+        excess = np.abs((ours - first) - second) / granted
+    same = (ours == first) | (np.isnan(ours) & np.isnan(first))
+    excess = np.where(np.isfinite(first) & np.isfinite(ours), excess, np.where(same, 0.0, np.inf))
+    at = np.unravel_index(np.argmax(excess), excess.shape)
+    assert excess[at] <= 1, (
+        f"{kinds[at[0]]} row {at[0]}, {[int(i) for i in at[1:]]}: {ours[at]} instead of {first[at]} is off by "
+        f"{excess[at]:.3g} times what is granted"
+    )
+
+
+def check(name, how, place, problem, rows=slice(None)):
+    """A function of some of the rows, laid out and written in some way, against what they should give."""
+    ours = along(name, problem.x[rows], how, place)
+    first, second = problem.result[name][:, rows]
+    assert_within(ours.reshape(first.shape), first, second, problem.granted[name][rows], problem.kinds[rows])
+
+
+def along(name, x, how, place):
+    """Result of a function by rows, of x laid out in some way and written to some place."""
+    laid = {
+        "last": lambda a: a.copy(),
+        "first": lambda a: a.T.copy(),
+        "middle": lambda a: np.stack([a.T, a[::-1].T]),
+        "fortran": lambda a: np.asfortranarray(a),
+        "strided": lambda a: np.repeat(np.repeat(a, 2, axis=0), 3, axis=1)[::2, ::3],
+    }[how](x)
+    axis = {"last": 1, "first": 0, "middle": 1, "fortran": 1, "strided": 1}[how]
+    options = {}
+    if place == "out":
+        options["out"] = np.full_like(laid, 7)
+    elif place == "in place":
+        options["out"] = laid
+    with np.errstate(all="ignore"):
+        y = getattr(fastsoftmax, name)(laid, axis=axis, **options)
+    assert y is options.get("out", y)
+    assert y.dtype == x.dtype
+    if how == "middle":
+        np.testing.assert_array_equal(y[0], y[1][..., ::-1])
+        y = y[0]
+    return y.T if how in ("first", "middle") and name != "logsumexp" else y
+
+
+@pytest.mark.parametrize("how", ["last", "first", "middle", "fortran", "strided"])
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", NAMES)
+def test_all_kinds_of_rows(name, size, dtype, how):
+    problem = problem_of(size, dtype)
+    for place in ["new"] if name == "logsumexp" else ["new", "out", "in place"]:
+        check(name, how, place, problem)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("size", [2, 3, 10, 33])
+@pytest.mark.parametrize("name", NAMES)
+def test_any_number_of_rows(name, size, dtype):
+    # a tile that is not full: each number of rows from 1 to more than a register's, from any row on
+    problem = problem_of(size, dtype)
+    for n in range(1, N_ROWS):
+        rows = slice(N_ROWS - n, None)
+        for how in ("last", "first"):
+            check(name, how, "new", problem, rows)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("size", [1, 3, 10, 33, 129])
+@pytest.mark.parametrize("name", NAMES)
+def test_as_many_rows_as_are_shared_among_threads(name, size, dtype):
+    problem = problem_of(size, dtype)
+    rows = np.random.default_rng(1).integers(N_ROWS, size=700_003 // size)
+    for how, place in (("last", "new"), ("last", "in place"), ("first", "new"), ("first", "in place")):
+        if name != "logsumexp" or place == "new":
+            check(name, how, place, problem, rows)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("size", [2, 10, 33])
+@pytest.mark.parametrize("name", NAMES)
+def test_many_draws_of_ordinary_rows(name, size, dtype):
+    for seed in range(1, 9):
+        problem = problem_of(size, dtype, seed)
+        check(name, "last", "new", problem)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_one_class(dtype):
+    x = problem_of(1, dtype).x
+    x = x[np.isfinite(x)][:, None]
+    np.testing.assert_array_equal(fastsoftmax.softmax(x, axis=1), 1)
+    np.testing.assert_array_equal(fastsoftmax.log_softmax(x, axis=1), 0)
+    np.testing.assert_array_equal(fastsoftmax.logsumexp(x, axis=1), x[:, 0])
+
+
+def exact_losses(problem, target, dtype):
+    """Losses and slopes by the oracle, each with the error granted: those of −log_softmax and softmax.
+
+    A slope of the target is −Σ pⱼ over the other classes, relative to which it errs as they do.
+    """
+    n, every = len(target), np.arange(len(target))
+    p, more_p = problem.result["softmax"]
+    loss, more_loss = (-part[every, target] for part in problem.result["log_softmax"])
+    slopes, more_slopes = p.copy(), more_p.copy()
+    granted = problem.granted["softmax"].copy()
+    for i in range(n):
+        others = np.arange(p.shape[1]) != target[i]
+        with mpmath.workdps(naive.DIGITS):
+            beside = -mpmath.fsum(mpmath.mpf(v) for part in (p, more_p) for v in part[i, others])
+            (slopes[i, target[i]],), (more_slopes[i, target[i]],) = in_two_parts([beside])
+        row = problem.x[i]
+        lost = lost_by_subtraction(row, row.max())
+        bound = rounding_of(slopes[i, target[i]], len(row), dtype)
+        bound += np.sum(p[i, others] * lost[others]) + abs(slopes[i, target[i]]) * np.sum(p[i] * lost)
+        granted[i, target[i]] = bound
+    return (loss, more_loss, problem.granted["log_softmax"][every, target]), (slopes, more_slopes, granted)
+
+
+@pytest.mark.parametrize("reduction", ["none", "mean"])
+@pytest.mark.parametrize("which", ["confident", "any"])
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("size", SIZES)
+def test_losses_and_slopes_of_confident_and_other_rows(size, dtype, which, reduction):
+    # confident: the loss log(1 + tiny) and the slope p − 1 keep their digits
+    problem = problem_of(size, dtype)
+    ordinary = np.isfinite(problem.x.max(axis=1))
+    if which == "confident":
+        target = np.argmax(problem.x, axis=1)
+    else:
+        target = np.random.default_rng(2).integers(size, size=N_ROWS)
+    problem = Problem(
+        problem.kinds[ordinary],
+        problem.x[ordinary],
+        {name: parts[:, ordinary] for name, parts in problem.result.items()},
+        {name: error[ordinary] for name, error in problem.granted.items()},
+    )
+    x, all_targets, target = problem_of(size, dtype).x, target, target[ordinary]
+    found = fastsoftmax.cross_entropy_value_and_grad(x, all_targets, reduction=reduction)
+    losses = fastsoftmax.cross_entropy(x, all_targets, reduction="none")
+    assert losses.dtype == found[1].dtype == dtype
+    assert not np.isfinite(losses[~ordinary]).any()
+    of_losses, of_slopes = exact_losses(problem, target, dtype)
+    assert_within(losses[ordinary], *of_losses, problem.kinds)
+    if reduction == "none":
+        np.testing.assert_array_equal(found[0], losses)
+        assert_within(found[1][ordinary], *of_slopes, problem.kinds)
+    else:  # 1/n rounds, and the product with it
+        slopes, more, granted = (part / N_ROWS for part in of_slopes)
+        granted += rounding_of(slopes, 0, dtype)
+        assert_within(found[1][ordinary], slopes, more, granted, problem.kinds)
+
+
+def test_the_oracle_here_is_the_naive_one():
+    row = 3 * np.random.default_rng(5).normal(size=17)
+    for name in NAMES:
+        exact = getattr(naive, f"{name}_exact")(row)
+        np.testing.assert_array_equal(getattr(exact_row(row), name)[0], np.atleast_1d(exact))
