@@ -196,6 +196,16 @@ class Device(Protocol):
     ) -> None:
         """Write 1 / (1 + e^(−x)), or its logarithm, to out."""
 
+    def count_targets(
+        self,
+        target: NDArray[np.int64],
+        n_classes: int,
+        ignore_index: int,
+        class_weight: Vector | None,
+        sample_weight: Vector | None,
+    ) -> tuple[float, float, int | None]:
+        """Return the summed weights of the rows that count, and the place of a label out of range."""
+
     def row_losses(self, loss: Any, x: NDArray[Any], target: NDArray[Any], **outputs: Any) -> float:
         """Return Σ wᵢ ℓ(xᵢ, tᵢ) over the rows of x (n, K)."""
 

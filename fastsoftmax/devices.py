@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from typing import TYPE_CHECKING, cast
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 DEVICES = {"cpu": "fastsoftmax.kernels.cpu"}
 
 
+@functools.cache
 def get(name: str) -> Device:
     """Return the module that computes on a device.
 

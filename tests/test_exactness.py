@@ -3,8 +3,8 @@
 The bound is that of an exponential good to an ulp, a sum of K rounded terms and two roundings of the result.
 What it leaves out is added, and measured on the data rather than assumed:
 
-- x − max, rounded to the dtype, is off by dₖ (known exactly, mostly 0), whoever subtracts. It puts e^(x − max)
-  off by dₖ (relative) and Σ e^(x − max) by Σ pⱼ dⱼ. So softmax may err by dₖ + Σ pⱼ dⱼ more (relative),
+- x − max, rounded to the dtype, is off by dₖ (known exactly, mostly 0), whoever subtracts; e^(x − max) then
+  errs by dₖ (relative) and Σ e^(x − max) by Σ pⱼ dⱼ: softmax may err by dₖ + Σ pⱼ dⱼ more (relative),
   log_softmax by the same and logsumexp by Σ pⱼ dⱼ (absolute).
 - logsumexp = max + log Σ cancels where the maximum is negative: its ulp is that of the larger of the two, the
   result and log Σ.
@@ -177,7 +177,7 @@ def assert_within(ours, first, second, granted, kinds):
     excess = np.where(np.isfinite(first) & np.isfinite(ours), excess, np.where(same, 0.0, np.inf))
     at = np.unravel_index(np.argmax(excess), excess.shape)
     assert excess[at] <= 1, (
-        f"{kinds[at[0]]} row {at[0]}, {[int(i) for i in at[1:]]}: {ours[at]} instead of {first[at]} is off by "
+        f"{kinds[at[0]]} row {at[0]}, {[int(i) for i in at[1:]]}: {ours[at]} for {first[at]} is off by "
         f"{excess[at]:.3g} times what is granted"
     )
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fastsoftmax import devices
 
 REDUCTIONS = ("mean", "sum", "none")
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -58,13 +61,13 @@ def check_options(
 ) -> None:
     """Raise unless the options of a softmax cross-entropy are in range."""
     check_reduction(reduction)
-    if not isinstance(ignore_index, numbers.Integral):
+    if type(ignore_index) is not int and not isinstance(ignore_index, numbers.Integral):
         raise TypeError(f"ignore_index must be an integer; got {ignore_index!r}")
     if not 0.0 <= label_smoothing <= 1.0:
         raise ValueError(f"label_smoothing must lie in [0, 1]; got {label_smoothing!r}")
-    if not np.isfinite(z_loss):
+    if not math.isfinite(z_loss):
         raise ValueError(f"z_loss must be a finite number; got {z_loss!r}")
-    if softcap is not None and not (np.isfinite(softcap) and softcap > 0.0):
+    if softcap is not None and not (math.isfinite(softcap) and softcap > 0.0):
         raise ValueError(f"softcap must be a positive number or None; got {softcap!r}")
 
 
@@ -121,20 +124,14 @@ def _index_target(
     class_weight: NDArray[np.float64] | None,
     sample_weight: NDArray[np.float64] | None,
 ) -> Target:
-    counted = target != ignore_index
-    bad = counted & ((target < 0) | (target >= n_classes))
-    if bad.any():
+    rows, weight, bad = devices.get("cpu").count_targets(
+        target, n_classes, ignore_index, class_weight, sample_weight
+    )
+    if bad is not None:
         raise ValueError(
-            f"target must lie in [0, {n_classes}) or be ignore_index={ignore_index}; got {target[bad][0]}"
+            f"target must lie in [0, {n_classes}) or be ignore_index={ignore_index}; got {target[bad]}"
         )
-    if sample_weight is None:
-        rows = float(np.count_nonzero(counted))
-    else:
-        rows = float(sample_weight[counted].sum())
-    if class_weight is None:
-        return Target(target, rows, rows)
-    weights = class_weight[np.where(counted, target, 0)] * (1.0 if sample_weight is None else sample_weight)
-    return Target(target, float(weights[counted].sum()), rows)
+    return Target(target, weight, rows)
 
 
 def share_of(total: float, reduction: str) -> float:

@@ -144,7 +144,7 @@ def _exponentials(stored: bool) -> Any:
 
             def body(offset, mask):
                 x = load(builder, builder.gep(data, [offset]), kind, mask, constant(kind, -np.inf))
-                e = emit_exp(builder, builder.fsub(x, by), never_positive=True)
+                e = emit_exp(builder, x, by)
                 if mask is not None:
                     e = builder.select(mask, e, zero)  # −∞ − (−∞) is NaN in the lanes that are not there
                 if stored:
@@ -210,6 +210,29 @@ def scaled_to(typingctx, row, out, factor):
     return types.void(row, out, factor), codegen
 
 
+@intrinsic
+def differences_to(typingctx, row, out, first, second):
+    """Write (row − first) − second to out."""
+    if not (_is_row(row) and _is_row(out) and row.dtype == out.dtype == first == second):
+        return None
+
+    def codegen(context, builder, signature, arguments):
+        kind = vector_type(first)
+        data, length = data_and_length(context, builder, row, arguments[0])
+        target, _ = data_and_length(context, builder, out, arguments[1])
+        shift, rest = (splat(builder, argument, kind.count) for argument in arguments[2:])
+
+        def body(offset, mask):
+            x = load(builder, builder.gep(data, [offset]), kind, mask, constant(kind, 0.0))
+            difference = builder.fsub(builder.fsub(x, shift), rest)
+            store(builder, difference, builder.gep(target, [offset]), mask)
+
+        for_each_register(builder, kind, length, body)
+        return context.get_dummy_value()
+
+    return types.void(row, out, first, second), codegen
+
+
 if numba.config.DISABLE_JIT:  # an intrinsic has no Python body: kernels run as plain Python need one
 
     def largest(row):  # noqa: D103
@@ -224,3 +247,6 @@ if numba.config.DISABLE_JIT:  # an intrinsic has no Python body: kernels run as 
 
     def scaled_to(row, out, factor):  # noqa: D103
         out[:] = row * factor
+
+    def differences_to(row, out, first, second):  # noqa: D103
+        out[:] = (row - first) - second

@@ -59,7 +59,9 @@ def for_targets(
     weight = np.ones(n_outputs) if class_weight is None else np.ascontiguousarray(class_weight, np.float64)
     numbers = (float(label_smoothing), float(z_loss), float(softcap))
     if target.ndim == 1:
-        return SoftmaxIndex(weight, float(weight.sum()), *numbers)
+        # The sum goes with smoothing alone.
+        total = float(weight.sum()) if label_smoothing else 0.0
+        return SoftmaxIndex(weight, total, *numbers)
     return SoftmaxProbability(weight, *numbers)
 
 
@@ -108,6 +110,15 @@ def log_sum(count, others):
     if count > 0.0:
         return math.log(count) + math.log1p(others / count)
     return math.log(others)  # NaN, from a row with NaN or an infinite maximum
+
+
+@jit
+def plain_log_sum(row):
+    """Return log Σ e^row of a row whose maximum is infinite, or that is NaN."""
+    total = 0.0
+    for k in range(row.shape[0]):
+        total += math.exp(np.float64(row[k]))
+    return math.log(total)
 
 
 @jit

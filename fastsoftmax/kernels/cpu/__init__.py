@@ -12,7 +12,7 @@ import numpy as np
 
 from fastsoftmax.contracts import Csr
 from fastsoftmax.kernels.cpu import csr, dense
-from fastsoftmax.kernels.cpu.rows import log_softmax, logsumexp, row_losses, sigmoid, softmax
+from fastsoftmax.kernels.cpu.rows import count_targets, log_softmax, logsumexp, row_losses, sigmoid, softmax
 from fastsoftmax.kernels.cpu.verbs import Diagonal, Dual, Hessp, LossGrad
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fastsoftmax.contracts import Params, RowBlock, Sums
 
 __all__ = [
+    "count_targets",
     "diagonal",
     "dual",
     "hessp",

@@ -9,55 +9,63 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
+from fastsoftmax.kernels.cpu import small
 from fastsoftmax.kernels.cpu.partition import MOST_PARTS
-from fastsoftmax.kernels.executor import even_bounds, kernel, run
-from fastsoftmax.kernels.jit import jit
+from fastsoftmax.kernels.executor import Kernel, even_bounds, kernel, run
+from fastsoftmax.kernels.lanes import differences_to
+from fastsoftmax.kernels.tiles import MOST_CLASSES
 from fastsoftmax.losses import row_loss
 from fastsoftmax.losses.sigmoid import log_sigmoid_of, sigmoid_of
-from fastsoftmax.losses.softmax import exponential_sums, log_sum, scale, softmax_to
+from fastsoftmax.losses.softmax import (
+    SoftmaxIndex,
+    exponential_sums,
+    log_sum,
+    plain_log_sum,
+    scale,
+    softmax_to,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NANOSECONDS = 0.8  # an element of a row kernel, about; decides what is done in line
+NOTHING = np.empty(0)
+PART_SIZE = 2**15  # elements: parts long enough to hide what starting one costs, and many of them
 
 
 @kernel
 def _softmax(start, stop, part, x, out):
+    if x.shape[1] <= MOST_CLASSES:
+        small.softmax_rows(x, out, start, stop)
+        return
     for i in range(start, stop):
         softmax_to(x[i], out[i])
 
 
 @kernel
 def _log_softmax(start, stop, part, x, out):
+    if x.shape[1] <= MOST_CLASSES:
+        small.log_softmax_rows(x, out, start, stop)
+        return
     for i in range(start, stop):
         shift, count, others = exponential_sums(x[i])
         if math.isfinite(shift):
-            log_total = log_sum(count, others)
+            differences_to(x[i], out[i], shift, x.dtype.type(log_sum(count, others)))
         else:  # as SciPy, which shifts such rows by 0: the infinities then work themselves out
-            shift = x.dtype.type(0)
             log_total = plain_log_sum(x[i])
-        for k in range(x.shape[1]):
-            out[i, k] = np.float64(x[i, k] - shift) - log_total
+            for k in range(x.shape[1]):
+                out[i, k] = x[i, k] - log_total
 
 
 @kernel
 def _logsumexp(start, stop, part, x, out):
+    if x.shape[1] <= MOST_CLASSES:
+        small.logsumexp_rows(x, out, start, stop)
+        return
     for i in range(start, stop):
         shift, count, others = exponential_sums(x[i])
-        if math.isfinite(shift):
-            out[i] = np.float64(shift) + log_sum(count, others)
-        else:
-            out[i] = plain_log_sum(x[i])
-
-
-@jit
-def plain_log_sum(row):
-    """Return log Σ e^row of a row whose maximum is infinite, or that is NaN."""
-    total = 0.0
-    for k in range(row.shape[0]):
-        total += math.exp(np.float64(row[k]))
-    return math.log(total)
+        finite = math.isfinite(shift)
+        out[i] = np.float64(shift) + log_sum(count, others) if finite else plain_log_sum(x[i])
 
 
 @kernel
@@ -74,6 +82,13 @@ def _log_sigmoid(start, stop, part, x, out):
             out[i, k] = log_sigmoid_of(x[i, k])
 
 
+@kernel
+def _small_index_losses(start, stop, part, loss, x, target, weight, ignore_index, row_values, slopes, sums):
+    sums[part, 0] = small.cross_entropy_rows(
+        loss, x, target, weight, ignore_index, start, stop, row_values, slopes
+    )
+
+
 def is_ignored(target: Any, ignore_index: int) -> bool:
     """Whether an integer target is the one to leave out; a row of probabilities never is."""
     return np.ndim(target) == 0 and target == ignore_index
@@ -87,7 +102,7 @@ def _is_ignored(target, ignore_index):
 
 
 @kernel
-def _row_losses(start, stop, part, loss, x, target, weight, ignore_index, values, row_values, slopes):
+def _row_losses(start, stop, part, loss, x, target, weight, ignore_index, row_values, slopes, sums):
     """Sum wᵢ ℓᵢ over the rows of a part; `row_values` (n,) and `slopes` (n, K) are filled where not empty."""
     scratch = np.empty(x.shape[1], x.dtype)
     value = 0.0
@@ -107,33 +122,72 @@ def _row_losses(start, stop, part, loss, x, target, weight, ignore_index, values
         block += row_value
         if row_values.size:
             row_values[i] = row_value
-    values[part] = value + block
+    sums[part, 0] = value + block
 
 
-def _over_rows(body: Any, x: NDArray[Any], *arguments: Any, n_threads: int | None = None) -> None:
-    run(
-        body, even_bounds(len(x), MOST_PARTS), *arguments, work=NANOSECONDS * x.size, n_threads=n_threads
-    )  # fmt: skip
+@kernel
+def _count_targets(start, stop, part, target, n_classes, ignore_index, class_weight, sample_weight, sums):
+    """Sum the weights of the rows that count; note a label that is out of range."""
+    if class_weight.size == 0 and sample_weight.size == 0:
+        ignored = 0
+        strange = 0
+        for i in range(stop - start):
+            label = target[start + i]
+            ignored += label == ignore_index
+            # As an unsigned number a negative label is large: one comparison for both ends.
+            strange += (np.uint64(label) >= np.uint64(n_classes)) & (label != ignore_index)
+        if strange == 0:
+            sums[part, 0] = stop - start - ignored
+            sums[part, 1] = sums[part, 0]
+            return
+    for i in range(start, stop):
+        label = target[i]
+        if label == ignore_index:
+            continue
+        if label < 0 or label >= n_classes:
+            sums[part, 2] = i + 1
+            return
+        row = sample_weight[i] if sample_weight.size else 1.0
+        sums[part, 0] += row
+        sums[part, 1] += row * (class_weight[label] if class_weight.size else 1.0)
+
+
+def _over_rows(
+    body: Kernel, n_rows: int, size: int, n_threads: int | None, *arguments: Any, n_sums: int = 0
+) -> list[list[float]]:
+    """Run a kernel over rows that hold `size` elements; return the sums of each part, (n_parts, n_sums).
+
+    Small work goes straight to the serial kernel: for 64 rows of ten, everything else would cost more.
+    """
+    n_parts = max(1, min(MOST_PARTS, size // PART_SIZE, n_rows))
+    sums = np.zeros((n_parts, n_sums)) if n_sums else None
+    if sums is not None:
+        arguments = (*arguments, sums)
+    if n_parts == 1:
+        body.serial(0, n_rows, 0, *arguments)
+    else:
+        run(body, even_bounds(n_rows, n_parts), *arguments, work=NANOSECONDS * size, n_threads=n_threads)
+    return [] if sums is None else sums.tolist()
 
 
 def softmax(x: NDArray[Any], out: NDArray[Any], n_threads: int | None = None) -> None:
     """Write the softmax of each row of x (n, K) to out, which may be x."""
-    _over_rows(_softmax, x, x, out, n_threads=n_threads)
+    _over_rows(_softmax, len(x), x.size, n_threads, x, out)
 
 
 def log_softmax(x: NDArray[Any], out: NDArray[Any], n_threads: int | None = None) -> None:
     """Write the logarithm of the softmax of each row of x (n, K) to out, which may be x."""
-    _over_rows(_log_softmax, x, x, out, n_threads=n_threads)
+    _over_rows(_log_softmax, len(x), x.size, n_threads, x, out)
 
 
 def logsumexp(x: NDArray[Any], out: NDArray[Any], n_threads: int | None = None) -> None:
     """Write log Σ e^x of each row of x (n, K) to out (n,)."""
-    _over_rows(_logsumexp, x, x, out, n_threads=n_threads)
+    _over_rows(_logsumexp, len(x), x.size, n_threads, x, out)
 
 
 def sigmoid(x: NDArray[Any], out: NDArray[Any], n_threads: int | None = None, *, log: bool = False) -> None:
     """Write 1 / (1 + e^(−x)), or its logarithm, to out, which may be x; both (n, K)."""
-    _over_rows(_log_sigmoid if log else _sigmoid, x, x, out, n_threads=n_threads)
+    _over_rows(_log_sigmoid if log else _sigmoid, len(x), x.size, n_threads, x, out)
 
 
 def row_losses(
@@ -152,13 +206,31 @@ def row_losses(
     `row_values` (n,) receives wᵢ ℓᵢ and `slopes` (n, K), which may be x, wᵢ ∂ℓᵢ/∂x, where given. Rows whose
     integer target is `ignore_index`, or whose weight is zero, are not looked at. Reads x once.
     """
-    bounds = even_bounds(len(x), MOST_PARTS)
-    values = np.zeros(len(bounds) - 1)
-    run(
-        _row_losses, bounds, loss, x, target,
-        np.empty(0) if weight is None else weight, ignore_index, values,
-        np.empty(0) if row_values is None else row_values,
-        np.empty((0, x.shape[1]), x.dtype) if slopes is None else slopes,
-        work=2 * NANOSECONDS * x.size, n_threads=n_threads,
+    few = isinstance(loss, SoftmaxIndex) and x.shape[1] <= MOST_CLASSES
+    plain = few and loss.label_smoothing == loss.z_loss == loss.softcap == 0.0
+    sums = _over_rows(
+        _small_index_losses if plain else _row_losses, len(x), x.size, n_threads, loss, x, target,
+        NOTHING if weight is None else weight, ignore_index, NOTHING if row_values is None else row_values,
+        np.empty((0, x.shape[1]), x.dtype) if slopes is None else slopes, n_sums=1,
     )  # fmt: skip
-    return float(values.sum())
+    return sum(value for (value,) in sums)
+
+
+def count_targets(
+    target: NDArray[np.int64],
+    n_classes: int,
+    ignore_index: int,
+    class_weight: NDArray[np.float64] | None,
+    sample_weight: NDArray[np.float64] | None,
+) -> tuple[float, float, int | None]:
+    """Return Σ sample weight and Σ sample weight × class weight over the rows that count.
+
+    The third result is the place of a label that is neither in [0, n_classes) nor `ignore_index`, or None.
+    """
+    sums = _over_rows(
+        _count_targets, len(target), len(target), None, target, n_classes, ignore_index,
+        NOTHING if class_weight is None else class_weight,
+        NOTHING if sample_weight is None else sample_weight, n_sums=3,
+    )  # fmt: skip
+    strange = max(int(part[2]) for part in sums)
+    return sum(part[0] for part in sums), sum(part[1] for part in sums), strange - 1 if strange else None

@@ -1,0 +1,120 @@
+"""Rows of few classes, a tile of them at a time.
+
+Every row goes through a tile, also the last ones that do not fill one: so the bits of a row's result depend
+neither on its place nor on its neighbours.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from fastsoftmax.kernels.jit import jit
+from fastsoftmax.kernels.tiles import (
+    REGISTER_BYTES,
+    cross_entropy_tile,
+    log_softmax_tile,
+    logsumexp_tile,
+    softmax_tile,
+)
+from fastsoftmax.losses.softmax import plain_log_sum
+
+
+@jit
+def softmax_rows(x, out, start, stop):
+    """Write the softmax of rows start to stop of x (n, K) to out, which may be x."""
+    lanes = REGISTER_BYTES // x.itemsize
+    whole = start + (stop - start) // lanes * lanes
+    for i in range(start, whole, lanes):
+        softmax_tile(x, out, i)
+    if whole < stop:
+        room = np.zeros((lanes, x.shape[1]), x.dtype)
+        room[: stop - whole] = x[whole:stop]
+        softmax_tile(room, room, 0)
+        out[whole:stop] = room[: stop - whole]
+
+
+@jit
+def log_softmax_rows(x, out, start, stop):
+    """Write the log-softmax of rows start to stop of x (n, K) to out, which may be x."""
+    lanes = REGISTER_BYTES // x.itemsize
+    for i in range(start, stop, lanes):
+        if i + lanes > stop or not log_softmax_tile(x, out, i):
+            room = np.zeros((lanes, x.shape[1]), x.dtype)
+            infinite = _copy_finite(x, i, min(i + lanes, stop), room)
+            log_softmax_tile(room, room, 0)
+            for r in range(min(lanes, stop - i)):
+                if infinite[r]:
+                    log_total = plain_log_sum(x[i + r])
+                    for k in range(x.shape[1]):
+                        out[i + r, k] = x[i + r, k] - log_total
+                else:
+                    out[i + r] = room[r]
+
+
+@jit
+def logsumexp_rows(x, out, start, stop):
+    """Write log Σ e^x of rows start to stop of x (n, K) to out (n,)."""
+    lanes = REGISTER_BYTES // x.itemsize
+    for i in range(start, stop, lanes):
+        if i + lanes > stop or not logsumexp_tile(x, out, i):
+            room = np.zeros((lanes, x.shape[1]), x.dtype)
+            sums = np.empty(lanes, x.dtype)
+            infinite = _copy_finite(x, i, min(i + lanes, stop), room)
+            logsumexp_tile(room, sums, 0)
+            for r in range(min(lanes, stop - i)):
+                out[i + r] = plain_log_sum(x[i + r]) if infinite[r] else sums[r]
+
+
+@jit
+def _copy_finite(x, start, stop, room):
+    """Copy the rows whose maximum is finite; return which ones have another, left zero in `room`."""
+    infinite = np.zeros(room.shape[0], np.bool_)
+    for i in range(start, stop):
+        largest = -np.inf
+        for k in range(x.shape[1]):
+            if x[i, k] > largest:
+                largest = np.float64(x[i, k])
+        if math.isfinite(largest):
+            room[i - start] = x[i]
+        else:
+            infinite[i - start] = True
+    return infinite
+
+
+@jit
+def cross_entropy_rows(loss, x, target, weight, ignore_index, start, stop, row_values, slopes):
+    """Return Σ wᵢ ℓᵢ of rows start to stop with integer targets, no smoothing, z-loss or cap.
+
+    `row_values` (n,) and `slopes` (n, K) are filled where they are not empty.
+    """
+    lanes = REGISTER_BYTES // x.itemsize
+    own = np.empty(lanes, x.dtype)
+    values = np.empty(lanes, x.dtype)
+    with_slopes = slopes.size > 0
+    value = 0.0
+    for i in range(start, stop, lanes):
+        n_rows = min(lanes, stop - i)
+        for r in range(n_rows):
+            label = target[i + r]
+            share = 0.0 if label == ignore_index else loss.class_weight[label]
+            own[r] = share * weight[i + r] if weight.size else share
+        if n_rows == lanes:
+            cross_entropy_tile(x, slopes if with_slopes else x, target, own, values, i, with_slopes)
+        else:
+            own[n_rows:] = 0.0
+            room = np.zeros((lanes, x.shape[1]), x.dtype)
+            labels = np.zeros(lanes, target.dtype)
+            room[:n_rows] = x[i:stop]
+            labels[:n_rows] = target[i:stop]
+            cross_entropy_tile(room, room, labels, own, values, 0, with_slopes)
+            if with_slopes:
+                slopes[i:stop] = room[:n_rows]
+        tile_value = 0.0
+        for r in range(n_rows):
+            tile_value += values[r]
+            if row_values.size:
+                row_values[i + r] = values[r]
+        value += tile_value
+    return value

@@ -1,0 +1,303 @@
+"""Row functions for few classes, in registers: as many rows as a register has lanes, one row a lane.
+
+Vectorised across classes, a row of ten would leave most of a register empty, and finding its maximum and sum
+would cost more than its exponentials. So 16 rows (8 of float64) are read, transposed in registers, worked on
+class by class, transposed back and written. Rows are at most `MOST_CLASSES` long.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from fastsoftmax.kernels.lanes import (
+    INT32,
+    INT64,
+    REGISTER_BYTES,
+    call,
+    load,
+    splat,
+    store,
+    suffix,
+    vector_type,
+)
+from fastsoftmax.kernels.vector import constant, emit_exp, emit_log1p
+
+__all__ = [
+    "MOST_CLASSES",
+    "REGISTER_BYTES",
+    "cross_entropy_tile",
+    "log_softmax_tile",
+    "logsumexp_tile",
+    "softmax_tile",
+]
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+MOST_CLASSES = 64
+
+
+class _Tile(NamedTuple):
+    """Where the generated code finds things: a tile of rows, transposed into `room` (K, lanes)."""
+
+    builder: Any
+    kind: Any
+    n_classes: Any
+    room: Any
+
+    def classes(self) -> Any:
+        """Emit a loop over the classes."""
+        return cgutils.for_range(self.builder, self.n_classes)
+
+    def at(self, k: Any) -> Any:
+        """Return the address of class k's lanes."""
+        return self.builder.gep(self.room, [k])
+
+    def get(self, k: Any) -> Any:
+        return self.builder.load(self.at(k))
+
+    def put(self, k: Any, value: Any) -> None:
+        self.builder.store(value, self.at(k))
+
+
+def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
+    """Return the columns of a square of registers, by swapping blocks of 1, 2, 4 … lanes."""
+    count = len(rows)
+    distance = 1
+    while distance < count:
+        swapped = list(rows)
+        for i in (i for i in range(count) if not i & distance):
+            a, b = rows[i], rows[i + distance]
+            low = [j if not j & distance else count + j - distance for j in range(count)]
+            high = [j + distance if not j & distance else count + j for j in range(count)]
+            swapped[i] = _shuffled(builder, a, b, low)
+            swapped[i + distance] = _shuffled(builder, a, b, high)
+        rows = swapped
+        distance *= 2
+    return rows
+
+
+def _shuffled(builder: Any, a: Any, b: Any, order: list[int]) -> Any:
+    return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(INT32, len(order)), order))
+
+
+def _squares(tile: _Tile) -> Iterator[tuple[Any, Any]]:
+    """Emit a loop over squares of classes; give the first class of each and which lanes are classes."""
+    builder, lanes = tile.builder, tile.kind.count
+    squares = builder.sdiv(
+        builder.add(tile.n_classes, ir.Constant(INT64, lanes - 1)), ir.Constant(INT64, lanes)
+    )
+    with cgutils.for_range(builder, squares) as loop:
+        first = builder.mul(loop.index, ir.Constant(INT64, lanes))
+        left = builder.trunc(builder.sub(tile.n_classes, first), INT32)
+        numbers = ir.Constant(ir.VectorType(INT32, lanes), list(range(lanes)))
+        yield first, builder.icmp_signed("<", numbers, splat(builder, left, lanes))
+
+
+def _read(tile: _Tile, data: Any) -> None:
+    """Emit code that reads as many rows as there are lanes, from `data` on, into the tile."""
+    builder, kind = tile.builder, tile.kind
+    for first, mask in _squares(tile):
+        rows = []
+        for r in range(kind.count):
+            offset = builder.add(builder.mul(ir.Constant(INT64, r), tile.n_classes), first)
+            rows.append(load(builder, builder.gep(data, [offset]), kind, mask, constant(kind, 0.0)))
+        for j, column in enumerate(_transposed(builder, rows)):
+            tile.put(builder.add(first, ir.Constant(INT64, j)), column)
+
+
+def _write(tile: _Tile, target: Any) -> None:
+    """Emit code that writes the tile to as many rows, from `target` on."""
+    builder, kind = tile.builder, tile.kind
+    for first, mask in _squares(tile):
+        columns = [tile.get(builder.add(first, ir.Constant(INT64, j))) for j in range(kind.count)]
+        for r, row in enumerate(_transposed(builder, columns)):
+            offset = builder.add(builder.mul(ir.Constant(INT64, r), tile.n_classes), first)
+            store(builder, row, builder.gep(target, [offset]), mask)
+
+
+def _maximum(tile: _Tile) -> Any:
+    """Emit the largest element of each row, passing over NaN (the exponentials' sum finds it)."""
+    builder = tile.builder
+    best = cgutils.alloca_once_value(builder, constant(tile.kind, -np.inf))
+    with tile.classes() as loop:
+        x, before = tile.get(loop.index), builder.load(best)
+        builder.store(builder.select(builder.fcmp_ordered(">", x, before), x, before), best)
+    return builder.load(best)
+
+
+def _exponentials(tile: _Tile, shift: Any, *, stored: bool) -> Any:
+    """Emit Σ e^(z − shift) − 1, summed without its largest term, and leave the exponentials in the tile.
+
+    One of the maxima is the 1 that is left out; the sum of the others keeps its digits.
+    """
+    builder, kind = tile.builder, tile.kind
+    zero, one = constant(kind, 0.0), constant(kind, 1.0)
+    count = cgutils.alloca_once_value(builder, constant(kind, -1.0))
+    others = cgutils.alloca_once_value(builder, zero)
+    with tile.classes() as loop:
+        e = emit_exp(builder, tile.get(loop.index), shift)
+        if stored:
+            tile.put(loop.index, e)
+        is_one = builder.fcmp_ordered("==", e, one)
+        builder.store(builder.fadd(builder.load(count), builder.select(is_one, one, zero)), count)
+        builder.store(builder.fadd(builder.load(others), builder.select(is_one, zero, e)), others)
+    return builder.fadd(builder.load(count), builder.load(others))
+
+
+def _scale(tile: _Tile, factor: Any) -> None:
+    builder = tile.builder
+    with tile.classes() as loop:
+        tile.put(loop.index, builder.fmul(tile.get(loop.index), factor))
+
+
+def _all_finite(builder: Any, vector: Any) -> Any:
+    """Emit whether every lane is finite."""
+    kind = vector.type
+    name = f"llvm.fabs.{suffix(kind)}"
+    below = builder.fcmp_ordered("<", call(builder, name, kind, [vector]), constant(kind, np.inf))
+    bits = builder.bitcast(below, ir.IntType(kind.count))
+    return builder.icmp_unsigned("==", bits, ir.Constant(bits.type, 2**kind.count - 1))
+
+
+def _is_matrix(kind: Any) -> bool:
+    floats = (types.float32, types.float64)
+    return isinstance(kind, types.Array) and kind.ndim == 2 and kind.layout == "C" and kind.dtype in floats
+
+
+def _tile_of(context: Any, builder: Any, matrix: Any, value: Any, first: Any) -> tuple[_Tile, Any]:
+    """Return a tile read from the rows `first` and on of a matrix, and the address of those rows."""
+    kind = vector_type(matrix.dtype)
+    array = context.make_array(matrix)(context, builder, value)
+    n_classes = builder.extract_value(array.shape, 1)
+    room = cgutils.alloca_once(builder, kind, size=ir.Constant(INT64, MOST_CLASSES))
+    tile = _Tile(builder, kind, n_classes, room)
+    data = builder.gep(array.data, [builder.mul(first, n_classes)])
+    _read(tile, data)
+    return tile, data
+
+
+def _rows_of(context: Any, builder: Any, matrix: Any, value: Any, first: Any) -> Any:
+    array = context.make_array(matrix)(context, builder, value)
+    width = builder.extract_value(array.shape, 1) if matrix.ndim == 2 else ir.Constant(INT64, 1)
+    return builder.gep(array.data, [builder.mul(first, width)])
+
+
+def _tile_function(emit: Callable[[_Tile, Any, Any], None], *, finite: bool) -> Any:
+    """Return the typing of f(x, out, first) -> whether the tile was written.
+
+    `emit(tile, shift, target)` works on the tile and writes it. With `finite`, a tile with an infinite
+    maximum is left alone, for the caller to take row by row.
+    """
+
+    def typed(typingctx, x, out, first):
+        flat = isinstance(out, types.Array) and out.layout == "C"
+        if not (_is_matrix(x) and flat and x.dtype == out.dtype):
+            return None
+
+        def codegen(context, builder, signature, arguments):
+            row = context.cast(builder, arguments[2], signature.args[2], types.int64)
+            tile, _ = _tile_of(context, builder, x, arguments[0], row)
+            target = _rows_of(context, builder, out, arguments[1], row)
+            shift = _maximum(tile)
+            done = _all_finite(builder, shift) if finite else ir.Constant(ir.IntType(1), 1)
+            with builder.if_then(done, likely=True):
+                emit(tile, shift, target)
+            return done
+
+        return types.boolean(x, out, first), codegen
+
+    return typed
+
+
+def _emit_softmax(tile: _Tile, shift: Any, target: Any) -> None:
+    builder = tile.builder
+    one = constant(tile.kind, 1.0)
+    beside = _exponentials(tile, shift, stored=True)
+    _scale(tile, builder.fdiv(one, builder.fadd(one, beside)))
+    _write(tile, target)
+
+
+def _emit_log_softmax(tile: _Tile, shift: Any, target: Any) -> None:
+    builder = tile.builder
+    log_total = emit_log1p(builder, _exponentials(tile, shift, stored=False))
+    with tile.classes() as loop:
+        x = builder.fsub(builder.fsub(tile.get(loop.index), shift), log_total)
+        tile.put(loop.index, x)
+    _write(tile, target)
+
+
+def _emit_logsumexp(tile: _Tile, shift: Any, target: Any) -> None:
+    builder = tile.builder
+    log_total = emit_log1p(builder, _exponentials(tile, shift, stored=False))
+    store(builder, builder.fadd(shift, log_total), target)
+
+
+@intrinsic
+def softmax_tile(typingctx, x, out, first):
+    """Write the softmax of the rows from `first` on to out; return True."""
+    return _tile_function(_emit_softmax, finite=False)(typingctx, x, out, first)
+
+
+@intrinsic
+def log_softmax_tile(typingctx, x, out, first):
+    """Write the log-softmax of the rows from `first` on to out, or return False."""
+    return _tile_function(_emit_log_softmax, finite=True)(typingctx, x, out, first)
+
+
+@intrinsic
+def logsumexp_tile(typingctx, x, out, first):
+    """Write log Σ e^x of the rows from `first` on to out (n,), or return False."""
+    return _tile_function(_emit_logsumexp, finite=True)(typingctx, x, out, first)
+
+
+@intrinsic
+def cross_entropy_tile(typingctx, x, slopes, target, own, values, first, with_slopes):
+    """Write own · ℓ and own · ∂ℓ/∂z of the rows from `first` on; the targets are integers.
+
+    `target` (n,) int64 is indexed by row; `own` and `values` (lanes,) are of the tile alone. A row with
+    own = 0 gets exact zeros whatever it holds. Slopes are written if `with_slopes`.
+    """
+    if not (_is_matrix(x) and _is_matrix(slopes) and x.dtype == slopes.dtype == own.dtype == values.dtype):
+        return None
+
+    def codegen(context, builder, signature, arguments):
+        row = context.cast(builder, arguments[5], signature.args[5], types.int64)
+        tile, _ = _tile_of(context, builder, x, arguments[0], row)
+        kind = tile.kind
+        zero, one = constant(kind, 0.0), constant(kind, 1.0)
+        labels = ir.VectorType(INT64, kind.count)
+        label_address = _rows_of(context, builder, target, arguments[2], row)
+        label = builder.load(builder.bitcast(label_address, labels.as_pointer()), align=8)
+        zeroth = ir.Constant(INT64, 0)
+        weight = load(builder, _rows_of(context, builder, own, arguments[3], zeroth), kind)
+        shift = _maximum(tile)
+        true = cgutils.alloca_once_value(builder, zero)
+        with tile.classes() as loop:
+            mine = builder.icmp_signed("==", label, splat(builder, loop.index, kind.count))
+            builder.store(builder.select(mine, tile.get(loop.index), builder.load(true)), true)
+        beside = _exponentials(tile, shift, stored=True)
+        counts = builder.fcmp_ordered("!=", weight, zero)
+        loss = builder.fsub(emit_log1p(builder, beside), builder.fsub(builder.load(true), shift))
+        loss = builder.select(counts, builder.fmul(weight, loss), zero)
+        store(builder, loss, _rows_of(context, builder, values, arguments[4], zeroth))
+        with builder.if_then(arguments[6]):
+            total = builder.fadd(one, beside)
+            factor = builder.fdiv(weight, total)
+            with tile.classes() as loop:
+                e = tile.get(loop.index)
+                # Of the true class the sum over the others: p − 1 would lose a confident row's digits.
+                rest = builder.select(builder.fcmp_ordered("==", e, one), beside, builder.fsub(total, e))
+                mine = builder.icmp_signed("==", label, splat(builder, loop.index, kind.count))
+                slope = builder.fmul(builder.select(mine, builder.fneg(rest), e), factor)
+                tile.put(loop.index, builder.select(counts, slope, zero))
+            _write(tile, _rows_of(context, builder, slopes, arguments[1], row))
+        return context.get_dummy_value()
+
+    return types.void(x, slopes, target, own, values, first, with_slopes), codegen
