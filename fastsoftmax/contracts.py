@@ -191,6 +191,19 @@ class Device(Protocol):
     def logsumexp(self, x: NDArray[Any], out: NDArray[Any], n_threads: int | None = None) -> None:
         """Write log Σ e^x of each row of x (n, K) to out (n,)."""
 
+    def columns(self, name: str, x: NDArray[Any], out: NDArray[Any], n_threads: int | None = None) -> None:
+        """Write softmax, log_softmax or logsumexp of each column of x (K, n) to out."""
+
+    def narrow(
+        self, name: str, x: NDArray[Any], out: NDArray[Any], brain: bool, n_threads: int | None = None
+    ) -> None:
+        """Write softmax, log_softmax or logsumexp of rows of float16 or bfloat16, seen as uint16."""
+
+    def narrow_losses(
+        self, loss: Any, x: NDArray[Any], target: NDArray[Any], brain: bool, **outputs: Any
+    ) -> float:
+        """Return Σ wᵢ ℓ(xᵢ, tᵢ) over rows of float16 or bfloat16, seen as uint16."""
+
     def sigmoid(
         self, x: NDArray[Any], out: NDArray[Any], n_threads: int | None = None, *, log: bool = False
     ) -> None:

@@ -15,6 +15,16 @@ REDUCTIONS = ("mean", "sum", "none")
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
+def is_brain(dtype: Any) -> bool:
+    """Whether a dtype is bfloat16, which NumPy does not have: the package ml_dtypes registers it."""
+    return dtype.kind == "V" and dtype.name == "bfloat16"
+
+
+def is_narrow(dtype: Any) -> bool:
+    """Whether a dtype is float16 (in native byte order) or bfloat16."""
+    return dtype == np.float16 or is_brain(dtype)
+
+
 def check_out(out: Any, shape: tuple[int, ...], dtype: Any) -> None:
     """Raise unless `out` is a writeable ndarray of this shape and dtype."""
     if not isinstance(out, np.ndarray):
@@ -28,13 +38,13 @@ def check_out(out: Any, shape: tuple[int, ...], dtype: Any) -> None:
 def logits(logits: Any) -> tuple[NDArray[Any], tuple[int, ...], np.dtype[Any]]:
     """Return logits as C-ordered (n, K) rows, their own shape, and the dtype of results."""
     a = np.asarray(logits)
-    if a.dtype.kind not in "fiub":
+    narrow = is_narrow(a.dtype)
+    if a.dtype.kind not in "fiub" and not narrow:
         raise TypeError(f"logits must be real numbers; got {a.dtype}")
     if a.ndim not in (1, 2) or a.shape[-1] == 0:
         raise ValueError(f"logits must be (n, K) or (K,) with K ≥ 1; got shape {a.shape}")
-    dtype = a.dtype if a.dtype in FLOATS or a.dtype == np.float16 else np.dtype(np.float64)
-    compute = np.float32 if dtype == np.float16 else dtype
-    rows = np.ascontiguousarray(a, dtype=compute).reshape(-1, a.shape[-1])
+    dtype = a.dtype if narrow or a.dtype in FLOATS else np.dtype(np.float64)
+    rows = np.ascontiguousarray(a, dtype=dtype).reshape(-1, a.shape[-1])
     return rows, a.shape, dtype
 
 
@@ -97,11 +107,12 @@ def target_of(
     n_rows, n_classes = x.shape
     # As in PyTorch, probabilities are known by their shape.
     if target.shape == shape and not (target.dtype.kind in "iu" and shape == (1,)):
-        if target.dtype.kind not in "fiub":
+        if target.dtype.kind not in "fiub" and not is_narrow(target.dtype):
             raise TypeError(f"target must be real numbers; got {target.dtype}")
         if ignore_index >= 0:
             raise ValueError("ignore_index must be negative with probability targets, which it cannot meet")
-        soft = np.ascontiguousarray(target, dtype=x.dtype).reshape(x.shape)
+        compute = np.float32 if is_narrow(x.dtype) else x.dtype
+        soft = np.ascontiguousarray(target, dtype=compute).reshape(x.shape)
         weight = float(n_rows if sample_weight is None else sample_weight.sum())
         return Target(soft, weight, weight)
     if len(shape) == 1 and target.ndim == 0:

@@ -39,15 +39,20 @@ class Problem(NamedTuple):
     def solve(self, slopes: NDArray[Any] | None, out: Any = None) -> tuple[Any, Any]:
         """Return the reduced loss, and the gradient where there is room for one."""
         row_values = np.zeros(len(self.x)) if self.row_by_row else None
-        value: Any = devices.get("cpu").row_losses(
-            self.loss,
-            self.x,
-            self.target,
-            weight=self.weight,
-            ignore_index=self.ignore_index,
-            row_values=row_values,
-            slopes=slopes,
-        )
+        outputs = {
+            "weight": self.weight,
+            "ignore_index": self.ignore_index,
+            "row_values": row_values,
+            "slopes": slopes,
+        }
+        device = devices.get("cpu")
+        value: Any
+        if arguments.is_narrow(self.x.dtype):
+            outputs["slopes"] = None if slopes is None else slopes.view(np.uint16)
+            bits, brain = self.x.view(np.uint16), arguments.is_brain(self.x.dtype)
+            value = device.narrow_losses(self.loss, bits, self.target, brain, **outputs)
+        else:
+            value = device.row_losses(self.loss, self.x, self.target, **outputs)
         if row_values is not None:
             value = row_values.astype(self.dtype)
             value = value if len(self.shape) == 2 else value[0]
@@ -109,7 +114,8 @@ def sigmoid_problem(
         raise TypeError(f"target must be real numbers; got {target.dtype}")
     if target.shape != shape:
         raise ValueError(f"target must have the shape of the logits, {shape}; got {target.shape}")
-    target = np.ascontiguousarray(target, dtype=x.dtype).reshape(x.shape)
+    compute = np.float32 if arguments.is_narrow(dtype) else dtype
+    target = np.ascontiguousarray(target, dtype=compute).reshape(x.shape)
     if target.size and not (target.min() >= 0.0 and target.max() <= 1.0):  # false for NaN as well
         raise ValueError(f"target must lie in [0, 1]; got {target.min()} to {target.max()}")
     denominator = float(len(x) if sample_weight is None else sample_weight.sum())

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastsoftmax import devices
-from fastsoftmax.functional.arguments import FLOATS, check_out
+from fastsoftmax.functional.arguments import FLOATS, check_out, is_brain, is_narrow
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
+
+LEAST_COLUMNS = 64  # fewer do not fill the registers that work on them side by side
+MOST_SLABS = 64  # each is a call of a kernel
 
 
 def softmax(x: ArrayLike, axis: int | tuple[int, ...] | None = None, *, out: Any = None) -> NDArray[Any]:
@@ -30,8 +34,8 @@ def softmax(x: ArrayLike, axis: int | tuple[int, ...] | None = None, *, out: Any
     Returns
     -------
     ndarray
-        Of x's shape. float32 and float64 stay as they are, float16 is computed in float32 and returned as
-        float16, integers and booleans give float64.
+        Of x's shape. float32 and float64 stay as they are, float16 and bfloat16 are computed in float32 and
+        returned narrow, integers and booleans give float64.
 
     Raises
     ------
@@ -43,8 +47,12 @@ def softmax(x: ArrayLike, axis: int | tuple[int, ...] | None = None, *, out: Any
     Notes
     -----
     As `scipy.special.softmax`, which also takes over where there is no fast path (complex, long double,
-    object and non-NumPy arrays). Float sums run in blocks that are added in float64. One reading of x, one
-    writing of the result.
+    object and non-NumPy arrays). bfloat16 is an array whose dtype is `ml_dtypes.bfloat16`; bits held as
+    uint16 are told so by ``x.view(ml_dtypes.bfloat16)``, which copies nothing.
+
+    The exponentials are of the exact differences x − max, so that the result is within 2 ulp however far
+    they lie apart; float32 sums of more than 128 terms go on in float64. One reading of x, one writing of the
+    result, along any axis of a C-ordered array.
 
     Examples
     --------
@@ -75,10 +83,12 @@ def log_softmax(x: ArrayLike, axis: int | tuple[int, ...] | None = None, *, out:
 
 
 def _along(name: str, x: Any, axis: Any, out: Any) -> NDArray[Any]:
-    if out is None and _is_plain(x, axis):
-        out = np.empty_like(x)
+    if _is_plain(x, axis) and (out is None or _is_free(out, x)):
+        out = np.empty_like(x) if out is None else out
         getattr(devices.get("cpu"), name)(x, out)
         return out
+    if isinstance(x, np.ndarray) and is_narrow(x.dtype):
+        return _narrow_along(name, x, axis, out)
     a = _fast_array(x)
     if a is None or a.size == 0 or a.ndim == 0:
         import scipy.special
@@ -89,12 +99,21 @@ def _along(name: str, x: Any, axis: Any, out: Any) -> NDArray[Any]:
         check_out(out, np.shape(result), np.asarray(result).dtype)
         out[...] = result
         return out
-    narrow = a.dtype == np.float16
     if out is not None:
         check_out(out, a.shape, a.dtype)
+    slabs = _slabs(a, axis)
+    if slabs is not None:
+        free = out is not None and out.strides == a.strides
+        free = free and (_same_array(out, a) or not np.may_share_memory(out, a))
+        result = out if free else np.empty_like(a)
+        for slab, into in zip(slabs, _slabs(result, axis) or ()):
+            devices.get("cpu").columns(name, slab, into)
+        if out is not None and not free:
+            out[...] = result
+        return result if out is None else out
     write = getattr(devices.get("cpu"), name)
-    rows = _rows(a.astype(np.float32) if narrow else a, axis)
-    in_place = out is not None and not narrow and _is_rows(out, axis) and _is_rows(a, axis)
+    rows = _rows(a, axis)
+    in_place = out is not None and _is_rows(out, axis) and _is_rows(a, axis)
     if in_place and (_same_array(out, a) or not np.may_share_memory(out, a)):
         write(rows, out.reshape(rows.shape))
         return out
@@ -102,9 +121,25 @@ def _along(name: str, x: Any, axis: Any, out: Any) -> NDArray[Any]:
     target = np.empty(rows.shape, rows.dtype) if np.may_share_memory(rows, a) else rows
     write(rows, target)
     result = _unrowed(target, a.shape, axis)
-    if narrow:
-        result = result.astype(np.float16)
     if out is None:
+        return result
+    out[...] = result
+    return out
+
+
+def _narrow_along(name: str, x: NDArray[Any], axis: Any, out: Any) -> NDArray[Any]:
+    """Do `_along` for float16 and bfloat16: narrow in memory, float32 in registers."""
+    if out is not None:
+        check_out(out, x.shape, x.dtype)
+    if x.size and x.ndim and _is_rows(x, axis):
+        rows = _rows(x, axis).view(np.uint16)
+        free = out is not None and _is_rows(out, axis)
+        free = free and (_same_array(out, x) or not np.may_share_memory(out, x))
+        result = out if free else np.empty_like(x)
+        devices.get("cpu").narrow(name, rows, result.reshape(rows.shape).view(np.uint16), is_brain(x.dtype))
+    else:
+        result = _along(name, x.astype(np.float32), axis, None).astype(x.dtype)
+    if out is None or result is out:
         return result
     out[...] = result
     return out
@@ -153,15 +188,23 @@ def logsumexp(
         sums = np.empty(len(a), a.dtype)
         devices.get("cpu").logsumexp(a, sums)
         return sums
+    if isinstance(a, np.ndarray) and is_narrow(a.dtype) and b is None and not return_sign:
+        return _narrow_logsumexp(a, axis, keepdims)
     x = None if b is not None or return_sign else _fast_array(a)
     if x is None or x.size == 0 or x.ndim == 0:
         import scipy.special
 
         special: Any = scipy.special
         return special.logsumexp(a, axis=axis, b=b, keepdims=keepdims, return_sign=return_sign)
-    rows = _rows(x.astype(np.float32) if x.dtype == np.float16 else x, axis)
-    out = np.empty(len(rows), rows.dtype)
-    devices.get("cpu").logsumexp(rows, out)
+    slabs = _slabs(x, axis)
+    if slabs is not None:
+        out = np.empty((len(slabs), slabs[0].shape[1]), x.dtype)
+        for slab, sums in zip(slabs, out):
+            devices.get("cpu").columns("logsumexp", slab, sums)
+    else:
+        rows = _rows(x, axis)
+        out = np.empty(len(rows), rows.dtype)
+        devices.get("cpu").logsumexp(rows, out)
     summed = range(x.ndim) if axis is None else _axes(axis, x.ndim)
     if keepdims:
         shape = [1 if i in summed else n for i, n in enumerate(x.shape)]
@@ -169,6 +212,15 @@ def logsumexp(
         shape = [n for i, n in enumerate(x.shape) if i not in summed]
     result = out.astype(x.dtype, copy=False).reshape(shape)
     return result if shape else result[()]
+
+
+def _narrow_logsumexp(a: NDArray[Any], axis: Any, keepdims: bool) -> Any:
+    if a.ndim == 2 and a.size and axis in (1, -1) and _is_rows(a, axis):
+        out = np.empty((1, len(a)), a.dtype)
+        devices.get("cpu").narrow("logsumexp", a.view(np.uint16), out.view(np.uint16), is_brain(a.dtype))
+        return out.reshape((-1, 1) if keepdims else -1)
+    result = np.asarray(logsumexp(a.astype(np.float32), axis=axis, keepdims=keepdims)).astype(a.dtype)
+    return result if result.ndim else result[()]
 
 
 def _is_plain(x: Any, axis: Any) -> bool:
@@ -184,6 +236,14 @@ def _is_plain(x: Any, axis: Any) -> bool:
     )
 
 
+def _is_free(out: Any, x: NDArray[Any]) -> bool:
+    """Whether `out` is an array that can be written while the plain array x is read."""
+    if type(out) is not np.ndarray or out.shape != x.shape or out.dtype != x.dtype:
+        return False
+    flags = out.flags
+    return flags.c_contiguous and flags.writeable and (out is x or not np.may_share_memory(out, x))
+
+
 def _fast_array(x: Any) -> NDArray[Any] | None:
     """Return x as an array that has a fast path, or None if SciPy has to take it."""
     if not isinstance(x, np.ndarray):
@@ -192,13 +252,31 @@ def _fast_array(x: Any) -> NDArray[Any] | None:
         x = np.asarray(x)
     if type(x) is not np.ndarray and not isinstance(x, np.memmap):
         return None  # masked arrays, matrices and other subclasses have rules of their own
-    if x.dtype in FLOATS or x.dtype == np.float16:
+    if x.dtype in FLOATS:
         return x
     if x.dtype.kind in "iub":
         return x.astype(np.float64)
     if x.dtype.kind == "f" and x.dtype.itemsize <= 8:  # the other byte order
         return x.astype(x.dtype.newbyteorder("="))
     return None
+
+
+def _slabs(a: NDArray[Any], axis: Any) -> list[NDArray[Any]] | None:
+    """Return a as matrices (K, n) whose columns are summed, if it lies so; None if it does not.
+
+    So lie C-ordered arrays summed along an axis that is not the last, and F-ordered matrices along axis 1.
+    """
+    if not isinstance(axis, (int, np.integer)):
+        return None
+    if a.ndim == 2 and a.flags.f_contiguous and not a.flags.c_contiguous:
+        a, axis = a.T, 1 - int(axis) % 2
+    axis = _axes(int(axis), a.ndim)[0]
+    if not a.flags.c_contiguous or axis == a.ndim - 1:
+        return None
+    outer, inner = math.prod(a.shape[:axis]), math.prod(a.shape[axis + 1 :])
+    if inner < LEAST_COLUMNS or outer > MOST_SLABS:
+        return None
+    return list(a.reshape(outer, a.shape[axis], inner))
 
 
 def _axes(axis: int | tuple[int, ...], ndim: int) -> tuple[int, ...]:

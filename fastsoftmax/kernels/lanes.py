@@ -233,6 +233,83 @@ def differences_to(typingctx, row, out, first, second):
     return types.void(row, out, first, second), codegen
 
 
+def _element_by_element(n_rows: int, emit: Callable[..., None]) -> Any:
+    """Return the typing of f(row, …) over rows of one length; emit(builder, get, put) does one register.
+
+    ``get(i)`` loads from row i and ``put(i, value)`` stores to it.
+    """
+
+    def typed(typingctx, *kinds):
+        if len(kinds) != n_rows or not all(_is_row(row) and row.dtype == kinds[0].dtype for row in kinds):
+            return None
+
+        def codegen(context, builder, signature, arguments):
+            kind = vector_type(kinds[0].dtype)
+            places = [data_and_length(context, builder, k, a) for k, a in zip(kinds, arguments)]
+
+            def body(offset, mask):
+                def get(i: int) -> Any:
+                    address = builder.gep(places[i][0], [offset])
+                    return load(builder, address, kind, mask, constant(kind, 0.0))
+
+                def put(i: int, value: Any) -> None:
+                    store(builder, value, builder.gep(places[i][0], [offset]), mask)
+
+                emit(builder, get, put)
+
+            for_each_register(builder, kind, places[0][1], body)
+            return context.get_dummy_value()
+
+        return types.void(*kinds), codegen
+
+    return typed
+
+
+def _emit_larger(builder: Any, get: Any, put: Any) -> None:
+    x, best = get(0), get(1)
+    put(1, builder.select(builder.fcmp_ordered(">", x, best), x, best))
+
+
+def _emit_column_exponentials(builder: Any, get: Any, put: Any) -> None:
+    e = emit_exp(builder, get(0), get(1))
+    put(2, e)
+    is_one = builder.fcmp_ordered("==", e, constant(e.type, 1.0))
+    put(3, builder.fadd(get(3), builder.select(is_one, constant(e.type, 1.0), constant(e.type, 0.0))))
+    put(4, builder.fadd(get(4), builder.select(is_one, constant(e.type, 0.0), e)))
+
+
+def _emit_products(builder: Any, get: Any, put: Any) -> None:
+    put(0, builder.fmul(get(0), get(1)))
+
+
+def _emit_differences(builder: Any, get: Any, put: Any) -> None:
+    put(3, builder.fsub(builder.fsub(get(0), get(1)), get(2)))
+
+
+@intrinsic
+def larger_of_both(typingctx, row, best):
+    """Turn best into the larger of best and row, element by element, passing over NaN in row."""
+    return _element_by_element(2, _emit_larger)(typingctx, row, best)
+
+
+@intrinsic
+def column_exponentials(typingctx, row, shift, out, ones, others):
+    """Write e^(row − shift) to out, and add it to `ones` where it is exactly 1 and to `others` elsewhere."""
+    return _element_by_element(5, _emit_column_exponentials)(typingctx, row, shift, out, ones, others)
+
+
+@intrinsic
+def column_products(typingctx, row, factor):
+    """Turn row into row · factor, element by element."""
+    return _element_by_element(2, _emit_products)(typingctx, row, factor)
+
+
+@intrinsic
+def column_differences(typingctx, row, first, second, out):
+    """Write (row − first) − second to out, element by element."""
+    return _element_by_element(4, _emit_differences)(typingctx, row, first, second, out)
+
+
 if numba.config.DISABLE_JIT:  # an intrinsic has no Python body: kernels run as plain Python need one
 
     def largest(row):  # noqa: D103
@@ -249,4 +326,18 @@ if numba.config.DISABLE_JIT:  # an intrinsic has no Python body: kernels run as 
         out[:] = row * factor
 
     def differences_to(row, out, first, second):  # noqa: D103
+        out[:] = (row - first) - second
+
+    def larger_of_both(row, best):  # noqa: D103
+        np.fmax(row, best, out=best)
+
+    def column_exponentials(row, shift, out, ones, others):  # noqa: D103
+        out[:] = np.exp(row - shift)
+        ones += out == 1
+        others += np.where(out == 1, 0, out)
+
+    def column_products(row, factor):  # noqa: D103
+        row *= factor
+
+    def column_differences(row, first, second, out):  # noqa: D103
         out[:] = (row - first) - second

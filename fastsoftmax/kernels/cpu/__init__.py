@@ -12,6 +12,8 @@ import numpy as np
 
 from fastsoftmax.contracts import Csr
 from fastsoftmax.kernels.cpu import csr, dense
+from fastsoftmax.kernels.cpu.columns import columns
+from fastsoftmax.kernels.cpu.narrow import narrow, narrow_losses
 from fastsoftmax.kernels.cpu.rows import count_targets, log_softmax, logsumexp, row_losses, sigmoid, softmax
 from fastsoftmax.kernels.cpu.verbs import Diagonal, Dual, Hessp, LossGrad
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from fastsoftmax.contracts import Params, RowBlock, Sums
 
 __all__ = [
+    "columns",
     "count_targets",
     "diagonal",
     "dual",
@@ -29,6 +32,8 @@ __all__ = [
     "logits",
     "logsumexp",
     "loss_grad",
+    "narrow",
+    "narrow_losses",
     "row_losses",
     "sigmoid",
     "softmax",

@@ -12,6 +12,7 @@ from numba.extending import overload
 from fastsoftmax.kernels.cpu import small
 from fastsoftmax.kernels.cpu.partition import MOST_PARTS
 from fastsoftmax.kernels.executor import Kernel, even_bounds, kernel, run
+from fastsoftmax.kernels.jit import jit
 from fastsoftmax.kernels.lanes import differences_to
 from fastsoftmax.kernels.tiles import MOST_CLASSES
 from fastsoftmax.losses import row_loss
@@ -33,8 +34,9 @@ NOTHING = np.empty(0)
 PART_SIZE = 2**15  # elements: parts long enough to hide what starting one costs, and many of them
 
 
-@kernel
-def _softmax(start, stop, part, x, out):
+@jit
+def softmax_range(x, out, start, stop):
+    """Write the softmax of rows start to stop to out, which may be x."""
     if x.shape[1] <= MOST_CLASSES:
         small.softmax_rows(x, out, start, stop)
         return
@@ -42,8 +44,9 @@ def _softmax(start, stop, part, x, out):
         softmax_to(x[i], out[i])
 
 
-@kernel
-def _log_softmax(start, stop, part, x, out):
+@jit
+def log_softmax_range(x, out, start, stop):
+    """Write the log-softmax of rows start to stop to out, which may be x."""
     if x.shape[1] <= MOST_CLASSES:
         small.log_softmax_rows(x, out, start, stop)
         return
@@ -57,8 +60,9 @@ def _log_softmax(start, stop, part, x, out):
                 out[i, k] = x[i, k] - log_total
 
 
-@kernel
-def _logsumexp(start, stop, part, x, out):
+@jit
+def logsumexp_range(x, out, start, stop):
+    """Write log Σ e^x of rows start to stop to out (n,)."""
     if x.shape[1] <= MOST_CLASSES:
         small.logsumexp_rows(x, out, start, stop)
         return
@@ -66,6 +70,21 @@ def _logsumexp(start, stop, part, x, out):
         shift, count, others = exponential_sums(x[i])
         finite = math.isfinite(shift)
         out[i] = np.float64(shift) + log_sum(count, others) if finite else plain_log_sum(x[i])
+
+
+@kernel
+def _softmax(start, stop, part, x, out):
+    softmax_range(x, out, start, stop)
+
+
+@kernel
+def _log_softmax(start, stop, part, x, out):
+    log_softmax_range(x, out, start, stop)
+
+
+@kernel
+def _logsumexp(start, stop, part, x, out):
+    logsumexp_range(x, out, start, stop)
 
 
 @kernel
@@ -101,9 +120,9 @@ def _is_ignored(target, ignore_index):
     return lambda target, ignore_index: False
 
 
-@kernel
-def _row_losses(start, stop, part, loss, x, target, weight, ignore_index, row_values, slopes, sums):
-    """Sum wᵢ ℓᵢ over the rows of a part; `row_values` (n,) and `slopes` (n, K) are filled where not empty."""
+@jit
+def losses_range(loss, x, target, weight, ignore_index, start, stop, row_values, slopes):
+    """Return Σ wᵢ ℓᵢ of rows start to stop; `row_values` (n,), `slopes` (n, K) are filled where not empty."""
     scratch = np.empty(x.shape[1], x.dtype)
     value = 0.0
     block = 0.0  # a running sum of thousands of rows would lose digits: 64 of them at a time
@@ -122,7 +141,12 @@ def _row_losses(start, stop, part, loss, x, target, weight, ignore_index, row_va
         block += row_value
         if row_values.size:
             row_values[i] = row_value
-    sums[part, 0] = value + block
+    return value + block
+
+
+@kernel
+def _row_losses(start, stop, part, loss, x, target, weight, ignore_index, row_values, slopes, sums):
+    sums[part, 0] = losses_range(loss, x, target, weight, ignore_index, start, stop, row_values, slopes)
 
 
 @kernel
@@ -152,7 +176,7 @@ def _count_targets(start, stop, part, target, n_classes, ignore_index, class_wei
         sums[part, 1] += row * (class_weight[label] if class_weight.size else 1.0)
 
 
-def _over_rows(
+def over_rows(
     body: Kernel, n_rows: int, size: int, n_threads: int | None, *arguments: Any, n_sums: int = 0
 ) -> list[list[float]]:
     """Run a kernel over rows that hold `size` elements; return the sums of each part, (n_parts, n_sums).
@@ -172,22 +196,22 @@ def _over_rows(
 
 def softmax(x: NDArray[Any], out: NDArray[Any], n_threads: int | None = None) -> None:
     """Write the softmax of each row of x (n, K) to out, which may be x."""
-    _over_rows(_softmax, len(x), x.size, n_threads, x, out)
+    over_rows(_softmax, len(x), x.size, n_threads, x, out)
 
 
 def log_softmax(x: NDArray[Any], out: NDArray[Any], n_threads: int | None = None) -> None:
     """Write the logarithm of the softmax of each row of x (n, K) to out, which may be x."""
-    _over_rows(_log_softmax, len(x), x.size, n_threads, x, out)
+    over_rows(_log_softmax, len(x), x.size, n_threads, x, out)
 
 
 def logsumexp(x: NDArray[Any], out: NDArray[Any], n_threads: int | None = None) -> None:
     """Write log Σ e^x of each row of x (n, K) to out (n,)."""
-    _over_rows(_logsumexp, len(x), x.size, n_threads, x, out)
+    over_rows(_logsumexp, len(x), x.size, n_threads, x, out)
 
 
 def sigmoid(x: NDArray[Any], out: NDArray[Any], n_threads: int | None = None, *, log: bool = False) -> None:
     """Write 1 / (1 + e^(−x)), or its logarithm, to out, which may be x; both (n, K)."""
-    _over_rows(_log_sigmoid if log else _sigmoid, len(x), x.size, n_threads, x, out)
+    over_rows(_log_sigmoid if log else _sigmoid, len(x), x.size, n_threads, x, out)
 
 
 def row_losses(
@@ -208,7 +232,7 @@ def row_losses(
     """
     few = isinstance(loss, SoftmaxIndex) and x.shape[1] <= MOST_CLASSES
     plain = few and loss.label_smoothing == loss.z_loss == loss.softcap == 0.0
-    sums = _over_rows(
+    sums = over_rows(
         _small_index_losses if plain else _row_losses, len(x), x.size, n_threads, loss, x, target,
         NOTHING if weight is None else weight, ignore_index, NOTHING if row_values is None else row_values,
         np.empty((0, x.shape[1]), x.dtype) if slopes is None else slopes, n_sums=1,
@@ -227,7 +251,7 @@ def count_targets(
 
     The third result is the place of a label that is neither in [0, n_classes) nor `ignore_index`, or None.
     """
-    sums = _over_rows(
+    sums = over_rows(
         _count_targets, len(target), len(target), None, target, n_classes, ignore_index,
         NOTHING if class_weight is None else class_weight,
         NOTHING if sample_weight is None else sample_weight, n_sums=3,
