@@ -194,6 +194,16 @@ class Device(Protocol):
     def columns(self, name: str, x: NDArray[Any], out: NDArray[Any], n_threads: int | None = None) -> None:
         """Write softmax, log_softmax or logsumexp of each column of x (K, n) to out."""
 
+    def small_cross_entropy(
+        self,
+        x: NDArray[Any],
+        target: NDArray[np.int64],
+        ignore_index: int,
+        mean: bool,
+        slopes: NDArray[Any],
+    ) -> tuple[float, int, int]:
+        """Return the plain cross-entropy of few rows, how many count, and the place of a bad label or −1."""
+
     def narrow(
         self, name: str, x: NDArray[Any], out: NDArray[Any], brain: bool, n_threads: int | None = None
     ) -> None:

@@ -1,7 +1,7 @@
 """Law: softmax, log_softmax and logsumexp are within 2 ulp + K·eps/8 (relative) of the exact result.
 
 It is that of an exponential good to an ulp, a sum of K rounded terms and two roundings of the result, and is
-taken literally, with two exceptions that no algorithm of one precision escapes:
+taken literally, with two exceptions:
 
 - logsumexp = max + log Σ cancels where the maximum is negative: its ulp is that of the larger of the two, the
   result and log Σ.

@@ -139,10 +139,13 @@ def _index_target(
         target, n_classes, ignore_index, class_weight, sample_weight
     )
     if bad is not None:
-        raise ValueError(
-            f"target must lie in [0, {n_classes}) or be ignore_index={ignore_index}; got {target[bad]}"
-        )
+        raise ValueError(out_of_range(target[bad], n_classes, ignore_index))
     return Target(target, weight, rows)
+
+
+def out_of_range(label: Any, n_classes: int, ignore_index: int) -> str:
+    """Return what is said of a label that is none."""
+    return f"target must lie in [0, {n_classes}) or be ignore_index={ignore_index}; got {label}"
 
 
 def share_of(total: float, reduction: str) -> float:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastsoftmax.functional.problem import sigmoid_problem, softmax_problem
+from fastsoftmax.functional.problem import (
+    is_small,
+    sigmoid_problem,
+    small_value_and_grad,
+    softmax_problem,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -120,6 +125,13 @@ def cross_entropy_value_and_grad(
     >>> dlogits
     array([[-0.75,  0.25,  0.25,  0.25]])
     """
+    if (
+        class_weight is sample_weight is softcap is None
+        and label_smoothing == z_loss == 0.0
+        and (reduction == "mean" or reduction == "sum")
+        and is_small(logits, target, ignore_index, out)
+    ):
+        return small_value_and_grad(logits, target, ignore_index, reduction, out)
     problem = softmax_problem(
         logits, target, class_weight, sample_weight, ignore_index, label_smoothing, reduction, z_loss, softcap
     )

@@ -14,6 +14,44 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+SMALL = 2**15  # elements; above, the time of the checks does not show
+FEW_CLASSES = 64
+
+
+def is_small(logits: Any, target: Any, ignore_index: Any, out: Any) -> bool:
+    """Whether this is a small call of the usual kind, which must not wait for all other questions."""
+    return (
+        type(logits) is np.ndarray
+        and type(target) is np.ndarray
+        and logits.ndim == 2
+        and target.ndim == 1
+        and 0 < logits.size <= SMALL
+        and logits.shape[1] <= FEW_CLASSES
+        and len(logits) == len(target)
+        and target.dtype == np.int64
+        and logits.dtype in arguments.FLOATS
+        and logits.flags.c_contiguous
+        and target.flags.c_contiguous
+        and type(ignore_index) is int
+        and (out is None or out is logits)
+    )
+
+
+def small_value_and_grad(
+    logits: Any, target: Any, ignore_index: int, reduction: str, out: Any
+) -> tuple[float, NDArray[Any]]:
+    """Return the mean or sum of plain cross-entropies and its gradient, with one call of a kernel."""
+    slopes = np.empty_like(logits) if out is None else out
+    if not slopes.flags.writeable:
+        raise ValueError("out must be writeable; got a read-only array")
+    value, counted, bad = devices.get("cpu").small_cross_entropy(
+        logits, target, ignore_index, reduction == "mean", slopes
+    )
+    if bad >= 0:
+        raise ValueError(arguments.out_of_range(target[bad], logits.shape[1], ignore_index))
+    return value if counted or reduction == "sum" else np.nan, slopes
+
+
 class Problem(NamedTuple):
     """Checked arguments of a cross-entropy; the loss carries 1 / denominator in its weights."""
 

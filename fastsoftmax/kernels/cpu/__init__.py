@@ -14,7 +14,15 @@ from fastsoftmax.contracts import Csr
 from fastsoftmax.kernels.cpu import csr, dense
 from fastsoftmax.kernels.cpu.columns import columns
 from fastsoftmax.kernels.cpu.narrow import narrow, narrow_losses
-from fastsoftmax.kernels.cpu.rows import count_targets, log_softmax, logsumexp, row_losses, sigmoid, softmax
+from fastsoftmax.kernels.cpu.rows import (
+    count_targets,
+    log_softmax,
+    logsumexp,
+    row_losses,
+    sigmoid,
+    small_cross_entropy,
+    softmax,
+)
 from fastsoftmax.kernels.cpu.verbs import Diagonal, Dual, Hessp, LossGrad
 
 if TYPE_CHECKING:
@@ -36,6 +44,7 @@ __all__ = [
     "narrow_losses",
     "row_losses",
     "sigmoid",
+    "small_cross_entropy",
     "softmax",
 ]
 

@@ -84,10 +84,11 @@ def _copy_finite(x, start, stop, room):
 
 
 @jit
-def cross_entropy_rows(loss, x, target, weight, ignore_index, start, stop, row_values, slopes):
-    """Return Σ wᵢ ℓᵢ of rows start to stop with integer targets, no smoothing, z-loss or cap.
+def cross_entropy_rows(share, class_weight, x, target, weight, ignore_index, start, stop, row_values, slopes):
+    """Return share · Σ wᵢ ℓᵢ of rows start to stop with integer targets, no smoothing, z-loss or cap.
 
-    `row_values` (n,) and `slopes` (n, K) are filled where they are not empty.
+    `class_weight` (K,) and `weight` (n,) are ones where they are empty; `row_values` (n,) and `slopes` (n, K)
+    are filled where they are not empty.
     """
     lanes = REGISTER_BYTES // x.itemsize
     own = np.empty(lanes, x.dtype)
@@ -98,8 +99,10 @@ def cross_entropy_rows(loss, x, target, weight, ignore_index, start, stop, row_v
         n_rows = min(lanes, stop - i)
         for r in range(n_rows):
             label = target[i + r]
-            share = 0.0 if label == ignore_index else loss.class_weight[label]
-            own[r] = share * weight[i + r] if weight.size else share
+            mine = 0.0 if label == ignore_index else share
+            if class_weight.size and mine != 0.0:
+                mine *= class_weight[label]
+            own[r] = mine * weight[i + r] if weight.size else mine
         if n_rows == lanes:
             cross_entropy_tile(x, slopes if with_slopes else x, target, own, values, i, with_slopes)
         else:
@@ -118,3 +121,24 @@ def cross_entropy_rows(loss, x, target, weight, ignore_index, start, stop, row_v
                 row_values[i + r] = values[r]
         value += tile_value
     return value
+
+
+@jit
+def plain_cross_entropy(x, target, ignore_index, mean, slopes):
+    """Return Σ ℓᵢ, or its mean, over the rows that count; how many there are; and a label out of range.
+
+    All of a small call in one: the third result is the place of such a label, or −1, and then nothing has
+    been computed.
+    """
+    n_rows, n_classes = x.shape
+    counted = 0
+    for i in range(n_rows):
+        label = target[i]
+        if label != ignore_index:
+            counted += 1
+            if label < 0 or label >= n_classes:
+                return 0.0, counted, i
+    nothing = np.empty(0)
+    share = 1.0 / counted if mean and counted else 1.0
+    value = cross_entropy_rows(share, nothing, x, target, nothing, ignore_index, 0, n_rows, nothing, slopes)
+    return value, counted, -1
