@@ -127,8 +127,10 @@ def test_strides_and_shapes(name, narrow):
     for view in (base[::2], base[..., ::-1], base.transpose(3, 1, 0, 2), np.asfortranarray(base)):
         for axis in (0, 1, -1, (0, 2), None):
             assert_rounded(function(view, axis=axis), function(view.astype(np.float32), axis=axis), narrow)
-    for row in (base[0, 0, :, 0], base[0, 0, 0, :1], base[0, 0, 0, 0]):
+    for row in (base[0, 0, :, 0], base[0, 0, 0, :1], base[0, 0, 0, 0], base[0, 0, 0, 0, ...]):
         assert_rounded(function(row), function(row.astype(np.float32)), narrow)
+    none = base[:0]
+    assert_rounded(function(none, axis=2), function(none.astype(np.float32), axis=2), narrow)
 
 
 def draw_target(kind, size, dtype, n=N_ROWS):

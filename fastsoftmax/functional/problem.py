@@ -8,6 +8,7 @@ import numpy as np
 
 from fastsoftmax import devices
 from fastsoftmax.functional import arguments
+from fastsoftmax.kernels.tiles import MOST_CLASSES
 from fastsoftmax.losses import sigmoid, softmax
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 
 SMALL = 2**15  # elements; above, the time of the checks does not show
-FEW_CLASSES = 64
 
 
 def is_small(logits: Any, target: Any, ignore_index: Any, out: Any) -> bool:
@@ -26,7 +26,7 @@ def is_small(logits: Any, target: Any, ignore_index: Any, out: Any) -> bool:
         and logits.ndim == 2
         and target.ndim == 1
         and 0 < logits.size <= SMALL
-        and logits.shape[1] <= FEW_CLASSES
+        and logits.shape[1] <= MOST_CLASSES
         and len(logits) == len(target)
         and target.dtype == np.int64
         and logits.dtype in arguments.FLOATS

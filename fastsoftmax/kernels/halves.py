@@ -85,12 +85,13 @@ def _widen(brain: bool) -> Any:
         def codegen(context, builder, signature, arguments):
             source, length = data_and_length(context, builder, row16, arguments[0])
             target, _ = data_and_length(context, builder, out, arguments[1])
+            wide = target
 
             def body(offset, mask):
                 bits = _load16(builder, builder.gep(source, [offset]), mask)
                 store(builder, _widened(builder, bits, brain), builder.gep(target, [offset]), mask)
 
-            for_each_register(builder, WIDE, length, body)
+            for_each_register(builder, WIDE, wide, length, body)
             return context.get_dummy_value()
 
         return types.void(row16, out), codegen
@@ -106,13 +107,14 @@ def _narrow(brain: bool) -> Any:
         def codegen(context, builder, signature, arguments):
             source, length = data_and_length(context, builder, row, arguments[0])
             target, _ = data_and_length(context, builder, out16, arguments[1])
+            wide = source
 
             def body(offset, mask):
                 zero = ir.Constant(WIDE, [0.0] * WIDE.count)
                 x = load(builder, builder.gep(source, [offset]), WIDE, mask, zero)
                 _store16(builder, _narrowed(builder, x, brain), builder.gep(target, [offset]), mask)
 
-            for_each_register(builder, WIDE, length, body)
+            for_each_register(builder, WIDE, wide, length, body)
             return context.get_dummy_value()
 
         return types.void(row, out16), codegen

@@ -7,6 +7,7 @@ maps them to AVX-512 registers, to two of AVX2's or to four of NEON's.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numba
@@ -80,18 +81,37 @@ def data_and_length(context: Any, builder: Any, kind: Any, value: Any) -> tuple[
     return array.data, builder.extract_value(array.shape, 0)
 
 
-def for_each_register(builder: Any, kind: Any, length: Any, body: Callable[[Any, Any], None]) -> None:
-    """Emit body(offset, mask) for every register of a row: mask is None but for the last, partial one."""
+LONG = 256  # elements: from here on a row's first register is cut short, so that the others are aligned
+
+
+def for_each_register(
+    builder: Any, kind: Any, data: Any, length: Any, body: Callable[[Any, Any], None]
+) -> None:
+    """Emit body(offset, mask) for every register of a row: mask is None but for partial ones.
+
+    A long row begins with a partial register that ends where `data` is aligned: registers that straddle two
+    cache lines cost twice.
+    """
     lanes = ir.Constant(INT64, kind.count)
-    whole = builder.sdiv(length, lanes)
+    zero = ir.Constant(INT64, 0)
+
+    def partial(offset: Any, left: Any) -> None:
+        with builder.if_then(builder.icmp_signed(">", left, zero), likely=False):
+            numbers = ir.Constant(ir.VectorType(INT32, kind.count), list(range(kind.count)))
+            mask = builder.icmp_signed("<", numbers, splat(builder, builder.trunc(left, INT32), kind.count))
+            body(offset, mask)
+
+    size = ir.Constant(INT64, REGISTER_BYTES // kind.count)
+    place = builder.udiv(builder.ptrtoint(data, INT64), size)
+    to_boundary = builder.and_(builder.neg(place), ir.Constant(INT64, kind.count - 1))
+    head = builder.select(builder.icmp_signed(">=", length, ir.Constant(INT64, LONG)), to_boundary, zero)
+    partial(zero, head)
+    rest = builder.sub(length, head)
+    whole = builder.sdiv(rest, lanes)
     with cgutils.for_range(builder, whole) as loop:
-        body(builder.mul(loop.index, lanes), None)
-    offset = builder.mul(whole, lanes)
-    left = builder.sub(length, offset)
-    with builder.if_then(builder.icmp_signed(">", left, ir.Constant(INT64, 0)), likely=False):
-        numbers = ir.Constant(ir.VectorType(INT32, kind.count), list(range(kind.count)))
-        mask = builder.icmp_signed("<", numbers, splat(builder, builder.trunc(left, INT32), kind.count))
-        body(offset, mask)
+        body(builder.add(head, builder.mul(loop.index, lanes)), None)
+    done = builder.mul(whole, lanes)
+    partial(builder.add(head, done), builder.sub(rest, done))
 
 
 def _is_row(kind: Any) -> bool:
@@ -120,14 +140,14 @@ def largest(typingctx, row):
             larger = builder.fcmp_ordered(">", x, before)
             builder.store(builder.select(larger, x, before), best)
 
-        for_each_register(builder, kind, length, body)
+        for_each_register(builder, kind, data, length, body)
         name = f"llvm.vector.reduce.fmax.{suffix(kind)}"
         return call(builder, name, kind.element, [builder.load(best)])
 
     return row.dtype(row), codegen
 
 
-def _exponentials(stored: bool) -> Any:
+def _exponentials(*, stored: bool, exact: bool) -> Any:
     def typed(typingctx, *kinds):
         *rows, shift = kinds
         if not all(_is_row(row) and row.dtype == shift for row in rows):
@@ -144,7 +164,7 @@ def _exponentials(stored: bool) -> Any:
 
             def body(offset, mask):
                 x = load(builder, builder.gep(data, [offset]), kind, mask, constant(kind, -np.inf))
-                e = emit_exp(builder, x, by)
+                e = emit_exp(builder, x, by, exact=exact)
                 if mask is not None:
                     e = builder.select(mask, e, zero)  # −∞ − (−∞) is NaN in the lanes that are not there
                 if stored:
@@ -155,7 +175,7 @@ def _exponentials(stored: bool) -> Any:
                 builder.store(builder.fadd(builder.load(count), ones), count)
                 builder.store(builder.fadd(builder.load(others), rest), others)
 
-            for_each_register(builder, kind, length, body)
+            for_each_register(builder, kind, data, length, body)
             sums = [
                 call(
                     builder,
@@ -179,13 +199,25 @@ def exponentials_to(typingctx, row, out, shift):
 
     `shift` is not less than any element. `out` may be `row`.
     """
-    return _exponentials(stored=True)(typingctx, row, out, shift)
+    return _exponentials(stored=True, exact=True)(typingctx, row, out, shift)
+
+
+@intrinsic
+def plain_exponentials_to(typingctx, row, out, shift):
+    """Do what `exponentials_to` does, with the rounding of x − shift: 1.4 times as fast."""
+    return _exponentials(stored=True, exact=False)(typingctx, row, out, shift)
 
 
 @intrinsic
 def exponentials_sum(typingctx, row, shift):
     """Return how many of e^(row − shift) are exactly 1, and the sum of the others."""
-    return _exponentials(stored=False)(typingctx, row, shift)
+    return _exponentials(stored=False, exact=True)(typingctx, row, shift)
+
+
+@intrinsic
+def plain_exponentials_sum(typingctx, row, shift):
+    """Do what `exponentials_sum` does, with the rounding of x − shift."""
+    return _exponentials(stored=False, exact=False)(typingctx, row, shift)
 
 
 @intrinsic
@@ -204,7 +236,7 @@ def scaled_to(typingctx, row, out, factor):
             x = load(builder, builder.gep(data, [offset]), kind, mask, constant(kind, 0.0))
             store(builder, builder.fmul(x, by), builder.gep(target, [offset]), mask)
 
-        for_each_register(builder, kind, length, body)
+        for_each_register(builder, kind, data, length, body)
         return context.get_dummy_value()
 
     return types.void(row, out, factor), codegen
@@ -227,7 +259,7 @@ def differences_to(typingctx, row, out, first, second):
             difference = builder.fsub(builder.fsub(x, shift), rest)
             store(builder, difference, builder.gep(target, [offset]), mask)
 
-        for_each_register(builder, kind, length, body)
+        for_each_register(builder, kind, data, length, body)
         return context.get_dummy_value()
 
     return types.void(row, out, first, second), codegen
@@ -257,7 +289,7 @@ def _element_by_element(n_rows: int, emit: Callable[..., None]) -> Any:
 
                 emit(builder, get, put)
 
-            for_each_register(builder, kind, places[0][1], body)
+            for_each_register(builder, kind, *places[0], body)
             return context.get_dummy_value()
 
         return types.void(*kinds), codegen
@@ -270,8 +302,8 @@ def _emit_larger(builder: Any, get: Any, put: Any) -> None:
     put(1, builder.select(builder.fcmp_ordered(">", x, best), x, best))
 
 
-def _emit_column_exponentials(builder: Any, get: Any, put: Any) -> None:
-    e = emit_exp(builder, get(0), get(1))
+def _emit_column_exponentials(builder: Any, get: Any, put: Any, *, exact: bool = True) -> None:
+    e = emit_exp(builder, get(0), get(1), exact=exact)
     put(2, e)
     is_one = builder.fcmp_ordered("==", e, constant(e.type, 1.0))
     put(3, builder.fadd(get(3), builder.select(is_one, constant(e.type, 1.0), constant(e.type, 0.0))))
@@ -299,6 +331,13 @@ def column_exponentials(typingctx, row, shift, out, ones, others):
 
 
 @intrinsic
+def plain_column_exponentials(typingctx, row, shift, out, ones, others):
+    """Do what `column_exponentials` does, with the rounding of row − shift."""
+    emit = functools.partial(_emit_column_exponentials, exact=False)
+    return _element_by_element(5, emit)(typingctx, row, shift, out, ones, others)
+
+
+@intrinsic
 def column_products(typingctx, row, factor):
     """Turn row into row · factor, element by element."""
     return _element_by_element(2, _emit_products)(typingctx, row, factor)
@@ -322,6 +361,9 @@ if numba.config.DISABLE_JIT:  # an intrinsic has no Python body: kernels run as 
     def exponentials_sum(row, shift):  # noqa: D103
         return exponentials_to(row, np.empty_like(row), shift)
 
+    plain_exponentials_to = exponentials_to
+    plain_exponentials_sum = exponentials_sum
+
     def scaled_to(row, out, factor):  # noqa: D103
         out[:] = row * factor
 
@@ -335,6 +377,8 @@ if numba.config.DISABLE_JIT:  # an intrinsic has no Python body: kernels run as 
         out[:] = np.exp(row - shift)
         ones += out == 1
         others += np.where(out == 1, 0, out)
+
+    plain_column_exponentials = column_exponentials
 
     def column_products(row, factor):  # noqa: D103
         row *= factor

@@ -40,7 +40,7 @@ __all__ = [
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-MOST_CLASSES = 64
+MOST_CLASSES = 128
 
 
 class _Tile(NamedTuple):
@@ -263,6 +263,7 @@ def cross_entropy_tile(typingctx, x, slopes, target, own, values, first, with_sl
 
     `target` (n,) int64 is indexed by row; `own` and `values` (lanes,) are of the tile alone. A row with
     own = 0 gets exact zeros whatever it holds. Slopes are written if `with_slopes`.
+    Returns the tile's Σ own · ℓ.
     """
     if not (_is_matrix(x) and _is_matrix(slopes) and x.dtype == slopes.dtype == own.dtype == values.dtype):
         return None
@@ -287,6 +288,11 @@ def cross_entropy_tile(typingctx, x, slopes, target, own, values, first, with_sl
         loss = builder.fsub(emit_log1p(builder, beside), builder.fsub(builder.load(true), shift))
         loss = builder.select(counts, builder.fmul(weight, loss), zero)
         store(builder, loss, _rows_of(context, builder, values, arguments[4], zeroth))
+        wide = ir.VectorType(ir.DoubleType(), kind.count)
+        terms = builder.fpext(loss, wide) if kind != wide else loss
+        sum_of = f"llvm.vector.reduce.fadd.{suffix(wide)}"
+        start = constant(wide.element, 0.0)
+        value = call(builder, sum_of, wide.element, [start, terms], flags=("reassoc",))
         with builder.if_then(arguments[6]):
             total = builder.fadd(one, beside)
             factor = builder.fdiv(weight, total)
@@ -298,6 +304,6 @@ def cross_entropy_tile(typingctx, x, slopes, target, own, values, first, with_sl
                 slope = builder.fmul(builder.select(mine, builder.fneg(rest), e), factor)
                 tile.put(loop.index, builder.select(counts, slope, zero))
             _write(tile, _rows_of(context, builder, slopes, arguments[1], row))
-        return context.get_dummy_value()
+        return value
 
-    return types.void(x, slopes, target, own, values, first, with_slopes), codegen
+    return types.float64(x, slopes, target, own, values, first, with_slopes), codegen

@@ -14,13 +14,19 @@ import numpy as np
 from fastsoftmax.kernels.cpu.partition import MOST_PARTS
 from fastsoftmax.kernels.executor import kernel, run
 from fastsoftmax.kernels.jit import jit
-from fastsoftmax.kernels.lanes import column_differences, column_exponentials, column_products, larger_of_both
-from fastsoftmax.losses.softmax import log_sum, plain_log_sum
+from fastsoftmax.kernels.lanes import (
+    column_differences,
+    column_exponentials,
+    column_products,
+    larger_of_both,
+    plain_column_exponentials,
+)
+from fastsoftmax.losses.softmax import PLAIN_CLASSES, log_sum, plain_log_sum
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-BLOCK_BYTES = 2**18  # of x: with as much of the result it fits a second-level cache
+BLOCK_BYTES = 2**19  # of x: with as much of the result it fits a second-level cache
 NANOSECONDS = 0.8
 SUM_ROWS = 128  # float32 sums of more terms lose digits; they go on in float64
 
@@ -42,7 +48,11 @@ def _sums(x, first, last, out, shift, count, others):
     for k in range(x.shape[0]):
         larger_of_both(x[k, first:last], shift)
     for k in range(x.shape[0]):
-        column_exponentials(x[k, first:last], shift, out[k, first:last] if stored else scratch, ones, rest)
+        room = out[k, first:last] if stored else scratch
+        if x.shape[0] < PLAIN_CLASSES:
+            column_exponentials(x[k, first:last], shift, room, ones, rest)
+        else:
+            plain_column_exponentials(x[k, first:last], shift, room, ones, rest)
         if k % SUM_ROWS == SUM_ROWS - 1 or k == x.shape[0] - 1:
             for c in range(width):
                 count[c] += ones[c]

@@ -94,33 +94,46 @@ def cross_entropy_rows(share, class_weight, x, target, weight, ignore_index, sta
     own = np.empty(lanes, x.dtype)
     values = np.empty(lanes, x.dtype)
     with_slopes = slopes.size > 0
+    weighted = weight.size > 0 or not _is_uniform(class_weight)
+    if class_weight.size and not weighted:
+        share *= class_weight[0]
     value = 0.0
     for i in range(start, stop, lanes):
         n_rows = min(lanes, stop - i)
-        for r in range(n_rows):
-            label = target[i + r]
-            mine = 0.0 if label == ignore_index else share
-            if class_weight.size and mine != 0.0:
-                mine *= class_weight[label]
-            own[r] = mine * weight[i + r] if weight.size else mine
+        labels = target[i : i + n_rows]
+        if weighted:
+            for r in range(n_rows):
+                mine = 0.0 if labels[r] == ignore_index else share
+                if class_weight.size and mine != 0.0:
+                    mine *= class_weight[labels[r]]
+                own[r] = mine * weight[i + r] if weight.size else mine
+        else:
+            for r in range(n_rows):
+                own[r] = share * (labels[r] != ignore_index)
         if n_rows == lanes:
-            cross_entropy_tile(x, slopes if with_slopes else x, target, own, values, i, with_slopes)
+            slope = slopes if with_slopes else x
+            value += cross_entropy_tile(x, slope, target, own, values, i, with_slopes)
         else:
             own[n_rows:] = 0.0
             room = np.zeros((lanes, x.shape[1]), x.dtype)
-            labels = np.zeros(lanes, target.dtype)
+            room_labels = np.zeros(lanes, target.dtype)
             room[:n_rows] = x[i:stop]
-            labels[:n_rows] = target[i:stop]
-            cross_entropy_tile(room, room, labels, own, values, 0, with_slopes)
+            room_labels[:n_rows] = labels
+            value += cross_entropy_tile(room, room, room_labels, own, values, 0, with_slopes)
             if with_slopes:
                 slopes[i:stop] = room[:n_rows]
-        tile_value = 0.0
-        for r in range(n_rows):
-            tile_value += values[r]
-            if row_values.size:
+        if row_values.size:
+            for r in range(n_rows):
                 row_values[i + r] = values[r]
-        value += tile_value
     return value
+
+
+@jit
+def _is_uniform(weights):
+    different = 0
+    for k in range(weights.shape[0]):
+        different += weights[k] != weights[0]
+    return different == 0
 
 
 @jit
