@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from fastsoftmax import devices, model_file, saved, validation
 from fastsoftmax import labels as label_reader
 from fastsoftmax.contracts import Csr, Params, Record, RowBlock, row_slice
+from fastsoftmax.kernels import blas
 from fastsoftmax.objective import SoftmaxObjective
 from fastsoftmax.online import AnchoredObjective
 
@@ -185,13 +186,7 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):
             l2 = 0.0 if np.isinf(self.C) else 1.0 / (self.C * float(weight.sum()))
             objective = self._objective(RowBlock(rows, labels.target, weight), labels, l2)
             solver = AUTO if self.solver == "auto" else self.solver
-            solution = importlib.import_module(SOLVERS[solver]).minimize(
-                objective,
-                self._start(objective, labels),
-                tol=self.tol,
-                max_iter=self.max_iter,
-                callback=self._callback(),
-            )
+            solution = self._minimize(solver, objective, self._start(objective, labels))
             self._keep(solution, objective, labels, solver)
             # What partial_fit needs to go on from here, now that the rows are still at hand: one pass.
             self._precision = objective.diagonal(solution.x) * float(weight.sum())
@@ -249,9 +244,7 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):
             else:
                 centre = objective.pack(self.coef_, self.intercept_)
             anchored = AnchoredObjective(objective, centre, precision, float(weight.sum()))
-            solution = importlib.import_module(SOLVERS[AUTO]).minimize(
-                anchored, centre, tol=self.tol, max_iter=self.max_iter, callback=self._callback()
-            )
+            solution = self._minimize(AUTO, anchored, centre)
             self._precision = precision + anchored.curvature(solution.x)
             self._keep(solution, objective, labels, AUTO)
         if not solution.converged:
@@ -315,6 +308,15 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):
         if self.warm_start and fits and np.array_equal(self.classes_, labels.classes):
             return objective.pack(self.coef_, self.intercept_)
         return np.zeros(objective.n_params)
+
+    def _minimize(self, solver: str, objective: Any, start: NDArray[np.float64]) -> Solution:
+        # BLAS's threads would spin beside the kernels' between two passes, and the bits of the solver's inner
+        # products would depend on their number.
+        with blas.one_thread():
+            solution: Solution = importlib.import_module(SOLVERS[solver]).minimize(
+                objective, start, tol=self.tol, max_iter=self.max_iter, callback=self._callback()
+            )
+        return solution
 
     def _callback(self) -> Any:
         called = list(self.callbacks or ())

@@ -206,14 +206,14 @@ class SoftmaxObjective:
         """Return F in nats and ∇F (n_params,). One pass over X."""
         unpacked = self.unpack(params)
         sums = self._sum(Task("loss_grad", self._loss, unpacked))
-        value = sums.value / sums.weight + 0.5 * self.l2 * float(np.vdot(unpacked.coef, unpacked.coef))
-        return value, self._flat(sums, self.l2 * unpacked.coef)
+        value = sums.value / sums.weight + 0.5 * self.l2 * _square(unpacked.coef)
+        return value, self._flat(sums, unpacked)
 
     def hessp(self, params: ArrayLike, direction: ArrayLike) -> Vector:
         """Return ∇²F(params) · direction (n_params,). One pass over X."""
         along = self.unpack(direction, name="direction")
         sums = self._sum(Task("hessp", self._loss, self.unpack(params), (along,)))
-        return self._flat(sums, self.l2 * along.coef)
+        return self._flat(sums, along)
 
     def diagonal(self, params: ArrayLike) -> Vector:
         """Return the diagonal of ∇²F (n_params,). One pass over X."""
@@ -276,12 +276,12 @@ class SoftmaxObjective:
         if self.l2 == 0.0:
             return None
         if not self.fit_intercept:
-            return value - float(np.vdot(grad, grad)) / (2.0 * self.l2)
+            return value - _square(grad[np.newaxis]) / (2.0 * self.l2)
         mean_target = self._mean_target
         theta, q = self._family.feasible_mixture(mean_target + self.unpack(grad).intercept, mean_target)
         sums = self._sum(Task("dual", self._loss, self.unpack(params), ((theta, q),)))
         residual = sums.coef / sums.weight
-        return -sums.value / sums.weight - float(np.vdot(residual, residual)) / (2.0 * self.l2)
+        return -sums.value / sums.weight - _square(residual) / (2.0 * self.l2)
 
     @functools.cached_property
     def _mean_target(self) -> NDArray[np.float64]:
@@ -299,11 +299,24 @@ class SoftmaxObjective:
         self.passes += 1
         return self._source.sum(task)
 
-    def _flat(self, sums: Sums, penalty: NDArray[np.float64]) -> Vector:
-        return self._joined(sums.coef / sums.weight + penalty, sums.intercept / sums.weight)
+    def _flat(self, sums: Sums, penalised: Params) -> Vector:
+        """Return the sums over Σ w, with l2 times the coefficients added, as one vector."""
+        flat = np.empty(self.n_params)
+        n_coef = self.n_classes * self.n_features
+        coef = flat[:n_coef].reshape(sums.coef.shape)
+        np.multiply(penalised.coef, self.l2, out=coef)
+        coef += sums.coef / sums.weight
+        if self.fit_intercept:
+            np.divide(sums.intercept, sums.weight, out=flat[n_coef:])
+        return flat
 
     def _joined(self, coef: NDArray[np.float64], intercept: NDArray[np.float64]) -> Vector:
         return np.concatenate((coef.ravel(), intercept)) if self.fit_intercept else coef.ravel()
+
+
+def _square(a: NDArray[np.float64]) -> float:
+    """Return ‖a‖², not by BLAS: its threads would spin beside ours, and their number decides the bits."""
+    return float(np.einsum("kj,kj->", a, a))
 
 
 def targets(y: Any, n_classes: int | None, loss: str, rows: NDArray[Any] | Csr) -> NDArray[Any]:

@@ -15,24 +15,22 @@ from fastsoftmax.kernels.cpu import partition
 from fastsoftmax.kernels.cpu.verbs import Diagonal, apply
 from fastsoftmax.kernels.executor import even_bounds, kernel, run
 from fastsoftmax.kernels.jit import jit
+from fastsoftmax.kernels.lanes import gathered_sum
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastsoftmax.contracts import Params, RowBlock
 
+SUM_ENTRIES = 128
 
-@jit(fastmath={"contract"})
+
+@jit
 def _row_logits(data, indices, first, last, coef, intercept, z):
     """Turn z into b + Σ x_j W_j over the stored entries first to last; coef is (d, K)."""
-    n_outputs = z.shape[0]
-    for k in range(n_outputs):
-        z[k] = intercept[k]
-    for entry in range(first, last):
-        x = data[entry]
-        j = indices[entry]
-        for k in range(n_outputs):
-            z[k] += x * coef[j, k]
+    gathered_sum(data, indices, first, last, False, coef, z)
+    for k in range(z.shape[0]):
+        z[k] += intercept[k]
 
 
 @kernel
@@ -68,23 +66,38 @@ def _forward(
 def _back(start, stop, part, squared, data, rows, indptr, multiplier, gradient):
     """Write Σ x_ij · multiplier_i for the columns start to stop; x_ij² where `squared`."""
     n_outputs = multiplier.shape[1]
-    sums = np.empty(n_outputs)
+    sums = np.empty(n_outputs, multiplier.dtype)
     for j in range(start, stop):
-        sums[:] = 0.0
-        for entry in range(indptr[j], indptr[j + 1]):
-            x = np.float64(data[entry])
-            x = x * x if squared else x
-            i = rows[entry]
-            for k in range(n_outputs):
-                sums[k] += x * multiplier[i, k]
         for k in range(n_outputs):
-            gradient[j, k] = sums[k]
+            gradient[j, k] = 0.0
+        # A long float32 sum would lose digits: so many entries at a time, which are added in float64.
+        for first in range(indptr[j], indptr[j + 1], SUM_ENTRIES):
+            last = min(first + SUM_ENTRIES, indptr[j + 1])
+            gathered_sum(data, rows, first, last, squared, multiplier, sums)
+            for k in range(n_outputs):
+                gradient[j, k] += sums[k]
 
 
 @kernel
 def _logits(start, stop, part, data, indices, indptr, coef, intercept, out):
     for i in range(start, stop):
         _row_logits(data, indices, indptr[i], indptr[i + 1], coef, intercept, out[i])
+
+
+@kernel
+def _copy(start, stop, part, a, out):
+    """Copy rows start to stop of a to out, of other memory orders, in blocks that stay in cache."""
+    for first in range(start, stop, 32):
+        last = min(first + 32, stop)
+        for left in range(0, a.shape[1], 32):
+            right = min(left + 32, a.shape[1])
+            for k in range(left, right):
+                for j in range(first, last):
+                    out[j, k] = a[j, k]
+
+
+def _copied(a: NDArray[Any], out: NDArray[Any], n_threads: int | None) -> None:
+    run(_copy, even_bounds(len(a), partition.MOST_PARTS), a, out, work=a.size, n_threads=n_threads)
 
 
 def balanced_bounds(indptr: NDArray[Any], n_parts: int) -> NDArray[np.int64]:
@@ -125,8 +138,12 @@ def sums(
     n_rows, n_features = X.shape
     dtype = np.dtype(dtype or compute_dtype(X))
     n_outputs = len(maps[0].intercept)
-    coef = np.stack([p.coef.T for p in maps]).astype(dtype, order="C", copy=False)
+    # Kernels want (d, K), a row for each feature; parameters are (K, d).
+    coef = np.empty((len(maps), n_features, n_outputs), dtype)
+    for m, params in enumerate(maps):
+        _copied(params.coef.T, coef[m], n_threads)
     intercept = np.stack([p.intercept for p in maps]).astype(dtype, copy=False)
+    data = X.data.astype(dtype, copy=False)
     bounds = balanced_bounds(X.indptr, partition.MOST_PARTS)
     n_parts = len(bounds) - 1
     values = np.zeros(n_parts)
@@ -135,7 +152,7 @@ def sums(
     row_values = np.empty(0) if row_values is None else row_values
     work = 0.3 * len(X.data) * n_outputs
     run(
-        _forward, bounds, verb, loss, X.data, X.indices, X.indptr, block.target, block.weight, coef,
+        _forward, bounds, verb, loss, data, X.indices, X.indptr, block.target, block.weight, coef,
         intercept, multiplier, values, row_values, intercepts, work=work * len(maps), n_threads=n_threads,
     )  # fmt: skip
     if X_grad is not None:
@@ -148,7 +165,9 @@ def sums(
             columns.data, columns.indices, columns.indptr, multiplier, gradient,
             work=work, n_threads=n_threads,
         )  # fmt: skip
-    return Sums(float(values.sum()), float(block.weight.sum()), gradient.T, intercepts.sum(axis=0))
+    summed = np.empty((n_outputs, len(gradient)))
+    _copied(gradient, summed.T, n_threads)
+    return Sums(float(values.sum()), float(block.weight.sum()), summed, intercepts.sum(axis=0))
 
 
 def logits(params: Params, X: Csr, n_threads: int | None) -> NDArray[Any]:
