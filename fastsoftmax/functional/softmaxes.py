@@ -87,6 +87,8 @@ def _along(name: str, x: Any, axis: Any, out: Any) -> NDArray[Any]:
         out = np.empty_like(x) if out is None else out
         getattr(devices.get("cpu"), name)(x, out)
         return out
+    if isinstance(x, np.generic):
+        x = np.asarray(x)
     if isinstance(x, np.ndarray) and is_narrow(x.dtype):
         return _narrow_along(name, x, axis, out)
     a = _fast_array(x)
@@ -188,6 +190,8 @@ def logsumexp(
         sums = np.empty(len(a), a.dtype)
         devices.get("cpu").logsumexp(a, sums)
         return sums
+    if isinstance(a, np.generic):
+        a = np.asarray(a)
     if isinstance(a, np.ndarray) and is_narrow(a.dtype) and b is None and not return_sign:
         return _narrow_logsumexp(a, axis, keepdims)
     x = None if b is not None or return_sign else _fast_array(a)

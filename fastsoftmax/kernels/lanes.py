@@ -81,7 +81,7 @@ def data_and_length(context: Any, builder: Any, kind: Any, value: Any) -> tuple[
     return array.data, builder.extract_value(array.shape, 0)
 
 
-LONG = 256  # elements: from here on a row's first register is cut short, so that the others are aligned
+LONG = 256  # elements: from here on it pays to start with a partial register, so that the others are aligned
 
 
 def for_each_register(
@@ -92,35 +92,47 @@ def for_each_register(
     body: Callable[[Any, Any], None],
     *,
     aligned: bool = True,
-) -> None:
+) -> Any:
     """Emit body(offset, mask) for every register of a row: mask is None but for partial ones.
 
-    A long row begins with a partial register that ends where `data` is aligned, unless `aligned` is false:
-    registers that straddle two cache lines cost twice.
+    A long row begins with the partial register that `data` lies in, unless `aligned` is false: registers that
+    straddle two cache lines cost twice. Returns the lane of the row's first element, so that sums by lane
+    can be brought into an order that does not depend on the address (`rotated`).
     """
     lanes = ir.Constant(INT64, kind.count)
     zero = ir.Constant(INT64, 0)
-
-    def partial(offset: Any, left: Any) -> None:
-        with builder.if_then(builder.icmp_signed(">", left, zero), likely=False):
-            numbers = ir.Constant(ir.VectorType(INT32, kind.count), list(range(kind.count)))
-            mask = builder.icmp_signed("<", numbers, splat(builder, builder.trunc(left, INT32), kind.count))
-            body(offset, mask)
-
-    size = ir.Constant(INT64, REGISTER_BYTES // kind.count)
-    head = zero
+    numbers = ir.Constant(ir.VectorType(INT32, kind.count), list(range(kind.count)))
+    lane, head = zero, zero
     if aligned:
+        size = ir.Constant(INT64, REGISTER_BYTES // kind.count)
         place = builder.udiv(builder.ptrtoint(data, INT64), size)
-        to_boundary = builder.and_(builder.neg(place), ir.Constant(INT64, kind.count - 1))
         is_long = builder.icmp_signed(">=", length, ir.Constant(INT64, LONG))
-        head = builder.select(is_long, to_boundary, zero)
-        partial(zero, head)
+        lane = builder.select(is_long, builder.and_(place, ir.Constant(INT64, kind.count - 1)), zero)
+        begins = builder.icmp_signed(">", lane, zero)
+        head = builder.select(begins, builder.sub(lanes, lane), zero)
+        with builder.if_then(begins, likely=False):
+            at = splat(builder, builder.trunc(lane, INT32), kind.count)
+            body(builder.neg(lane), builder.icmp_signed(">=", numbers, at))
     rest = builder.sub(length, head)
     whole = builder.sdiv(rest, lanes)
     with cgutils.for_range(builder, whole) as loop:
         body(builder.add(head, builder.mul(loop.index, lanes)), None)
     done = builder.mul(whole, lanes)
-    partial(builder.add(head, done), builder.sub(rest, done))
+    left = builder.sub(rest, done)
+    with builder.if_then(builder.icmp_signed(">", left, zero), likely=False):
+        to = splat(builder, builder.trunc(left, INT32), kind.count)
+        body(builder.add(head, done), builder.icmp_signed("<", numbers, to))
+    return lane
+
+
+def rotated(builder: Any, vector: Any, lane: Any) -> Any:
+    """Return a vector with the given lane first, followed by those after it, and round."""
+    kind = vector.type
+    twice = cgutils.alloca_once(builder, kind, size=ir.Constant(INT64, 2))
+    builder.store(vector, twice)
+    builder.store(vector, builder.gep(twice, [ir.Constant(INT64, 1)]))
+    start = builder.gep(builder.bitcast(twice, kind.element.as_pointer()), [lane])
+    return load(builder, start, kind)
 
 
 def _is_row(kind: Any) -> bool:
@@ -184,13 +196,13 @@ def _exponentials(*, stored: bool, exact: bool) -> Any:
                 builder.store(builder.fadd(builder.load(count), ones), count)
                 builder.store(builder.fadd(builder.load(others), rest), others)
 
-            for_each_register(builder, kind, data, length, body)
+            lane = for_each_register(builder, kind, data, length, body)
             sums = [
                 call(
                     builder,
                     f"llvm.vector.reduce.fadd.{suffix(kind)}",
                     kind.element,
-                    [constant(kind.element, 0.0), builder.load(total)],
+                    [constant(kind.element, 0.0), rotated(builder, builder.load(total), lane)],
                     flags=("reassoc",),
                 )
                 for total in (count, others)

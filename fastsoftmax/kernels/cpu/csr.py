@@ -6,11 +6,13 @@ its own row of the gradient, so that no two threads ever write to one place and 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastsoftmax.contracts import Csr, Sums
+from fastsoftmax.kernels import compensated
 from fastsoftmax.kernels.cpu import partition
 from fastsoftmax.kernels.cpu.verbs import Diagonal, apply
 from fastsoftmax.kernels.executor import even_bounds, kernel, run
@@ -44,6 +46,7 @@ def _forward(
     z = logits[0]
     s = logits[n_maps - 1]
     value = 0.0
+    lost = 0.0
     for i in range(start, stop):
         row_weight = weight[i]
         if row_weight == 0.0:
@@ -52,7 +55,7 @@ def _forward(
         for m in range(n_maps):
             _row_logits(data, indices, indptr[i], indptr[i + 1], coef[m], intercept[m], logits[m])
         row_value = row_weight * apply(verb, loss, z, s, target[i])
-        value += row_value
+        value, lost = compensated.add(value, lost, row_value)
         if row_values.size:
             row_values[i] = row_value
         for k in range(n_outputs):
@@ -167,7 +170,7 @@ def sums(
         )  # fmt: skip
     summed = np.empty((n_outputs, len(gradient)))
     _copied(gradient, summed.T, n_threads)
-    return Sums(float(values.sum()), float(block.weight.sum()), summed, intercepts.sum(axis=0))
+    return Sums(math.fsum(values), float(block.weight.sum()), summed, intercepts.sum(axis=0))
 
 
 def logits(params: Params, X: Csr, n_threads: int | None) -> NDArray[Any]:

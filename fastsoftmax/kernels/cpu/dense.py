@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from numba import types
 from numba.extending import overload
 
 from fastsoftmax.contracts import Sums
-from fastsoftmax.kernels import blas
+from fastsoftmax.kernels import blas, compensated
 from fastsoftmax.kernels.cpu import partition
 from fastsoftmax.kernels.cpu.verbs import Diagonal, apply
 from fastsoftmax.kernels.executor import even_bounds, kernel, run
@@ -85,6 +86,7 @@ def _pass(
     logits = np.empty((n_maps, tile_rows, n_outputs), coef.dtype)
     product = np.empty((n_outputs, n_features), coef.dtype)
     value = 0.0
+    lost = 0.0
     for first in range(start, stop, tile_rows):
         n_rows = min(tile_rows, stop - first)
         tile = tile_of(X, first, first + n_rows, room)
@@ -102,7 +104,7 @@ def _pass(
                 for k in range(n_outputs):
                     logits[m, i, k] += intercept[m, k]
             row_value = row_weight * apply(verb, loss, z, s, target[first + i])
-            value += row_value
+            value, lost = compensated.add(value, lost, row_value)
             if row_values.size:
                 row_values[first + i] = row_value
             for k in range(n_outputs):
@@ -180,7 +182,7 @@ def sums(
             intercept, tile_rows, values, row_values, coefs, intercepts, X_grad,
             work=0.05 * n_rows * n_features * n_outputs * len(maps), n_threads=n_threads,
         )  # fmt: skip
-    return Sums(float(values.sum()), float(block.weight.sum()), coefs.sum(axis=0), intercepts.sum(axis=0))
+    return Sums(math.fsum(values), float(block.weight.sum()), coefs.sum(axis=0), intercepts.sum(axis=0))
 
 
 def logits(params: Params, X: NDArray[Any], n_threads: int | None) -> NDArray[Any]:

@@ -6,6 +6,7 @@ kernels there, and are narrowed again: memory sees the narrow bytes alone.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -123,4 +124,4 @@ def narrow_losses(
         NOTHING if weight is None else weight, ignore_index, NOTHING if row_values is None else row_values,
         np.empty((0, x.shape[1]), x.dtype) if slopes is None else slopes, n_sums=1,
     )  # fmt: skip
-    return sum(value for (value,) in sums)
+    return math.fsum(value for (value,) in sums)

@@ -9,6 +9,7 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
+from fastsoftmax.kernels import compensated
 from fastsoftmax.kernels.cpu import small
 from fastsoftmax.kernels.cpu.partition import MOST_PARTS
 from fastsoftmax.kernels.executor import Kernel, even_bounds, kernel, run
@@ -125,11 +126,8 @@ def losses_range(loss, x, target, weight, ignore_index, start, stop, row_values,
     """Return Σ wᵢ ℓᵢ of rows start to stop; `row_values` (n,), `slopes` (n, K) are filled where not empty."""
     scratch = np.empty(x.shape[1], x.dtype)
     value = 0.0
-    block = 0.0  # a running sum of thousands of rows would lose digits: 64 of them at a time
+    lost = 0.0
     for i in range(start, stop):
-        if (i - start) % 64 == 0:
-            value += block
-            block = 0.0
         slope = slopes[i] if slopes.size else scratch
         row_weight = weight[i] if weight.size else 1.0
         if row_weight == 0.0 or is_ignored(target[i], ignore_index):
@@ -138,10 +136,10 @@ def losses_range(loss, x, target, weight, ignore_index, start, stop, row_values,
         row_value = row_weight * row_loss(loss, x[i], slope, target[i])
         if row_weight != 1.0:
             scale(slope, row_weight)
-        block += row_value
+        value, lost = compensated.add(value, lost, row_value)
         if row_values.size:
             row_values[i] = row_value
-    return value + block
+    return value
 
 
 @kernel
@@ -164,6 +162,10 @@ def _count_targets(start, stop, part, target, n_classes, ignore_index, class_wei
             sums[part, 0] = stop - start - ignored
             sums[part, 1] = sums[part, 0]
             return
+    rows = 0.0
+    rows_lost = 0.0
+    weight = 0.0
+    weight_lost = 0.0
     for i in range(start, stop):
         label = target[i]
         if label == ignore_index:
@@ -172,8 +174,11 @@ def _count_targets(start, stop, part, target, n_classes, ignore_index, class_wei
             sums[part, 2] = i + 1
             return
         row = sample_weight[i] if sample_weight.size else 1.0
-        sums[part, 0] += row
-        sums[part, 1] += row * (class_weight[label] if class_weight.size else 1.0)
+        rows, rows_lost = compensated.add(rows, rows_lost, row)
+        own = row * (class_weight[label] if class_weight.size else 1.0)
+        weight, weight_lost = compensated.add(weight, weight_lost, own)
+    sums[part, 0] = rows
+    sums[part, 1] = weight
 
 
 def over_rows(
@@ -237,7 +242,7 @@ def row_losses(
         NOTHING if weight is None else weight, ignore_index, NOTHING if row_values is None else row_values,
         np.empty((0, x.shape[1]), x.dtype) if slopes is None else slopes, n_sums=1,
     )  # fmt: skip
-    return sum(value for (value,) in sums)
+    return math.fsum(value for (value,) in sums)
 
 
 def count_targets(
@@ -257,7 +262,8 @@ def count_targets(
         NOTHING if sample_weight is None else sample_weight, n_sums=3,
     )  # fmt: skip
     strange = max(int(part[2]) for part in sums)
-    return sum(part[0] for part in sums), sum(part[1] for part in sums), strange - 1 if strange else None
+    rows, weight = (math.fsum(part[i] for part in sums) for i in (0, 1))
+    return rows, weight, strange - 1 if strange else None
 
 
 def small_cross_entropy(

@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 
+from fastsoftmax.kernels import compensated
 from fastsoftmax.kernels.jit import jit
 from fastsoftmax.kernels.tiles import (
     REGISTER_BYTES,
@@ -98,6 +99,7 @@ def cross_entropy_rows(share, class_weight, x, target, weight, ignore_index, sta
     if class_weight.size and not weighted:
         share *= class_weight[0]
     value = 0.0
+    lost = 0.0
     for i in range(start, stop, lanes):
         n_rows = min(lanes, stop - i)
         labels = target[i : i + n_rows]
@@ -112,16 +114,17 @@ def cross_entropy_rows(share, class_weight, x, target, weight, ignore_index, sta
                 own[r] = share * (labels[r] != ignore_index)
         if n_rows == lanes:
             slope = slopes if with_slopes else x
-            value += cross_entropy_tile(x, slope, target, own, values, i, with_slopes)
+            tile_value = cross_entropy_tile(x, slope, target, own, values, i, with_slopes)
         else:
             own[n_rows:] = 0.0
             room = np.zeros((lanes, x.shape[1]), x.dtype)
             room_labels = np.zeros(lanes, target.dtype)
             room[:n_rows] = x[i:stop]
             room_labels[:n_rows] = labels
-            value += cross_entropy_tile(room, room, room_labels, own, values, 0, with_slopes)
+            tile_value = cross_entropy_tile(room, room, room_labels, own, values, 0, with_slopes)
             if with_slopes:
                 slopes[i:stop] = room[:n_rows]
+        value, lost = compensated.add(value, lost, tile_value)
         if row_values.size:
             for r in range(n_rows):
                 row_values[i + r] = values[r]
