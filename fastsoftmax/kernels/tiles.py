@@ -87,6 +87,20 @@ def _shuffled(builder: Any, a: Any, b: Any, order: list[int]) -> Any:
     return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(INT32, len(order)), order))
 
 
+def _fetch(tile: _Tile, k: Any, data: Any, *, to_write: bool) -> None:
+    """Emit a prefetch of the k-th line of the tile's worth of memory from `data` on.
+
+    The rows of a tile are as many streams, each too short for the hardware to see. A line for each class goes
+    with the exponentials, whose time it takes to come; all at once they would wait for one another. Beyond an
+    array's end a prefetch does nothing.
+    """
+    builder = tile.builder
+    kinds = [ir.Constant(INT32, number) for number in (int(to_write), 3, 1)]
+    offset = builder.mul(k, ir.Constant(INT64, tile.kind.count))  # lanes · itemsize is a cache line
+    line = builder.bitcast(builder.gep(data, [offset]), ir.IntType(8).as_pointer())
+    call(builder, "llvm.prefetch.p0", ir.VoidType(), [line, *kinds])
+
+
 def _squares(tile: _Tile) -> Iterator[tuple[Any, Any]]:
     """Emit a loop over squares of classes; give the first class of each and which lanes are classes."""
     builder, lanes = tile.builder, tile.kind.count
@@ -132,16 +146,20 @@ def _maximum(tile: _Tile) -> Any:
     return builder.load(best)
 
 
-def _exponentials(tile: _Tile, shift: Any, *, stored: bool) -> Any:
+def _exponentials(tile: _Tile, shift: Any, ahead: Any, target: Any, *, stored: bool) -> Any:
     """Emit Σ e^(z − shift) − 1, summed without its largest term, and leave the exponentials in the tile.
 
-    One of the maxima is the 1 that is left out; the sum of the others keeps its digits.
+    One of the maxima is the 1 that is left out; the sum of the others keeps its digits. Meanwhile the memory
+    of the next tile is fetched, and that of the target, where there is one.
     """
     builder, kind = tile.builder, tile.kind
     zero, one = constant(kind, 0.0), constant(kind, 1.0)
     count = cgutils.alloca_once_value(builder, constant(kind, -1.0))
     others = cgutils.alloca_once_value(builder, zero)
     with tile.classes() as loop:
+        _fetch(tile, loop.index, ahead, to_write=False)
+        if target is not None:
+            _fetch(tile, loop.index, target, to_write=True)
         e = emit_exp(builder, tile.get(loop.index), shift)
         if stored:
             tile.put(loop.index, e)
@@ -172,7 +190,7 @@ def _is_matrix(kind: Any) -> bool:
 
 
 def _tile_of(context: Any, builder: Any, matrix: Any, value: Any, first: Any) -> tuple[_Tile, Any]:
-    """Return a tile read from the rows `first` and on of a matrix, and the address of those rows."""
+    """Return a tile read from the rows `first` and on of a matrix, and the address of the next one."""
     kind = vector_type(matrix.dtype)
     array = context.make_array(matrix)(context, builder, value)
     n_classes = builder.extract_value(array.shape, 1)
@@ -180,7 +198,8 @@ def _tile_of(context: Any, builder: Any, matrix: Any, value: Any, first: Any) ->
     tile = _Tile(builder, kind, n_classes, room)
     data = builder.gep(array.data, [builder.mul(first, n_classes)])
     _read(tile, data)
-    return tile, data
+    size = builder.mul(n_classes, ir.Constant(INT64, kind.count))
+    return tile, builder.gep(data, [size])
 
 
 def _rows_of(context: Any, builder: Any, matrix: Any, value: Any, first: Any) -> Any:
@@ -189,10 +208,10 @@ def _rows_of(context: Any, builder: Any, matrix: Any, value: Any, first: Any) ->
     return builder.gep(array.data, [builder.mul(first, width)])
 
 
-def _tile_function(emit: Callable[[_Tile, Any, Any], None], *, finite: bool) -> Any:
+def _tile_function(emit: Callable[[_Tile, Any, Any, Any], None], *, finite: bool) -> Any:
     """Return the typing of f(x, out, first) -> whether the tile was written.
 
-    `emit(tile, shift, target)` works on the tile and writes it. With `finite`, a tile with an infinite
+    `emit(tile, shift, target, ahead)` works on the tile and writes it. With `finite`, a tile with an infinite
     maximum is left alone, for the caller to take row by row.
     """
 
@@ -203,12 +222,12 @@ def _tile_function(emit: Callable[[_Tile, Any, Any], None], *, finite: bool) -> 
 
         def codegen(context, builder, signature, arguments):
             row = context.cast(builder, arguments[2], signature.args[2], types.int64)
-            tile, _ = _tile_of(context, builder, x, arguments[0], row)
+            tile, ahead = _tile_of(context, builder, x, arguments[0], row)
             target = _rows_of(context, builder, out, arguments[1], row)
             shift = _maximum(tile)
             done = _all_finite(builder, shift) if finite else ir.Constant(ir.IntType(1), 1)
             with builder.if_then(done, likely=True):
-                emit(tile, shift, target)
+                emit(tile, shift, target, ahead)
             return done
 
         return types.boolean(x, out, first), codegen
@@ -216,26 +235,26 @@ def _tile_function(emit: Callable[[_Tile, Any, Any], None], *, finite: bool) -> 
     return typed
 
 
-def _emit_softmax(tile: _Tile, shift: Any, target: Any) -> None:
+def _emit_softmax(tile: _Tile, shift: Any, target: Any, ahead: Any) -> None:
     builder = tile.builder
     one = constant(tile.kind, 1.0)
-    beside = _exponentials(tile, shift, stored=True)
+    beside = _exponentials(tile, shift, ahead, target, stored=True)
     _scale(tile, builder.fdiv(one, builder.fadd(one, beside)))
     _write(tile, target)
 
 
-def _emit_log_softmax(tile: _Tile, shift: Any, target: Any) -> None:
+def _emit_log_softmax(tile: _Tile, shift: Any, target: Any, ahead: Any) -> None:
     builder = tile.builder
-    log_total = emit_log1p(builder, _exponentials(tile, shift, stored=False))
+    log_total = emit_log1p(builder, _exponentials(tile, shift, ahead, target, stored=False))
     with tile.classes() as loop:
         x = builder.fsub(builder.fsub(tile.get(loop.index), shift), log_total)
         tile.put(loop.index, x)
     _write(tile, target)
 
 
-def _emit_logsumexp(tile: _Tile, shift: Any, target: Any) -> None:
+def _emit_logsumexp(tile: _Tile, shift: Any, target: Any, ahead: Any) -> None:
     builder = tile.builder
-    log_total = emit_log1p(builder, _exponentials(tile, shift, stored=False))
+    log_total = emit_log1p(builder, _exponentials(tile, shift, ahead, None, stored=False))
     store(builder, builder.fadd(shift, log_total), target)
 
 
@@ -270,7 +289,8 @@ def cross_entropy_tile(typingctx, x, slopes, target, own, values, first, with_sl
 
     def codegen(context, builder, signature, arguments):
         row = context.cast(builder, arguments[5], signature.args[5], types.int64)
-        tile, _ = _tile_of(context, builder, x, arguments[0], row)
+        tile, ahead = _tile_of(context, builder, x, arguments[0], row)
+        target_rows = _rows_of(context, builder, slopes, arguments[1], row)
         kind = tile.kind
         zero, one = constant(kind, 0.0), constant(kind, 1.0)
         labels = ir.VectorType(INT64, kind.count)
@@ -283,7 +303,7 @@ def cross_entropy_tile(typingctx, x, slopes, target, own, values, first, with_sl
         with tile.classes() as loop:
             mine = builder.icmp_signed("==", label, splat(builder, loop.index, kind.count))
             builder.store(builder.select(mine, tile.get(loop.index), builder.load(true)), true)
-        beside = _exponentials(tile, shift, stored=True)
+        beside = _exponentials(tile, shift, ahead, target_rows, stored=True)
         counts = builder.fcmp_ordered("!=", weight, zero)
         loss = builder.fsub(emit_log1p(builder, beside), builder.fsub(builder.load(true), shift))
         loss = builder.select(counts, builder.fmul(weight, loss), zero)
@@ -303,7 +323,7 @@ def cross_entropy_tile(typingctx, x, slopes, target, own, values, first, with_sl
                 mine = builder.icmp_signed("==", label, splat(builder, loop.index, kind.count))
                 slope = builder.fmul(builder.select(mine, builder.fneg(rest), e), factor)
                 tile.put(loop.index, builder.select(counts, slope, zero))
-            _write(tile, _rows_of(context, builder, slopes, arguments[1], row))
+            _write(tile, target_rows)
         return value
 
     return types.float64(x, slopes, target, own, values, first, with_slopes), codegen
