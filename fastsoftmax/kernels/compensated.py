@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from fastsoftmax.kernels.jit import jit
 
 
@@ -17,4 +19,6 @@ def add(total, lost, term):
     """
     corrected = term - lost
     larger = total + corrected
-    return larger, (larger - total) - corrected
+    lost = (larger - total) - corrected
+    # Of an infinite sum it would be NaN, and turn the sum into NaN at the next term.
+    return larger, lost if math.isfinite(lost) else 0.0

@@ -7,7 +7,6 @@ maps them to AVX-512 registers, to two of AVX2's or to four of NEON's.
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING, Any
 
 import numba
@@ -135,7 +134,8 @@ def rotated(builder: Any, vector: Any, lane: Any) -> Any:
     return load(builder, start, kind)
 
 
-def _is_row(kind: Any) -> bool:
+def is_row(kind: Any) -> bool:
+    """Return whether a Numba type is that of a contiguous row of floats."""
     floats = (types.float32, types.float64)
     return isinstance(kind, types.Array) and kind.ndim == 1 and kind.layout == "C" and kind.dtype in floats
 
@@ -146,7 +146,7 @@ def largest(typingctx, row):
 
     For a shift of exponentials, whose sum finds the NaN: keeping it here would cost three times as much.
     """
-    if not _is_row(row):
+    if not is_row(row):
         return None
 
     def codegen(context, builder, signature, arguments):
@@ -171,7 +171,7 @@ def largest(typingctx, row):
 def _exponentials(*, stored: bool, exact: bool) -> Any:
     def typed(typingctx, *kinds):
         *rows, shift = kinds
-        if not all(_is_row(row) and row.dtype == shift for row in rows):
+        if not all(is_row(row) and row.dtype == shift for row in rows):
             return None
 
         def codegen(context, builder, signature, arguments):
@@ -244,7 +244,7 @@ def plain_exponentials_sum(typingctx, row, shift):
 @intrinsic
 def scaled_to(typingctx, row, out, factor):
     """Write row · factor to out."""
-    if not (_is_row(row) and _is_row(out) and row.dtype == factor == out.dtype):
+    if not (is_row(row) and is_row(out) and row.dtype == factor == out.dtype):
         return None
 
     def codegen(context, builder, signature, arguments):
@@ -266,7 +266,7 @@ def scaled_to(typingctx, row, out, factor):
 @intrinsic
 def differences_to(typingctx, row, out, first, second):
     """Write (row − first) − second to out."""
-    if not (_is_row(row) and _is_row(out) and row.dtype == out.dtype == first == second):
+    if not (is_row(row) and is_row(out) and row.dtype == out.dtype == first == second):
         return None
 
     def codegen(context, builder, signature, arguments):
@@ -286,90 +286,6 @@ def differences_to(typingctx, row, out, first, second):
     return types.void(row, out, first, second), codegen
 
 
-def _element_by_element(n_rows: int, emit: Callable[..., None]) -> Any:
-    """Return the typing of f(row, …) over rows of one length; emit(builder, get, put) does one register.
-
-    ``get(i)`` loads from row i and ``put(i, value)`` stores to it.
-    """
-
-    def typed(typingctx, *kinds):
-        if len(kinds) != n_rows or not all(_is_row(row) and row.dtype == kinds[0].dtype for row in kinds):
-            return None
-
-        def codegen(context, builder, signature, arguments):
-            kind = vector_type(kinds[0].dtype)
-            places = [data_and_length(context, builder, k, a) for k, a in zip(kinds, arguments)]
-
-            def body(offset, mask):
-                def get(i: int) -> Any:
-                    address = builder.gep(places[i][0], [offset])
-                    return load(builder, address, kind, mask, constant(kind, 0.0))
-
-                def put(i: int, value: Any) -> None:
-                    store(builder, value, builder.gep(places[i][0], [offset]), mask)
-
-                emit(builder, get, put)
-
-            for_each_register(builder, kind, *places[0], body)
-            return context.get_dummy_value()
-
-        return types.void(*kinds), codegen
-
-    return typed
-
-
-def _emit_larger(builder: Any, get: Any, put: Any) -> None:
-    x, best = get(0), get(1)
-    put(1, builder.select(builder.fcmp_ordered(">", x, best), x, best))
-
-
-def _emit_column_exponentials(builder: Any, get: Any, put: Any, *, exact: bool = True) -> None:
-    e = emit_exp(builder, get(0), get(1), exact=exact)
-    put(2, e)
-    is_one = builder.fcmp_ordered("==", e, constant(e.type, 1.0))
-    put(3, builder.fadd(get(3), builder.select(is_one, constant(e.type, 1.0), constant(e.type, 0.0))))
-    put(4, builder.fadd(get(4), builder.select(is_one, constant(e.type, 0.0), e)))
-
-
-def _emit_products(builder: Any, get: Any, put: Any) -> None:
-    put(0, builder.fmul(get(0), get(1)))
-
-
-def _emit_differences(builder: Any, get: Any, put: Any) -> None:
-    put(3, builder.fsub(builder.fsub(get(0), get(1)), get(2)))
-
-
-@intrinsic
-def larger_of_both(typingctx, row, best):
-    """Turn best into the larger of best and row, element by element, passing over NaN in row."""
-    return _element_by_element(2, _emit_larger)(typingctx, row, best)
-
-
-@intrinsic
-def column_exponentials(typingctx, row, shift, out, ones, others):
-    """Write e^(row − shift) to out, and add it to `ones` where it is exactly 1 and to `others` elsewhere."""
-    return _element_by_element(5, _emit_column_exponentials)(typingctx, row, shift, out, ones, others)
-
-
-@intrinsic
-def plain_column_exponentials(typingctx, row, shift, out, ones, others):
-    """Do what `column_exponentials` does, with the rounding of row − shift."""
-    emit = functools.partial(_emit_column_exponentials, exact=False)
-    return _element_by_element(5, emit)(typingctx, row, shift, out, ones, others)
-
-
-@intrinsic
-def column_products(typingctx, row, factor):
-    """Turn row into row · factor, element by element."""
-    return _element_by_element(2, _emit_products)(typingctx, row, factor)
-
-
-@intrinsic
-def column_differences(typingctx, row, first, second, out):
-    """Write (row − first) − second to out, element by element."""
-    return _element_by_element(4, _emit_differences)(typingctx, row, first, second, out)
-
-
 @intrinsic
 def gathered_sum(typingctx, data, indices, first, last, squared, matrix, out):
     """Write Σ dataₑ · matrix[indicesₑ] over the entries first to last to out; dataₑ² where `squared`.
@@ -380,7 +296,7 @@ def gathered_sum(typingctx, data, indices, first, last, squared, matrix, out):
     floats = (types.float32, types.float64)
     if not (matrix.ndim == 2 and matrix.layout == "C" and matrix.dtype in floats):
         return None
-    if not (_is_row(out) and out.dtype == matrix.dtype == data.dtype):
+    if not (is_row(out) and out.dtype == matrix.dtype == data.dtype):
         return None
 
     def codegen(context, builder, signature, arguments):
@@ -434,22 +350,6 @@ if numba.config.DISABLE_JIT:  # an intrinsic has no Python body: kernels run as 
         out[:] = row * factor
 
     def differences_to(row, out, first, second):  # noqa: D103
-        out[:] = (row - first) - second
-
-    def larger_of_both(row, best):  # noqa: D103
-        np.fmax(row, best, out=best)
-
-    def column_exponentials(row, shift, out, ones, others):  # noqa: D103
-        out[:] = np.exp(row - shift)
-        ones += out == 1
-        others += np.where(out == 1, 0, out)
-
-    plain_column_exponentials = column_exponentials
-
-    def column_products(row, factor):  # noqa: D103
-        row *= factor
-
-    def column_differences(row, first, second, out):  # noqa: D103
         out[:] = (row - first) - second
 
     def gathered_sum(data, indices, first, last, squared, matrix, out):  # noqa: D103

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastsoftmax.kernels.cpu.partition import MOST_PARTS
-from fastsoftmax.kernels.executor import kernel, run
-from fastsoftmax.kernels.jit import jit
-from fastsoftmax.kernels.lanes import (
+from fastsoftmax.kernels.elementwise import (
     column_differences,
     column_exponentials,
     column_products,
     larger_of_both,
     plain_column_exponentials,
 )
+from fastsoftmax.kernels.executor import kernel, run
+from fastsoftmax.kernels.jit import jit
 from fastsoftmax.losses.softmax import PLAIN_CLASSES, log_sum, plain_log_sum
 
 if TYPE_CHECKING:

@@ -1,0 +1,102 @@
+"""Functions of several rows of one length, element by element, in whole registers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numba
+import numpy as np
+from numba import types
+from numba.core import cgutils
+
+from fastsoftmax.kernels.lanes import (
+    call,
+    data_and_length,
+    for_each_register,
+    is_row,
+    load,
+    rotated,
+    splat,
+    store,
+    suffix,
+    vector_type,
+)
+from fastsoftmax.kernels.vector import constant, emit_exp, emit_log1p
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def _element_by_element(n_rows: int, emit: Callable[..., None]) -> Any:
+    """Return the typing of f(row, …) over rows of one length; emit(builder, get, put) does one register.
+
+    ``get(i)`` loads from row i and ``put(i, value)`` stores to it.
+    """
+
+    def typed(typingctx, *kinds):
+        if len(kinds) != n_rows or not all(is_row(row) and row.dtype == kinds[0].dtype for row in kinds):
+            return None
+
+        def codegen(context, builder, signature, arguments):
+            kind = vector_type(kinds[0].dtype)
+            others = ((target, arguments[1]), (weight, arguments[2]))
+
+        places = [data_and_length(context, builder, *other)[0] for other in others]
+        result, _ = data_and_length(context, builder, out, arguments[5])
+        keeps, halves = (splat(builder, argument, kind.count) for argument in arguments[3:5])
+        zero, one = constant(kind, 0.0), constant(kind, 1.0)
+        total = cgutils.alloca_once_value(builder, zero)
+
+        def body(offset, mask):
+            z, t, w = (load(builder, builder.gep(p, [offset]), kind, mask, zero) for p in (data, *places))
+            t = builder.fadd(builder.fmul(t, keeps), halves)
+            magnitude = call(builder, f"llvm.fabs.{suffix(kind)}", kind, [z])
+            e = emit_exp(builder, builder.fneg(magnitude), zero)
+            positive = builder.fcmp_ordered(">=", z, zero)
+            p = builder.fdiv(builder.select(positive, one, e), builder.fadd(one, e))
+            # max(z, 0) − t z, so that an infinite logit on the right side costs nothing.
+            share = builder.select(positive, builder.fsub(one, t), t)
+            linear = builder.fmul(share, magnitude)
+            linear = builder.select(builder.fcmp_ordered("==", share, zero), zero, linear)
+            loss = builder.fmul(w, builder.fadd(linear, emit_log1p(builder, e)))
+            if mask is not None:
+                loss = builder.select(mask, loss, zero)
+            builder.store(builder.fadd(builder.load(total), loss), total)
+            store(builder, builder.fmul(w, builder.fsub(p, t)), builder.gep(result, [offset]), mask)
+
+        lane = for_each_register(builder, kind, data, length, body)
+        sums = rotated(builder, builder.load(total), lane)
+        name = f"llvm.vector.reduce.fadd.{suffix(kind)}"
+        value = call(builder, name, kind.element, [constant(kind.element, 0.0), sums], flags=("reassoc",))
+        return context.cast(builder, value, row.dtype, types.float64)
+
+    return types.float64(row, target, weight, keep, half, out), codegen
+
+
+if numba.config.DISABLE_JIT:  # an intrinsic has no Python body: kernels run as plain Python need one
+
+    def larger_of_both(row, best):  # noqa: D103
+        np.fmax(row, best, out=best)
+
+    def column_exponentials(row, shift, out, ones, others):  # noqa: D103
+        out[:] = np.exp(row - shift)
+        ones += out == 1
+        others += np.where(out == 1, 0, out)
+
+    plain_column_exponentials = column_exponentials
+
+    def column_products(row, factor):  # noqa: D103
+        row *= factor
+
+    def column_differences(row, first, second, out):  # noqa: D103
+        out[:] = (row - first) - second
+
+    def sigmoid_losses(row, target, weight, keep, half, out):  # noqa: D103
+        t = keep * target + half
+        e = np.exp(-np.abs(row))
+        share = np.where(row >= 0, 1 - t, t)
+        with np.errstate(invalid="ignore"):
+            linear = np.where(share == 0, 0, share * np.abs(row))
+        value = float((weight * (linear + np.log1p(e))).sum())
+        out[:] = weight * (np.where(row >= 0, 1, e) / (1 + e) - t)
+        return value
