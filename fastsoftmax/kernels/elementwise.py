@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numba
 import numpy as np
 from numba import types
 from numba.core import cgutils
+from numba.extending import intrinsic
 
 from fastsoftmax.kernels.lanes import (
     call,
@@ -39,7 +41,92 @@ def _element_by_element(n_rows: int, emit: Callable[..., None]) -> Any:
 
         def codegen(context, builder, signature, arguments):
             kind = vector_type(kinds[0].dtype)
-            others = ((target, arguments[1]), (weight, arguments[2]))
+            places = [data_and_length(context, builder, k, a) for k, a in zip(kinds, arguments)]
+
+            def body(offset, mask):
+                def get(i: int) -> Any:
+                    address = builder.gep(places[i][0], [offset])
+                    return load(builder, address, kind, mask, constant(kind, 0.0))
+
+                def put(i: int, value: Any) -> None:
+                    store(builder, value, builder.gep(places[i][0], [offset]), mask)
+
+                emit(builder, get, put)
+
+            for_each_register(builder, kind, *places[0], body)
+            return context.get_dummy_value()
+
+        return types.void(*kinds), codegen
+
+    return typed
+
+
+def _emit_larger(builder: Any, get: Any, put: Any) -> None:
+    x, best = get(0), get(1)
+    put(1, builder.select(builder.fcmp_ordered(">", x, best), x, best))
+
+
+def _emit_column_exponentials(builder: Any, get: Any, put: Any, *, exact: bool = True) -> None:
+    e = emit_exp(builder, get(0), get(1), exact=exact)
+    put(2, e)
+    is_one = builder.fcmp_ordered("==", e, constant(e.type, 1.0))
+    put(3, builder.fadd(get(3), builder.select(is_one, constant(e.type, 1.0), constant(e.type, 0.0))))
+    put(4, builder.fadd(get(4), builder.select(is_one, constant(e.type, 0.0), e)))
+
+
+def _emit_products(builder: Any, get: Any, put: Any) -> None:
+    put(0, builder.fmul(get(0), get(1)))
+
+
+def _emit_differences(builder: Any, get: Any, put: Any) -> None:
+    put(3, builder.fsub(builder.fsub(get(0), get(1)), get(2)))
+
+
+@intrinsic
+def larger_of_both(typingctx, row, best):
+    """Turn best into the larger of best and row, element by element, passing over NaN in row."""
+    return _element_by_element(2, _emit_larger)(typingctx, row, best)
+
+
+@intrinsic
+def column_exponentials(typingctx, row, shift, out, ones, others):
+    """Write e^(row − shift) to out, and add it to `ones` where it is exactly 1 and to `others` elsewhere."""
+    return _element_by_element(5, _emit_column_exponentials)(typingctx, row, shift, out, ones, others)
+
+
+@intrinsic
+def plain_column_exponentials(typingctx, row, shift, out, ones, others):
+    """Do what `column_exponentials` does, with the rounding of row − shift."""
+    emit = functools.partial(_emit_column_exponentials, exact=False)
+    return _element_by_element(5, emit)(typingctx, row, shift, out, ones, others)
+
+
+@intrinsic
+def column_products(typingctx, row, factor):
+    """Turn row into row · factor, element by element."""
+    return _element_by_element(2, _emit_products)(typingctx, row, factor)
+
+
+@intrinsic
+def column_differences(typingctx, row, first, second, out):
+    """Write (row − first) − second to out, element by element."""
+    return _element_by_element(4, _emit_differences)(typingctx, row, first, second, out)
+
+
+@intrinsic
+def sigmoid_losses(typingctx, row, target, weight, keep, half, out):
+    """Return Σ weight (log(1 + e^z) − t z) and write weight (σ(z) − t) to out, which may be the row.
+
+    t = keep · target + half; all rows are of one dtype, and `keep` and `half` too.
+    """
+    rows = (row, target, weight, out)
+    if not all(is_row(kind) and kind.dtype == row.dtype == keep == half for kind in rows):
+        return None
+
+    def codegen(context, builder, signature, arguments):
+        kind = vector_type(row.dtype)
+        data, length = data_and_length(context, builder, row, arguments[0])
+        others = ((target, arguments[1]), (weight, arguments[2]))
 
         places = [data_and_length(context, builder, *other)[0] for other in others]
         result, _ = data_and_length(context, builder, out, arguments[5])
