@@ -25,6 +25,14 @@ def is_narrow(dtype: Any) -> bool:
     return dtype == np.float16 or is_brain(dtype)
 
 
+def is_free(out: Any, x: NDArray[Any]) -> bool:
+    """Whether `out` is an array that can be written while the plain array x is read."""
+    if type(out) is not np.ndarray or out.shape != x.shape or out.dtype != x.dtype:
+        return False
+    flags = out.flags
+    return flags.c_contiguous and flags.writeable and (out is x or not np.may_share_memory(out, x))
+
+
 def check_out(out: Any, shape: tuple[int, ...], dtype: Any) -> None:
     """Raise unless `out` is a writeable ndarray of this shape and dtype."""
     if not isinstance(out, np.ndarray):

@@ -33,7 +33,7 @@ def is_small(logits: Any, target: Any, ignore_index: Any, out: Any) -> bool:
         and logits.flags.c_contiguous
         and target.flags.c_contiguous
         and type(ignore_index) is int
-        and (out is None or out is logits)
+        and (out is None or arguments.is_free(out, logits))
     )
 
 
@@ -42,8 +42,6 @@ def small_value_and_grad(
 ) -> tuple[float, NDArray[Any]]:
     """Return the mean or sum of plain cross-entropies and its gradient, with one call of a kernel."""
     slopes = np.empty_like(logits) if out is None else out
-    if not slopes.flags.writeable:
-        raise ValueError("out must be writeable; got a read-only array")
     value, counted, bad = devices.get("cpu").small_cross_entropy(
         logits, target, ignore_index, reduction == "mean", slopes
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastsoftmax import devices
-from fastsoftmax.functional.arguments import FLOATS, check_out, is_brain, is_narrow
+from fastsoftmax.functional.arguments import FLOATS, check_out, is_brain, is_free, is_narrow
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -83,7 +83,7 @@ def log_softmax(x: ArrayLike, axis: int | tuple[int, ...] | None = None, *, out:
 
 
 def _along(name: str, x: Any, axis: Any, out: Any) -> NDArray[Any]:
-    if _is_plain(x, axis) and (out is None or _is_free(out, x)):
+    if _is_plain(x, axis) and (out is None or is_free(out, x)):
         out = np.empty_like(x) if out is None else out
         getattr(devices.get("cpu"), name)(x, out)
         return out
@@ -238,14 +238,6 @@ def _is_plain(x: Any, axis: Any) -> bool:
         and x.flags.c_contiguous
         and x.size > 0
     )
-
-
-def _is_free(out: Any, x: NDArray[Any]) -> bool:
-    """Whether `out` is an array that can be written while the plain array x is read."""
-    if type(out) is not np.ndarray or out.shape != x.shape or out.dtype != x.dtype:
-        return False
-    flags = out.flags
-    return flags.c_contiguous and flags.writeable and (out is x or not np.may_share_memory(out, x))
 
 
 def _fast_array(x: Any) -> NDArray[Any] | None:
