@@ -143,14 +143,16 @@ class Solution(NamedTuple):
 class Task(NamedTuple):
     """A verb of a device with its arguments, to be run on a `RowBlock`. It can be pickled.
 
-    `verb` names a function of the device module: "loss_grad", "hessp", "diagonal" or "dual". `extra` is what
-    the verb takes besides the loss and the parameters: the direction for "hessp", (θ, q) for "dual".
+    `verb` names a function of the device module: "loss_grad", "hessp", "diagonal", "gram" or "dual". `extra` is
+    what the verb takes besides the loss and the parameters: the direction for "hessp", (θ, q) for "dual".
+    `dtype` is that of the products; None leaves it to the rows.
     """
 
     verb: str
     loss: Any
     params: Params
     extra: tuple[Any, ...] = ()
+    dtype: Any = None
 
 
 class Device(Protocol):
@@ -162,11 +164,33 @@ class Device(Protocol):
         """Return Σ wᵢ ℓᵢ and its gradient; `outputs` name what else is to be filled."""
 
     def hessp(
-        self, loss: Any, params: Params, direction: Params, block: RowBlock, n_threads: int | None
+        self,
+        loss: Any,
+        params: Params,
+        direction: Params,
+        block: RowBlock,
+        n_threads: int | None = None,
+        *,
+        logits: NDArray[Any] | None = None,
+        dtype: Any = None,
     ) -> Sums:
-        """Return the Hessian of Σ wᵢ ℓᵢ times a direction."""
+        """Return the Hessian of Σ wᵢ ℓᵢ times a direction; the logits at `params` may be given."""
 
-    def diagonal(self, loss: Any, params: Params, block: RowBlock, n_threads: int | None) -> Sums:
+    def gram(
+        self,
+        loss: Any,
+        params: Params,
+        pairs: bool,
+        block: RowBlock,
+        n_threads: int | None,
+        *,
+        dtype: Any = np.float64,
+    ) -> Sums:
+        """Return the class blocks of the Hessian of Σ wᵢ ℓᵢ as `coef`, or those of all pairs of classes."""
+
+    def diagonal(
+        self, loss: Any, params: Params, block: RowBlock, n_threads: int | None, *, dtype: Any = None
+    ) -> Sums:
         """Return the diagonal of the Hessian of Σ wᵢ ℓᵢ."""
 
     def dual(
@@ -176,10 +200,14 @@ class Device(Protocol):
         mixture: tuple[float, NDArray[np.float64]],
         block: RowBlock,
         n_threads: int | None,
+        *,
+        dtype: Any = None,
     ) -> Sums:
         """Return Σ wᵢ Σ p̃ log p̃ and the residual sums of the mixed probabilities (1 − θ) p + θ q."""
 
-    def logits(self, params: Params, X: Any, n_threads: int | None) -> NDArray[Any]:
+    def logits(
+        self, params: Params, X: Any, n_threads: int | None, *, dtype: Any = None
+    ) -> NDArray[Any]:
         """Return X Wᵀ + b, (n, K), in the dtype that the products are computed in."""
 
     def softmax(self, x: NDArray[Any], out: NDArray[Any], n_threads: int | None = None) -> None:
@@ -243,6 +271,9 @@ class Source(Protocol):
     def sum(self, task: Task) -> Sums:
         """Run the task on every block and add what comes back, in a fixed order."""
 
+    def subset(self, n_rows: int) -> Source:
+        """Return a source of so many of the rows, drawn at random but always the same ones."""
+
     def map(self, function: Callable[[RowBlock], T]) -> list[T]:
         """Return what a function makes of each block, in order."""
 
@@ -264,11 +295,24 @@ class Objective(Protocol):
     def hessp(self, x: Vector, v: Vector) -> Vector:
         """∇²F(x) v. One pass over the data."""
 
-    def preconditioner(self, x: Vector) -> Callable[[Vector], Vector]:
-        """Return a symmetric positive definite approximation of (∇²F(x))⁻¹, as a function."""
+    def hessian(self, x: Vector) -> Callable[[Vector], Vector]:
+        """Return v ↦ ∇²F(x) v, for many products at one point. One pass over the data for each."""
+
+    def preconditioner(self, x: Vector, share: float = 1.0) -> Callable[[Vector], Vector]:
+        """Return a symmetric positive definite approximation of (∇²F(x))⁻¹, as a function.
+
+        `share` of the usual effort is enough: far from the optimum a rough one serves as well.
+        """
 
     def lower_bound(self, x: Vector, value: float, grad: Vector) -> float | None:
         """Return a lower bound of min F, from F and ∇F at x and at most one more pass, or None."""
+
+
+    def finer(self) -> Objective | None:
+        """Return the same objective from more precise products, or None where there are none.
+
+        It goes on counting passes where this one stands.
+        """
 
 
 class Solver(Protocol):

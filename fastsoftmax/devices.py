@@ -34,5 +34,6 @@ def get(name: str) -> Device:
 
 def run(task: Task, device: str, block: RowBlock, n_threads: int | None) -> Sums:
     """Run a task on a block of rows; everything it takes can be pickled, for a worker elsewhere."""
-    sums: Sums = getattr(get(device), task.verb)(task.loss, task.params, *task.extra, block, n_threads)
+    verb = getattr(get(device), task.verb)
+    sums: Sums = verb(task.loss, task.params, *task.extra, block, n_threads, dtype=task.dtype)
     return sums

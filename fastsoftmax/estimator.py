@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from fastsoftmax.labels import Labels
 
 SOLVERS = {"newton-cg": "fastsoftmax.solvers.newton_cg", "lbfgs": "fastsoftmax.solvers.lbfgs"}
-AUTO = "newton-cg"
+AUTO = "lbfgs"
 
 
 class SoftmaxRegression(Prediction, ClassifierMixin, BaseEstimator):

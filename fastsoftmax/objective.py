@@ -10,6 +10,7 @@ divides by Σ wᵢ, adds the penalty, and knows that order.
 
 from __future__ import annotations
 
+import copy
 import functools
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ import numpy as np
 from fastsoftmax import devices, validation
 from fastsoftmax.contracts import Csr, Params, RowBlock, Sums, Task
 from fastsoftmax.losses import sigmoid, softmax
+from fastsoftmax.preconditioners import class_blocks, diagonal, whole
+from fastsoftmax.preconditioners.projection import projected
 from fastsoftmax.sources.array import ArraySource
 
 if TYPE_CHECKING:
@@ -25,10 +28,18 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from fastsoftmax.contracts import Vector
+    from fastsoftmax.contracts import Source, Vector
 
 LOSSES: dict[str, Any] = {"softmax": softmax, "sigmoid": sigmoid}
 SPARSE_BLOCK_BYTES = 32 * 2**20
+LOGITS_BYTES = 2**25
+WHOLE_ORDER = 256
+BLOCKS_BYTES = 40 * 2**20
+# A sample of the rows is enough where it has several rows for each column, and where its sums cost a few
+# passes; small ones, of so many flops, are not worth sampling for.
+ROWS_PER_COLUMN = 8
+SAMPLE_SHARE = 32
+SMALL_BUILD = 5 * 10**9
 
 
 class SoftmaxObjective:
@@ -155,20 +166,24 @@ class SoftmaxObjective:
             raise ValueError(f"l2 must be a finite number that is not negative; got {l2!r}")
         if not 0.0 <= label_smoothing <= 1.0:
             raise ValueError(f"label_smoothing must lie in [0, 1]; got {label_smoothing!r}")
-        devices.get(device)
+        self._device = devices.get(device)
+        self._n_threads = validation.thread_count(n_threads)
         self.l2 = float(l2)
         self.fit_intercept = bool(fit_intercept)
         self.n_features = int(rows.X.shape[1])
         self.n_classes = int(n_classes)
         self.n_params = self.n_classes * (self.n_features + self.fit_intercept)
         self.passes = 0
+        self._dtype: Any = None  # of the products: what the rows ask for
         self._family = LOSSES[loss]
+        self._narrow = is_narrow(rows.X)
+        self._label_smoothing = float(label_smoothing)
         self._loss = self._family.for_targets(rows.target, self.n_classes, label_smoothing=label_smoothing)
         sparse = isinstance(rows.X, Csr)
         self._source = ArraySource(
             *rows,
             device=device,
-            n_threads=validation.thread_count(n_threads),
+            n_threads=self._n_threads,
             block_rows=max(1024, SPARSE_BLOCK_BYTES // (8 * self.n_classes)) if sparse else None,
         )
 
@@ -205,48 +220,104 @@ class SoftmaxObjective:
     def value_and_grad(self, params: ArrayLike) -> tuple[float, Vector]:
         """Return F in nats and ∇F (n_params,). One pass over X."""
         unpacked = self.unpack(params)
-        sums = self._sum(Task("loss_grad", self._loss, unpacked))
+        sums = self._sum(Task("loss_grad", self._loss, unpacked, (), self._dtype))
         value = sums.value / sums.weight + 0.5 * self.l2 * _square(unpacked.coef)
         return value, self._flat(sums, unpacked)
 
     def hessp(self, params: ArrayLike, direction: ArrayLike) -> Vector:
         """Return ∇²F(params) · direction (n_params,). One pass over X."""
         along = self.unpack(direction, name="direction")
-        sums = self._sum(Task("hessp", self._loss, self.unpack(params), (along,)))
+        sums = self._sum(Task("hessp", self._loss, self.unpack(params), (along,), self._dtype))
         return self._flat(sums, along)
 
     def diagonal(self, params: ArrayLike) -> Vector:
         """Return the diagonal of ∇²F (n_params,). One pass over X."""
-        sums = self._sum(Task("diagonal", self._loss, self.unpack(params)))
-        return self._joined(sums.coef / sums.weight + self.l2, sums.intercept / sums.weight)
+        coef, intercept = self._curvatures(self.unpack(params))
+        return self._joined(coef + self.l2, intercept)
 
-    def preconditioner(self, params: ArrayLike) -> Callable[[Vector], Vector]:
-        """Return v ↦ M⁻¹ v, an approximation of (∇²F)⁻¹ from the diagonal of the Hessian. One pass over X.
+    def _curvatures(self, here: Params) -> Params:
+        """Return the diagonal of the Hessian without the penalty."""
+        sums = self._sum(Task("diagonal", self._loss, here, (), self._dtype))
+        return Params(sums.coef / sums.weight, sums.intercept / sums.weight)
 
-        Adding one vector to every class's coefficients changes no softmax probability: along those directions
-        the Hessian is l2 · I exactly, and a diagonal taken class by class is far off. With Π the projection
-        onto their complement, M⁻¹ = Π D⁻¹ Π + (I − Π) / l2.
+    def hessian(self, params: ArrayLike) -> Callable[[Vector], Vector]:
+        """Return v ↦ ∇²F(params) v, for many products at one point. One pass over X for each.
+
+        Where the (n, K) logits take no more than 32 MiB they are kept, and a product costs a third less.
         """
-        coef, intercept = self.unpack(self.diagonal(params))
-        # A column that is zero everywhere has no curvature; neither has a class of probability zero.
-        coef = np.maximum(coef, np.finfo(float).eps * coef.max(initial=np.finfo(float).tiny))
-        floor = np.finfo(float).eps * intercept.max(initial=np.finfo(float).tiny)
-        intercept = np.maximum(intercept, floor) if self.fit_intercept else np.ones(self.n_classes)
+        here = self.unpack(params)
+        n_rows = self._source.shape[0]
+        if n_rows * self.n_classes * 8 > LOGITS_BYTES:
+            return functools.partial(self.hessp, params)
+        device, n_threads, dtype = self._device, self._n_threads, self._dtype
+        kept = self._source.map(lambda block: device.logits(here, block.X, n_threads, dtype=dtype))
+        self.passes += 1
+
+        def product(direction: Vector) -> Vector:
+            along = self.unpack(direction, name="direction")
+            logits = iter(kept)
+            self.passes += 1
+            parts = self._source.map(
+                lambda block: device.hessp(
+                    self._loss, here, along, block, n_threads, logits=next(logits), dtype=dtype
+                )
+            )
+            return self._flat(functools.reduce(Sums.__add__, parts), along)
+
+        return product
+
+    def preconditioner(self, params: ArrayLike, share: float = 1.0) -> Callable[[Vector], Vector]:
+        """Return v ↦ M⁻¹ v, an approximation of (∇²F)⁻¹.
+
+        The form goes by size, n_features + 1 being D: the whole Hessian where K D is at most 256; a block
+        for each class where all of them fit 40 MiB, from a sample of the rows where all of them would cost
+        much more than a few passes; the diagonal otherwise. `share` takes so much of the sample. The projection is that of
+        `fastsoftmax.preconditioners.projection`.
+        """
+        here = self.unpack(params)
+        form, dtype = self._form
         invariant = self._family.SHIFT_INVARIANT
+        if form == "diagonal":
+            coef, intercept = self._curvatures(here)
+            inverse = diagonal.inverse(Params(coef + self.l2, intercept))
+        else:
+            rows = self._sample(share)
+            sums = rows.sum(Task("gram", self._loss, here, (form == "whole",), dtype))
+            self.passes += 1
+            numbers = sums.weight, self.l2, self.fit_intercept
+            if form == "whole":
+                inverse = whole.inverse(sums.coef, self.n_classes, *numbers, invariant)
+            else:
+                all_rows = None if rows is self._source else self._curvatures(here)
+                inverse = class_blocks.inverse(sums.coef, *numbers, all_rows)
+        if invariant:
+            inverse = projected(inverse, self.l2)
 
         def apply(vector: Vector) -> Vector:
-            rest = self.unpack(vector)
-            if not invariant:
-                return self._joined(rest.coef / coef, rest.intercept / intercept)
-            shift = rest.coef.mean(axis=0)
-            inner = (rest.coef - shift) / coef
-            inner -= inner.mean(axis=0)
-            if self.l2 > 0.0:
-                inner += shift / self.l2
-            level = (rest.intercept - rest.intercept.mean()) / intercept
-            return self._joined(inner, level - level.mean())
+            coef, intercept = self.unpack(vector)
+            return self._joined(*inverse(Params(coef.copy(), intercept.copy())))
 
         return apply
+
+    @functools.cached_property
+    def _form(self) -> tuple[str, Any]:
+        """The form of the preconditioner, and the dtype of its sums."""
+        size = self.n_features + 1
+        if self.n_classes * size <= WHOLE_ORDER:
+            return "whole", np.float64
+        for dtype in (np.float64, np.float32):
+            bytes_in_all = self.n_classes * size**2 * np.dtype(dtype).itemsize
+            if bytes_in_all <= BLOCKS_BYTES:
+                return "class blocks", dtype
+        return "diagonal", np.float64
+
+    def _sample(self, share: float) -> Source:
+        """The rows that the preconditioner is summed over: all of them, or as many as are worth it."""
+        n_rows, n_features = self._source.shape
+        order = n_features + 1 if self._form[0] == "class blocks" else self.n_classes * (n_features + 1)
+        # n d K flops twice are a pass; K n D² (or n (K D)²) are the sums over all rows.
+        worth = max(SAMPLE_SHARE * n_rows // order, ROWS_PER_COLUMN * order, SMALL_BUILD // (order * order))
+        return self._source.subset(min(n_rows, int(share * worth)))
 
     def lower_bound(self, params: ArrayLike, value: float, grad: Vector) -> float | None:
         """Return a lower bound of min F, from F and ∇F at `params`; None if l2 = 0.
@@ -279,9 +350,28 @@ class SoftmaxObjective:
             return value - _square(grad[np.newaxis]) / (2.0 * self.l2)
         mean_target = self._mean_target
         theta, q = self._family.feasible_mixture(mean_target + self.unpack(grad).intercept, mean_target)
-        sums = self._sum(Task("dual", self._loss, self.unpack(params), ((theta, q),)))
+        sums = self._sum(Task("dual", self._loss, self.unpack(params), ((theta, q),), self._dtype))
         residual = sums.coef / sums.weight
         return -sums.value / sums.weight - _square(residual) / (2.0 * self.l2)
+
+    def finer(self) -> SoftmaxObjective | None:
+        """Return this objective with float64 products, or None if it has them already.
+
+        Of a value from float32 products about seven digits hold, fewer where large terms cancel.
+        """
+        if self._dtype is not None or not self._narrow:
+            return None
+        other = copy.copy(self)
+        other._dtype = np.dtype(np.float64)
+        # Row functions want probability targets in the dtype of the logits.
+        other._source = self._source.replaced(
+            lambda block: block._replace(target=block.target.astype(np.float64))
+            if block.target.ndim == 2
+            else block
+        )
+        first = other._source.map(lambda block: block.target)[0]
+        other._loss = self._family.for_targets(first, self.n_classes, label_smoothing=self._label_smoothing)
+        return other
 
     @functools.cached_property
     def _mean_target(self) -> NDArray[np.float64]:
@@ -327,8 +417,11 @@ def targets(y: Any, n_classes: int | None, loss: str, rows: NDArray[Any] | Csr) 
     validation.same_rows(rows, y.reshape(-1) if y.ndim == 0 else y)
     if y.ndim == 1 and loss == "softmax":
         return validation.labels(y, n_classes)
+    dtype = np.float32 if is_narrow(rows) else np.float64
+    return validation.probabilities(y, n_classes, dtype, rows_sum_to_one=loss == "softmax")
+
+
+def is_narrow(rows: NDArray[Any] | Csr) -> bool:
+    """Whether float32 holds every value of the rows, so that their products are float32."""
     dtype = (rows.data if isinstance(rows, Csr) else rows).dtype
-    narrow = dtype.itemsize <= 2 or dtype == np.float32
-    return validation.probabilities(
-        y, n_classes, np.float32 if narrow else np.float64, rows_sum_to_one=loss == "softmax"
-    )
+    return bool(dtype.itemsize <= 2 or dtype == np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -68,11 +69,25 @@ class AnchoredObjective:
         """Return ∇²F v."""
         return self._objective.hessp(x, v) + self._precision * v
 
+    def hessian(self, x: ArrayLike) -> Callable[[Vector], Vector]:
+        """Return v ↦ ∇²F(x) v."""
+        product = self._objective.hessian(x)
+        return lambda v: product(v) + self._precision * v
+
+    def finer(self) -> AnchoredObjective | None:
+        """Return the same objective from float64 products, or None if it has them already."""
+        finer = self._objective.finer()
+        if finer is None:
+            return None
+        other = copy.copy(self)
+        other._objective = finer
+        return other
+
     def curvature(self, x: ArrayLike) -> Vector:
         """Return the diagonal of the Hessian of Σᵢ wᵢ ℓᵢ: what the batch adds to the precision."""
         return self._objective.diagonal(x) * self._total_weight
 
-    def preconditioner(self, x: ArrayLike) -> Callable[[Vector], Vector]:
+    def preconditioner(self, x: ArrayLike, share: float = 1.0) -> Callable[[Vector], Vector]:
         """Return v ↦ v divided by the diagonal of ∇²F."""
         diagonal = self._objective.diagonal(x) + self._precision
         diagonal = np.maximum(diagonal, np.finfo(float).eps * diagonal.max(initial=np.finfo(float).tiny))

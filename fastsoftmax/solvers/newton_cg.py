@@ -74,9 +74,14 @@ def minimize(
         trial = _shortened(objective, x, value, grad, step, slope)
         if trial is None:
             done = progress.at(x, value, grad, -0.5 * slope)
-            if not done:
+            if done:
+                break
+            finer = progress.finer(x)
+            if finer is None:
                 progress.stopped("no step lowers the objective any more at the precision of the products")
-            break
+                break
+            objective, value, grad = finer
+            continue
         x, value, grad, length = trial
         # F − F* before the step was about −slope / 2, and a full Newton step leaves less than that.
         done = progress.at(x, value, grad, -0.5 * slope if length == 1.0 else np.inf)
@@ -89,6 +94,7 @@ def minimize(
 def _newton_direction(objective: Objective, x: Vector, grad: Vector, forcing: float) -> Vector:
     """Return s with ∇²F s ≈ −∇F by conjugate gradients, preconditioned."""
     precondition = objective.preconditioner(x)
+    multiply = objective.hessian(x)
     step = np.zeros_like(x)
     residual = -grad
     scaled = precondition(residual)
@@ -98,7 +104,7 @@ def _newton_direction(objective: Objective, x: Vector, grad: Vector, forcing: fl
     for _ in range(MOST_INNER):
         if energy <= target or energy <= 0.0:
             break
-        product = objective.hessp(x, direction)
+        product = multiply(direction)
         curvature = float(direction @ product)
         if curvature <= 0.0:  # rounding, or a direction along which F is flat
             break

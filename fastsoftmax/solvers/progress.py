@@ -60,10 +60,13 @@ class Progress:
         """Whether the objective has a lower bound."""
         return self._bound is not None
 
-    def at(self, x: Vector, value: float, grad: Vector, decrement: float = np.inf) -> bool:
+    def at(
+        self, x: Vector, value: float, grad: Vector, decrement: float = np.inf, *, trusted: bool = True
+    ) -> bool:
         """Record a point, and return whether to stop there.
 
-        `decrement` is the solver's estimate of F − F*.
+        `decrement` is the solver's estimate of F − F*. Where it is not to be `trusted` it tells when a bound
+        is worth its pass, but does not end the fit of an objective that has no bound.
         """
         if not np.isfinite(value):
             raise FloatingPointError(f"the objective became {value}; X or the parameters are too large")
@@ -83,7 +86,7 @@ class Progress:
         self.history.append(record)
         if self._callback is not None:
             self._callback(record)
-        excess = decrement if gap is None else gap
+        excess = gap if gap is not None else decrement if trusted else np.inf
         self.suboptimality = excess / max(abs(value), TINY)
         if excess <= goal or not grad.any():
             self.converged = True
@@ -100,6 +103,18 @@ class Progress:
         self._bound_pass = self._objective.passes
         if bound is not None:
             self._bound = bound if self._bound is None else max(bound, self._bound)
+
+    def finer(self, x: Vector) -> tuple[Objective, float, Vector] | None:
+        """Go on with the objective's more precise form, where it has one; return it, and F and ∇F at x.
+
+        Called where no step lowers the objective any more at the precision of the products.
+        """
+        objective = self._objective.finer()
+        if objective is None:
+            return None
+        self._objective = objective
+        self._bound = None  # a bound of another function, by some roundings
+        return objective, *objective.value_and_grad(x)
 
     def stopped(self, message: str) -> None:
         """Note why the solver ended short of the tolerance."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 import scipy.sparse
 
 from fastsoftmax import devices
@@ -13,12 +14,12 @@ from fastsoftmax.contracts import Csr, RowBlock, Sums, row_slice
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from fastsoftmax.contracts import Task
 
 T = TypeVar("T")
+SEED = 0
 
 
 def with_transpose(X: NDArray[Any] | Csr) -> NDArray[Any] | Csr:
@@ -34,6 +35,14 @@ def with_transpose(X: NDArray[Any] | Csr) -> NDArray[Any] | Csr:
         (X.shape[1], X.shape[0]),
     )
     return X._replace(transpose=columns)
+
+
+def _rows_of(X: NDArray[Any] | Csr, rows: NDArray[np.int64]) -> NDArray[Any] | Csr:
+    """Return some rows, copied."""
+    if not isinstance(X, Csr):
+        return X[rows]
+    matrix: Any = scipy.sparse.csr_array((X.data, X.indices, X.indptr), shape=X.shape)[rows]
+    return Csr(matrix.data, matrix.indices, matrix.indptr, matrix.shape)
 
 
 class ArraySource:
@@ -73,6 +82,14 @@ class ArraySource:
             for start in range(0, self._shape[0], step)
         ]
 
+    @classmethod
+    def _of_blocks(cls, blocks: list[RowBlock], like: ArraySource) -> ArraySource:
+        self = cls.__new__(cls)
+        self._shape = sum(block.n_rows for block in blocks), like._shape[1]
+        self._device, self._n_threads = like._device, like._n_threads
+        self._blocks = blocks
+        return self
+
     @property
     def shape(self) -> tuple[int, int]:
         """(n, d)."""
@@ -82,6 +99,22 @@ class ArraySource:
         """Run the task on every block and add what comes back, in order."""
         sums = [devices.run(task, self._device, block, self._n_threads) for block in self._blocks]
         return functools.reduce(Sums.__add__, sums)
+
+    def subset(self, n_rows: int) -> ArraySource:
+        """Return a source of so many of the rows, drawn at random but always the same ones; copies them."""
+        if n_rows >= self._shape[0]:
+            return self
+        chosen = np.sort(np.random.default_rng(SEED).choice(self._shape[0], n_rows, replace=False))
+        parts, first = [], 0
+        for block in self._blocks:
+            here = chosen[(chosen >= first) & (chosen < first + block.n_rows)] - first
+            parts.append(RowBlock(_rows_of(block.X, here), block.target[here], block.weight[here]))
+            first += block.n_rows
+        return ArraySource._of_blocks(parts, self)
+
+    def replaced(self, function: Callable[[RowBlock], RowBlock]) -> ArraySource:
+        """Return a source of what a function makes of each block."""
+        return ArraySource._of_blocks(self.map(function), self)
 
     def map(self, function: Callable[[RowBlock], T]) -> list[T]:
         """Return what a function makes of each block, in order."""

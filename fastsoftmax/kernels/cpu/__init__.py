@@ -12,6 +12,7 @@ import numpy as np
 
 from fastsoftmax.contracts import Csr
 from fastsoftmax.kernels.cpu import csr, dense
+from fastsoftmax.kernels.cpu import gram as grams
 from fastsoftmax.kernels.cpu.columns import columns
 from fastsoftmax.kernels.cpu.narrow import narrow, narrow_losses
 from fastsoftmax.kernels.cpu.rows import (
@@ -35,6 +36,7 @@ __all__ = [
     "count_targets",
     "diagonal",
     "dual",
+    "gram",
     "hessp",
     "log_softmax",
     "logits",
@@ -60,36 +62,70 @@ def loss_grad(
 ) -> Sums:
     """Return Σ wᵢ ℓᵢ and its gradient over the rows of a block. One pass over X.
 
-    `outputs` are those of the storage's `sums`: row_values, X_grad, coef_grad.
+    `outputs` are those of the storage's `sums`: row_values, X_grad, coef_grad, dtype.
     """
     sums: Sums = _storage(block.X).sums(LossGrad(), loss, (params,), block, n_threads, **outputs)
     return sums
 
 
 def hessp(
-    loss: Any, params: Params, direction: Params, block: RowBlock, n_threads: int | None = None
+    loss: Any,
+    params: Params,
+    direction: Params,
+    block: RowBlock,
+    n_threads: int | None = None,
+    *,
+    logits: NDArray[Any] | None = None,
+    dtype: Any = None,
 ) -> Sums:
-    """Return the Hessian of Σ wᵢ ℓᵢ times a direction. One pass over X."""
-    sums: Sums = _storage(block.X).sums(Hessp(), loss, (params, direction), block, n_threads)
+    """Return the Hessian of Σ wᵢ ℓᵢ times a direction. One pass over X.
+
+    `logits` (n, K), those of `params`, are not computed again where they are given.
+    """
+    maps = (params, direction)
+    sums: Sums = _storage(block.X).sums(Hessp(), loss, maps, block, n_threads, logits=logits, dtype=dtype)
     return sums
 
 
-def diagonal(loss: Any, params: Params, block: RowBlock, n_threads: int | None = None) -> Sums:
+def diagonal(
+    loss: Any, params: Params, block: RowBlock, n_threads: int | None = None, *, dtype: Any = None
+) -> Sums:
     """Return the diagonal of the Hessian of Σ wᵢ ℓᵢ. One pass over X."""
-    sums: Sums = _storage(block.X).sums(Diagonal(), loss, (params,), block, n_threads)
+    sums: Sums = _storage(block.X).sums(Diagonal(), loss, (params,), block, n_threads, dtype=dtype)
     return sums
 
 
 def dual(
-    loss: Any, params: Params, mixture: tuple[float, Any], block: RowBlock, n_threads: int | None = None
+    loss: Any,
+    params: Params,
+    mixture: tuple[float, Any],
+    block: RowBlock,
+    n_threads: int | None = None,
+    *,
+    dtype: Any = None,
 ) -> Sums:
     """Return Σ wᵢ Σ p̃ log p̃ and the residual sums of p̃ = (1 − θ) p + θ q, mixture = (θ, q). One pass."""
     verb = Dual(1, *mixture)
-    sums: Sums = _storage(block.X).sums(verb, loss, (params,), block, n_threads)
+    sums: Sums = _storage(block.X).sums(verb, loss, (params,), block, n_threads, dtype=dtype)
     return sums
 
 
-def logits(params: Params, X: Any, n_threads: int | None = None) -> NDArray[Any]:
+def gram(
+    loss: Any,
+    params: Params,
+    pairs: bool,
+    block: RowBlock,
+    n_threads: int | None = None,
+    *,
+    dtype: Any = np.float64,
+) -> Sums:
+    """Return the class blocks of the Hessian of Σ wᵢ ℓᵢ, or those of all pairs of classes, as `coef`."""
+    return grams.sums(_storage(block.X), loss, params, pairs, block, n_threads, dtype=dtype)
+
+
+def logits(
+    params: Params, X: Any, n_threads: int | None = None, *, dtype: Any = None
+) -> NDArray[Any]:
     """Return X Wᵀ + b, (n, K), in the dtype that products with X are computed in."""
-    out: NDArray[Any] = _storage(X).logits(params, X, n_threads)
+    out: NDArray[Any] = _storage(X).logits(params, X, n_threads, dtype)
     return out

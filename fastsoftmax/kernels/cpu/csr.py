@@ -14,6 +14,7 @@ import numpy as np
 from fastsoftmax.contracts import Csr, Sums
 from fastsoftmax.kernels import compensated
 from fastsoftmax.kernels.cpu import partition
+from fastsoftmax.kernels.cpu.layout import copy_to
 from fastsoftmax.kernels.cpu.verbs import Diagonal, apply
 from fastsoftmax.kernels.executor import even_bounds, kernel, run
 from fastsoftmax.kernels.jit import jit
@@ -38,7 +39,7 @@ def _row_logits(data, indices, first, last, coef, intercept, z):
 @kernel
 def _forward(
     start, stop, part, verb, loss, data, indices, indptr, target, weight, coef, intercept,
-    multiplier, values, row_values, intercepts,
+    kept, multiplier, values, row_values, intercepts,
 ):  # fmt: skip
     """Write w·multiplier of each row of a part, and sum the values and the multipliers."""
     n_maps, n_outputs = intercept.shape
@@ -53,6 +54,9 @@ def _forward(
             multiplier[i] = 0.0
             continue
         for m in range(n_maps):
+            if m == 0 and kept.size:
+                z[:] = kept[i]
+                continue
             _row_logits(data, indices, indptr[i], indptr[i + 1], coef[m], intercept[m], logits[m])
         row_value = row_weight * apply(verb, loss, z, s, target[i])
         value, lost = compensated.add(value, lost, row_value)
@@ -88,19 +92,18 @@ def _logits(start, stop, part, data, indices, indptr, coef, intercept, out):
 
 
 @kernel
-def _copy(start, stop, part, a, out):
-    """Copy rows start to stop of a to out, of other memory orders, in blocks that stay in cache."""
-    for first in range(start, stop, 32):
-        last = min(first + 32, stop)
-        for left in range(0, a.shape[1], 32):
-            right = min(left + 32, a.shape[1])
-            for k in range(left, right):
-                for j in range(first, last):
-                    out[j, k] = a[j, k]
+def _scatter(start, stop, part, data, indices, indptr, out):
+    """Write rows start to stop to the columns of out (d, n)."""
+    out[:, start:stop] = 0.0
+    for i in range(start, stop):
+        for e in range(indptr[i], indptr[i + 1]):
+            out[indices[e], i] += data[e]
 
 
-def _copied(a: NDArray[Any], out: NDArray[Any], n_threads: int | None) -> None:
-    run(_copy, even_bounds(len(a), partition.MOST_PARTS), a, out, work=a.size, n_threads=n_threads)
+def columns(X: Csr, out: NDArray[Any], n_threads: int | None) -> None:
+    """Write the matrix, turned and dense, to out (d, n)."""
+    bounds = even_bounds(X.shape[0], partition.MOST_PARTS)
+    run(_scatter, bounds, X.data, X.indices, X.indptr, out, work=out.size, n_threads=n_threads)
 
 
 def balanced_bounds(indptr: NDArray[Any], n_parts: int) -> NDArray[np.int64]:
@@ -128,11 +131,12 @@ def sums(
     row_values: NDArray[np.float64] | None = None,
     X_grad: NDArray[Any] | None = None,
     coef_grad: bool = True,
+    logits: NDArray[Any] | None = None,
     dtype: Any = None,
 ) -> Sums:
     """Run a verb over the rows of a sparse block. Reads X once by rows and once by columns.
 
-    `dtype` is that of the products, by default the one X has or fits in. `row_values` (n,) and
+    `logits` (n, K) are those of the first map, where they are known. `dtype` is that of the products, by default the one X has or fits in. `row_values` (n,) and
     `X_grad` (n, d), where given, receive wᵢ ℓᵢ and wᵢ rᵢ W; without `coef_grad` the
     columns are not read, and that part of the sums is empty. Extra memory: the (n, K) multipliers of the
     block, which its source keeps small.
@@ -144,7 +148,7 @@ def sums(
     # Kernels want (d, K), a row for each feature; parameters are (K, d).
     coef = np.empty((len(maps), n_features, n_outputs), dtype)
     for m, params in enumerate(maps):
-        _copied(params.coef.T, coef[m], n_threads)
+        copy_to(coef[m], params.coef.T, n_threads)
     intercept = np.stack([p.intercept for p in maps]).astype(dtype, copy=False)
     data = X.data.astype(dtype, copy=False)
     bounds = balanced_bounds(X.indptr, partition.MOST_PARTS)
@@ -153,33 +157,37 @@ def sums(
     intercepts = np.zeros((n_parts, n_outputs))
     multiplier = np.empty((n_rows, n_outputs), dtype)
     row_values = np.empty(0) if row_values is None else row_values
+    kept = np.empty((0, n_outputs), dtype) if logits is None else logits
     work = 0.3 * len(X.data) * n_outputs
     run(
         _forward, bounds, verb, loss, data, X.indices, X.indptr, block.target, block.weight, coef,
-        intercept, multiplier, values, row_values, intercepts, work=work * len(maps), n_threads=n_threads,
+        intercept, kept, multiplier, values, row_values, intercepts, work=work * len(maps), n_threads=n_threads,
     )  # fmt: skip
     if X_grad is not None:
         np.dot(multiplier, coef[0].T, X_grad)
     gradient = np.empty((n_features if coef_grad else 0, n_outputs))
     if coef_grad:
-        columns = X.transpose
+        turned = X.transpose
         run(
-            _back, balanced_bounds(columns.indptr, partition.MOST_PARTS), isinstance(verb, Diagonal),
-            columns.data, columns.indices, columns.indptr, multiplier, gradient,
+            _back, balanced_bounds(turned.indptr, partition.MOST_PARTS), isinstance(verb, Diagonal),
+            turned.data.astype(dtype, copy=False), turned.indices, turned.indptr, multiplier, gradient,
             work=work, n_threads=n_threads,
         )  # fmt: skip
     summed = np.empty((n_outputs, len(gradient)))
-    _copied(gradient, summed.T, n_threads)
+    copy_to(summed.T, gradient, n_threads)
     return Sums(math.fsum(values), float(block.weight.sum()), summed, intercepts.sum(axis=0))
 
 
-def logits(params: Params, X: Csr, n_threads: int | None) -> NDArray[Any]:
+def logits(
+    params: Params, X: Csr, n_threads: int | None, dtype: Any = None
+) -> NDArray[Any]:
     """Return X Wᵀ + b, (n, K), in the dtype that products with X are computed in."""
-    dtype = compute_dtype(X)
+    dtype = np.dtype(dtype or compute_dtype(X))
     coef = params.coef.T.astype(dtype, order="C")
     intercept = params.intercept.astype(dtype)
     out = np.empty((X.shape[0], len(intercept)), dtype)
     bounds = even_bounds(X.shape[0], partition.MOST_PARTS)
     work = 0.3 * len(X.data) * len(intercept)
-    run(_logits, bounds, X.data, X.indices, X.indptr, coef, intercept, out, work=work, n_threads=n_threads)
+    data = X.data.astype(dtype, copy=False)
+    run(_logits, bounds, data, X.indices, X.indptr, coef, intercept, out, work=work, n_threads=n_threads)
     return out

@@ -12,6 +12,7 @@ from numba.extending import overload
 from fastsoftmax.contracts import Sums
 from fastsoftmax.kernels import blas, compensated
 from fastsoftmax.kernels.cpu import partition
+from fastsoftmax.kernels.cpu.layout import copy_to
 from fastsoftmax.kernels.cpu.verbs import Diagonal, apply
 from fastsoftmax.kernels.executor import even_bounds, kernel, run
 from fastsoftmax.kernels.jit import jit
@@ -74,12 +75,12 @@ def _tile_of(X, start, stop, room):
 @kernel
 def _pass(
     start, stop, part, verb, loss, squared, X, target, weight, coef, intercept, tile_rows,
-    values, row_values, coefs, intercepts, X_grad,
+    kept, values, row_values, coefs, intercepts, X_grad,
 ):  # fmt: skip
     """Sum value, multiplierᵀ X and multiplier over the rows of one part.
 
     `coef` (m, K, d) and `intercept` (m, K) hold one linear map (m = 1), or the map and a direction (m = 2).
-    `coefs`, `row_values` (n,) and `X_grad` (n, d) are filled where they are not empty.
+    `kept` (n, K), where it is not empty, holds the first map's logits. `coefs`, `row_values` (n,) and `X_grad` (n, d) are filled where they are not empty.
     """
     n_maps, n_outputs, n_features = coef.shape
     room = np.empty((tile_rows, n_features), coef.dtype)
@@ -90,7 +91,7 @@ def _pass(
     for first in range(start, stop, tile_rows):
         n_rows = min(tile_rows, stop - first)
         tile = tile_of(X, first, first + n_rows, room)
-        for m in range(n_maps):
+        for m in range(1 if kept.size else 0, n_maps):
             np.dot(tile, coef[m].T, logits[m, :n_rows])
         multiplier = logits[n_maps - 1, :n_rows]
         for i in range(n_rows):
@@ -101,6 +102,9 @@ def _pass(
                 s[:] = 0.0
                 continue
             for m in range(n_maps):
+                if m == 0 and kept.size:
+                    z[:] = kept[first + i]
+                    continue
                 for k in range(n_outputs):
                     logits[m, i, k] += intercept[m, k]
             row_value = row_weight * apply(verb, loss, z, s, target[first + i])
@@ -153,11 +157,12 @@ def sums(
     row_values: NDArray[np.float64] | None = None,
     X_grad: NDArray[Any] | None = None,
     coef_grad: bool = True,
+    logits: NDArray[Any] | None = None,
     dtype: Any = None,
 ) -> Sums:
     """Run a verb over the rows of a dense block. Reads X once; 4·m·n·d·K flops at most.
 
-    `dtype` is that of the products, by default the one X has or fits in. `row_values` (n,) and
+    `logits` (n, K) are those of the first map, where they are known. `dtype` is that of the products, by default the one X has or fits in. `row_values` (n,) and
     `X_grad` (n, d), where given, receive wᵢ ℓᵢ and wᵢ rᵢ W; without `coef_grad` the
     product with Xᵀ is left out, and that part of the sums is empty. Extra memory: at most 64 MiB of partial
     gradients, and a tile for each thread.
@@ -176,18 +181,21 @@ def sums(
     intercepts = np.zeros((n_parts, n_outputs))
     row_values = np.empty(0) if row_values is None else row_values
     X_grad = np.empty((0, n_features), dtype) if X_grad is None else X_grad
+    kept = np.empty((0, n_outputs), dtype) if logits is None else logits
     with blas.one_thread():
         run(
             _pass, bounds, verb, loss, isinstance(verb, Diagonal), X, block.target, block.weight, coef,
-            intercept, tile_rows, values, row_values, coefs, intercepts, X_grad,
+            intercept, tile_rows, kept, values, row_values, coefs, intercepts, X_grad,
             work=0.05 * n_rows * n_features * n_outputs * len(maps), n_threads=n_threads,
         )  # fmt: skip
     return Sums(math.fsum(values), float(block.weight.sum()), coefs.sum(axis=0), intercepts.sum(axis=0))
 
 
-def logits(params: Params, X: NDArray[Any], n_threads: int | None) -> NDArray[Any]:
+def logits(
+    params: Params, X: NDArray[Any], n_threads: int | None, dtype: Any = None
+) -> NDArray[Any]:
     """Return X Wᵀ + b, (n, K), in the dtype that products with X are computed in."""
-    dtype = compute_dtype(X)
+    dtype = np.dtype(dtype or compute_dtype(X))
     coef, intercept = params.coef.astype(dtype), params.intercept.astype(dtype)
     tile_rows = partition.tile_rows(X.shape[1], len(coef), dtype.itemsize)
     out = np.empty((X.shape[0], len(coef)), dtype)
@@ -198,3 +206,8 @@ def logits(params: Params, X: NDArray[Any], n_threads: int | None) -> NDArray[An
             work=0.03 * X.shape[0] * coef.size, n_threads=n_threads,
         )  # fmt: skip
     return out
+
+
+def columns(X: NDArray[Any], out: NDArray[Any], n_threads: int | None) -> None:
+    """Write the matrix, turned, to out (d, n)."""
+    copy_to(out.T, X, n_threads)

@@ -1,0 +1,70 @@
+"""One block for each class: how its coefficients and its intercept curve together, other classes left out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastsoftmax.contracts import Params
+from fastsoftmax.preconditioners.cholesky import Factor, factor
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastsoftmax.preconditioners.projection import Inverse
+
+
+def inverse(
+    blocks: NDArray[Any], weight: float, l2: float, fit_intercept: bool, diagonal: Params | None = None
+) -> Inverse:
+    """Return v ↦ blockdiag(Hₖ)⁻¹ v with Hₖ = blocks[k] / weight + l2 · I.
+
+    Parameters
+    ----------
+    blocks : ndarray (K, d + 1, d + 1)
+        Lower triangles; the last row and column are the intercept's. The factors are kept in its dtype.
+    weight : float
+    l2 : float
+    fit_intercept : bool
+    diagonal : Params, optional
+        The diagonal of the Hessian over all rows, without l2, where the blocks are those of a sample.
+    """
+    n_features = blocks.shape[1] - 1
+    size = n_features + fit_intercept
+    shift = float(np.finfo(blocks.dtype).eps) * 16.0
+    factors: list[Factor] = []
+    for block in blocks:
+        matrix = block[:size, :size].astype(np.float64)
+        matrix /= weight
+        if diagonal is not None:
+            own = np.append(diagonal.coef[len(factors)], diagonal.intercept[len(factors)])
+            _set_diagonal(matrix, own[:size])
+        matrix[np.arange(n_features), np.arange(n_features)] += l2
+        factors.append(factor(matrix, shift, blocks.dtype))
+
+    def apply(vector: Params) -> Params:
+        intercept = vector.intercept
+        for k, own in enumerate(factors):
+            if fit_intercept:
+                solution = own.solve(np.append(vector.coef[k], intercept[k]))
+                vector.coef[k], intercept[k] = solution[:-1], solution[-1]
+            else:
+                vector.coef[k] = own.solve(vector.coef[k])
+        return Params(vector.coef, intercept)
+
+    return apply
+
+
+def _set_diagonal(matrix: NDArray[np.float64], diagonal: NDArray[np.float64]) -> None:
+    """Give a positive semidefinite matrix another diagonal, in place, and keep it so.
+
+    A sample may miss the few rows in which a feature is not zero, and with them all of its curvature: a step
+    along it would be far too long. Where the matrix has too much, its row and column are scaled; where it has
+    too little, the rest is added.
+    """
+    sampled = matrix.diagonal().copy()
+    scale = np.sqrt(np.minimum(1.0, diagonal / np.where(sampled > 0.0, sampled, 1.0)))
+    matrix *= scale
+    matrix *= scale[:, np.newaxis]
+    matrix[np.diag_indices_from(matrix)] = diagonal
