@@ -143,9 +143,10 @@ class Solution(NamedTuple):
 class Task(NamedTuple):
     """A verb of a device with its arguments, to be run on a `RowBlock`. It can be pickled.
 
-    `verb` names a function of the device module: "loss_grad", "hessp", "diagonal", "gram" or "dual". `extra` is
-    what the verb takes besides the loss and the parameters: the direction for "hessp", (θ, q) for "dual".
-    `dtype` is that of the products; None leaves it to the rows.
+    `verb` names a function of the device module: "loss_grad", "hessp", "diagonal", "gram" or "dual". `extra`
+    is what the verb takes besides the loss and the parameters: the direction for "hessp", whether pairs of
+    classes are wanted for "gram", (θ, q) for "dual". `dtype` is that of the products; None leaves it to the
+    rows.
     """
 
     verb: str
@@ -205,9 +206,7 @@ class Device(Protocol):
     ) -> Sums:
         """Return Σ wᵢ Σ p̃ log p̃ and the residual sums of the mixed probabilities (1 − θ) p + θ q."""
 
-    def logits(
-        self, params: Params, X: Any, n_threads: int | None, *, dtype: Any = None
-    ) -> NDArray[Any]:
+    def logits(self, params: Params, X: Any, n_threads: int | None, *, dtype: Any = None) -> NDArray[Any]:
         """Return X Wᵀ + b, (n, K), in the dtype that the products are computed in."""
 
     def softmax(self, x: NDArray[Any], out: NDArray[Any], n_threads: int | None = None) -> None:
@@ -306,7 +305,6 @@ class Objective(Protocol):
 
     def lower_bound(self, x: Vector, value: float, grad: Vector) -> float | None:
         """Return a lower bound of min F, from F and ∇F at x and at most one more pass, or None."""
-
 
     def finer(self) -> Objective | None:
         """Return the same objective from more precise products, or None where there are none.

@@ -271,8 +271,8 @@ class SoftmaxObjective:
 
         The form goes by size, n_features + 1 being D: the whole Hessian where K D is at most 256; a block
         for each class where all of them fit 40 MiB, from a sample of the rows where all of them would cost
-        much more than a few passes; the diagonal otherwise. `share` takes so much of the sample. The projection is that of
-        `fastsoftmax.preconditioners.projection`.
+        much more than a few passes; the diagonal otherwise. `share` takes so much of the sample. What all
+        classes share is set apart, as `fastsoftmax.preconditioners.projection` says.
         """
         here = self.unpack(params)
         form, dtype = self._form
@@ -312,7 +312,7 @@ class SoftmaxObjective:
         return "diagonal", np.float64
 
     def _sample(self, share: float) -> Source:
-        """The rows that the preconditioner is summed over: all of them, or as many as are worth it."""
+        """Return the rows that the preconditioner is summed over: all, or as many as are worth it."""
         n_rows, n_features = self._source.shape
         order = n_features + 1 if self._form[0] == "class blocks" else self.n_classes * (n_features + 1)
         # n d K flops twice are a pass; K n D² (or n (K D)²) are the sums over all rows.
@@ -365,9 +365,9 @@ class SoftmaxObjective:
         other._dtype = np.dtype(np.float64)
         # Row functions want probability targets in the dtype of the logits.
         other._source = self._source.replaced(
-            lambda block: block._replace(target=block.target.astype(np.float64))
-            if block.target.ndim == 2
-            else block
+            lambda block: (
+                block._replace(target=block.target.astype(np.float64)) if block.target.ndim == 2 else block
+            )
         )
         first = other._source.map(lambda block: block.target)[0]
         other._loss = self._family.for_targets(first, self.n_classes, label_smoothing=self._label_smoothing)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 GROWTH = 100.0  # of the shift, each time it was too small
 MOST_SHIFTS = 12
+LEAST = 1e-200  # less curvature is none; 1 / √LEAST squared is still far from overflow
 
 
 class Factor(NamedTuple):
@@ -47,13 +48,13 @@ def factor(matrix: NDArray[np.float64], shift: float, dtype: Any = np.float64) -
 
     Notes
     -----
-    D³ / 3 flops. Columns of very different units are brought to one scale first, so that what the shift drowns
-    does not depend on them. A column without curvature gets a one.
+    D³ / 3 flops. Columns of very different units are brought to one scale first, so that what the shift
+    drowns does not depend on them. A column without curvature gets a one.
     """
     diagonal = matrix.diagonal()
     if not np.isfinite(diagonal).all():
         raise FloatingPointError("the Hessian is not finite; X or the parameters are too large")
-    scale = 1.0 / np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
+    scale = 1.0 / np.sqrt(np.where(diagonal > LEAST, diagonal, 1.0))
     matrix *= scale
     matrix *= scale[:, np.newaxis]
     places = np.diag_indices_from(matrix)

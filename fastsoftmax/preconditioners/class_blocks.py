@@ -39,7 +39,7 @@ def inverse(
         matrix /= weight
         if diagonal is not None:
             own = np.append(diagonal.coef[len(factors)], diagonal.intercept[len(factors)])
-            _set_diagonal(matrix, own[:size])
+            set_diagonal(matrix, own[:size])
         matrix[np.arange(n_features), np.arange(n_features)] += l2
         factors.append(factor(matrix, shift, blocks.dtype))
 
@@ -56,7 +56,7 @@ def inverse(
     return apply
 
 
-def _set_diagonal(matrix: NDArray[np.float64], diagonal: NDArray[np.float64]) -> None:
+def set_diagonal(matrix: NDArray[np.float64], diagonal: NDArray[np.float64]) -> None:
     """Give a positive semidefinite matrix another diagonal, in place, and keep it so.
 
     A sample may miss the few rows in which a feature is not zero, and with them all of its curvature: a step

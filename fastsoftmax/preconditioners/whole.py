@@ -34,7 +34,7 @@ def inverse(
     size = n_features + fit_intercept
     blocks = pairs[:, :size, :size].astype(np.float64)
     blocks /= weight
-    hessian = np.empty((n_classes, size, n_classes, size))
+    hessian = np.zeros((n_classes, size, n_classes, size))
     upper = np.triu_indices(size, 1)
     index = 0
     for k in range(n_classes):

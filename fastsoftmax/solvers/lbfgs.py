@@ -99,28 +99,25 @@ def minimize(
         if n_steps == rebuild:
             precondition = objective.preconditioner(x, share)
             share, wait, rebuild = 2.0 * share, 2 * wait, n_steps + wait
-        direction = -_inverse_hessian_product(pairs, precondition, grad)
-        # gᵀ H⁻¹ g / 2 with the curvature remembered estimates F − F* as the Newton decrement does.
-        slope = float(grad @ direction)
-        if n_steps:
-            done = progress.at(x, value, grad, -0.5 * slope, trusted=len(pairs) == MEMORY)
-            if done:
-                break
-        found = _line_search(objective, _Point(0.0, x, value, grad, slope), direction)
-        if found is None and pairs:
+            direction = -_inverse_hessian_product(pairs, precondition, grad)
+        found = _line_search(objective, _Point(0.0, x, value, grad, float(grad @ direction)), direction)
+        if found is not None:
+            pair = _pair(found.x - x, found.grad - grad, precondition)
+            if pair is not None:
+                pairs.append(pair)
+            x, value, grad = found.x, found.value, found.grad
+        elif pairs:
             pairs.clear()  # the curvature remembered may be rounding: once more from the preconditioner alone
-            continue
-        if found is None:
+        else:
             finer = progress.finer(x)
             if finer is None:
                 progress.stopped("no step lowers the objective any more at the precision of the products")
                 break
             objective, value, grad = finer
-            continue
-        pair = _pair(found.x - x, found.grad - grad, precondition)
-        if pair is not None:
-            pairs.append(pair)
-        x, value, grad = found.x, found.value, found.grad
+        direction = -_inverse_hessian_product(pairs, precondition, grad)
+        # gᵀ H⁻¹ g / 2 with the curvature remembered estimates F − F* as the Newton decrement does.
+        decrement = -0.5 * float(grad @ direction)
+        done = progress.at(x, value, grad, decrement, trusted=len(pairs) == MEMORY)
     else:
         if not done:
             progress.stopped(f"max_iter={max_iter} steps were taken")

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastsoftmax.contracts import Csr
-from fastsoftmax.kernels.cpu import csr, dense
-from fastsoftmax.kernels.cpu import gram as grams
+from fastsoftmax.kernels.cpu import csr, dense, grams
 from fastsoftmax.kernels.cpu.columns import columns
 from fastsoftmax.kernels.cpu.narrow import narrow, narrow_losses
 from fastsoftmax.kernels.cpu.rows import (
@@ -123,9 +122,7 @@ def gram(
     return grams.sums(_storage(block.X), loss, params, pairs, block, n_threads, dtype=dtype)
 
 
-def logits(
-    params: Params, X: Any, n_threads: int | None = None, *, dtype: Any = None
-) -> NDArray[Any]:
+def logits(params: Params, X: Any, n_threads: int | None = None, *, dtype: Any = None) -> NDArray[Any]:
     """Return X Wᵀ + b, (n, K), in the dtype that products with X are computed in."""
     out: NDArray[Any] = _storage(X).logits(params, X, n_threads, dtype)
     return out

@@ -136,8 +136,9 @@ def sums(
 ) -> Sums:
     """Run a verb over the rows of a sparse block. Reads X once by rows and once by columns.
 
-    `logits` (n, K) are those of the first map, where they are known. `dtype` is that of the products, by default the one X has or fits in. `row_values` (n,) and
-    `X_grad` (n, d), where given, receive wᵢ ℓᵢ and wᵢ rᵢ W; without `coef_grad` the
+    `logits` (n, K) are those of the first map, where they are known. `dtype` is that of the products, by
+    default the one X has or fits in. `row_values` (n,) and `X_grad` (n, d), where given, receive wᵢ ℓᵢ and
+    wᵢ rᵢ W; without `coef_grad` the
     columns are not read, and that part of the sums is empty. Extra memory: the (n, K) multipliers of the
     block, which its source keeps small.
     """
@@ -161,7 +162,8 @@ def sums(
     work = 0.3 * len(X.data) * n_outputs
     run(
         _forward, bounds, verb, loss, data, X.indices, X.indptr, block.target, block.weight, coef,
-        intercept, kept, multiplier, values, row_values, intercepts, work=work * len(maps), n_threads=n_threads,
+        intercept, kept, multiplier, values, row_values, intercepts,
+        work=work * len(maps), n_threads=n_threads,
     )  # fmt: skip
     if X_grad is not None:
         np.dot(multiplier, coef[0].T, X_grad)
@@ -178,9 +180,7 @@ def sums(
     return Sums(math.fsum(values), float(block.weight.sum()), summed, intercepts.sum(axis=0))
 
 
-def logits(
-    params: Params, X: Csr, n_threads: int | None, dtype: Any = None
-) -> NDArray[Any]:
+def logits(params: Params, X: Csr, n_threads: int | None, dtype: Any = None) -> NDArray[Any]:
     """Return X Wᵀ + b, (n, K), in the dtype that products with X are computed in."""
     dtype = np.dtype(dtype or compute_dtype(X))
     coef = params.coef.T.astype(dtype, order="C")

@@ -80,7 +80,8 @@ def _pass(
     """Sum value, multiplierᵀ X and multiplier over the rows of one part.
 
     `coef` (m, K, d) and `intercept` (m, K) hold one linear map (m = 1), or the map and a direction (m = 2).
-    `kept` (n, K), where it is not empty, holds the first map's logits. `coefs`, `row_values` (n,) and `X_grad` (n, d) are filled where they are not empty.
+    `kept` (n, K), where it is not empty, holds the first map's logits. `coefs`, `row_values` (n,) and
+    `X_grad` (n, d) are filled where they are not empty.
     """
     n_maps, n_outputs, n_features = coef.shape
     room = np.empty((tile_rows, n_features), coef.dtype)
@@ -162,8 +163,9 @@ def sums(
 ) -> Sums:
     """Run a verb over the rows of a dense block. Reads X once; 4·m·n·d·K flops at most.
 
-    `logits` (n, K) are those of the first map, where they are known. `dtype` is that of the products, by default the one X has or fits in. `row_values` (n,) and
-    `X_grad` (n, d), where given, receive wᵢ ℓᵢ and wᵢ rᵢ W; without `coef_grad` the
+    `logits` (n, K) are those of the first map, where they are known. `dtype` is that of the products, by
+    default the one X has or fits in. `row_values` (n,) and `X_grad` (n, d), where given, receive wᵢ ℓᵢ and
+    wᵢ rᵢ W; without `coef_grad` the
     product with Xᵀ is left out, and that part of the sums is empty. Extra memory: at most 64 MiB of partial
     gradients, and a tile for each thread.
     """
@@ -191,9 +193,7 @@ def sums(
     return Sums(math.fsum(values), float(block.weight.sum()), coefs.sum(axis=0), intercepts.sum(axis=0))
 
 
-def logits(
-    params: Params, X: NDArray[Any], n_threads: int | None, dtype: Any = None
-) -> NDArray[Any]:
+def logits(params: Params, X: NDArray[Any], n_threads: int | None, dtype: Any = None) -> NDArray[Any]:
     """Return X Wᵀ + b, (n, K), in the dtype that products with X are computed in."""
     dtype = np.dtype(dtype or compute_dtype(X))
     coef, intercept = params.coef.astype(dtype), params.intercept.astype(dtype)

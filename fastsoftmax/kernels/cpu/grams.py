@@ -6,7 +6,7 @@ of the lower triangle, whatever they are stored as.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,9 +15,6 @@ from fastsoftmax.kernels import blas
 from fastsoftmax.kernels.cpu.partition import MOST_PARTS
 from fastsoftmax.kernels.executor import even_bounds, kernel, run
 from fastsoftmax.losses import row_curvature, row_hessp
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 PANEL = 128  # rows of the result at a time: all above the diagonal but a triangle of each panel is left out
 CHUNK_BYTES = 2**22

@@ -1,0 +1,273 @@
+"""Law: sums over rows give the Hessian's blocks, and what is made of them is its inverse or close to it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from fastsoftmax import SoftmaxObjective, objective, set_executor
+from fastsoftmax.contracts import Params, RowBlock
+from fastsoftmax.kernels import cpu
+from fastsoftmax.kernels.cpu import grams
+from fastsoftmax.losses import sigmoid, softmax
+from fastsoftmax.preconditioners.cholesky import factor
+from fastsoftmax.preconditioners.class_blocks import set_diagonal
+from fastsoftmax.sources.array import ArraySource
+from fastsoftmax.validation import design_matrix
+from tests import naive
+from tests.tolerance import assert_close
+
+N, D, K = 47, 6, 4
+L2 = 0.02
+STORAGES = {"C": np.ascontiguousarray, "F": np.asfortranarray, "csr": sp.csr_array}
+LOSSES = {"softmax": softmax, "sigmoid": sigmoid}
+
+
+def draw(dtype=np.float64, loss="softmax", n=N, d=D):
+    rng = np.random.default_rng(3)
+    X = np.where(rng.random((n, d)) < 0.3, 0, rng.normal(size=(n, d))).astype(dtype)
+    weight = np.where(np.arange(n) % 6 == 1, 0.0, rng.uniform(0.1, 4, n))
+    y = rng.integers(0, K, n) if loss == "softmax" else rng.integers(0, 2, (n, K)).astype(dtype)
+    return X, y, weight, Params(rng.normal(size=(K, d)), rng.normal(size=K))
+
+
+def oracle(X, weight, params, l2=0.0, loss="softmax"):
+    """The Hessian of F class by class, (K, d + 1, K, d + 1), a column for each unit vector."""
+    size = X.shape[1] + 1
+    hessian = np.zeros((K, size, K, size))
+    for k, j in np.ndindex(K, size):
+        v = np.zeros((K, size))
+        v[k, j] = 1.0
+        parts = naive.hessp(X, *params, v[:, :-1], v[:, -1], l2=l2, sample_weight=weight, loss=loss)
+        hessian[:, :, k, j] = np.column_stack([np.array(part) for part in parts])
+    return hessian
+
+
+def of(loss, X, y, weight, **options):
+    return SoftmaxObjective(X, y, l2=L2, n_classes=K, loss=loss, sample_weight=weight, **options)
+
+
+def matrix_of(function, size):
+    """The matrix of a linear function of vectors."""
+    return np.array([function(e) for e in np.eye(size)]).T
+
+
+def by_class(matrix, obj):
+    """Rows and columns in the order of `oracle`, from coefficients first and then intercepts."""
+    order = np.array([k * obj.n_features + j for k in range(K) for j in range(obj.n_features)])
+    if obj.fit_intercept:
+        order = np.column_stack((order.reshape(K, -1), K * obj.n_features + np.arange(K))).ravel()
+    return matrix[np.ix_(order, order)]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("pairs", [False, True])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_blocks_are_the_oracles(loss, pairs, storage, dtype, monkeypatch):
+    monkeypatch.setattr(grams, "LEAST_CHUNK", 16)  # several chunks, and a last one that is shorter
+    monkeypatch.setattr(grams, "MOST_CHUNK", 16)
+    X, y, weight, params = draw(dtype, loss)
+    block = RowBlock(design_matrix(STORAGES[storage](X)), y, weight)
+    sums = cpu.gram(LOSSES[loss].for_targets(y, K), params, pairs, block, dtype=dtype)
+    exact = oracle(X.astype(np.float64), weight, params, loss=loss) * weight.sum()
+    wanted = [(k, other) for k in range(K) for other in range(k + 1) if pairs or other == k]
+    assert sums.coef.shape == (len(wanted), D + 1, D + 1)
+    assert sums.coef.dtype == dtype
+    assert sums.weight == pytest.approx(weight.sum())
+    for found, (k, other) in zip(sums.coef, wanted, strict=True):
+        lower = np.tril(exact[k, :, other, :])
+        assert_close(np.tril(found), lower, dtype=dtype, n_terms=N, scale=weight.sum())
+
+
+def test_panels_of_the_lower_triangle_meet(monkeypatch):
+    monkeypatch.setattr(grams, "LEAST_CHUNK", 16)
+    d = grams.PANEL + 3
+    X, y, weight, params = draw(d=d)
+    params = Params(params.coef / d, params.intercept)
+    sums = cpu.gram(softmax.for_targets(y, K), params, False, RowBlock(X, y, weight))
+    z = X @ params.coef.T + params.intercept
+    p = np.exp(z - z.max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    ones = np.column_stack((X, np.ones(len(X))))
+    for k in range(K):
+        exact = (ones.T * (weight * p[:, k] * (1 - p[:, k]))) @ ones
+        assert_close(np.tril(sums.coef[k]), np.tril(exact), n_terms=N, scale=np.abs(exact).max())
+
+
+@pytest.mark.parametrize("executor", ["prange", "threads"])
+def test_the_blocks_do_not_depend_on_the_executor(executor):
+    X, y, weight, params = draw(d=200, n=301)
+    found = []
+    for name, n_threads in (("inline", 1), (executor, 2), (executor, 3)):
+        before = set_executor(name)
+        try:
+            sums = cpu.gram(softmax.for_targets(y, K), params, False, RowBlock(X, y, weight), n_threads)
+        finally:
+            set_executor(before)
+        found.append(sums.coef.tobytes())
+    assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_whole_hessian_is_inverted(loss, fit_intercept):
+    X, y, weight, params = draw(loss=loss)
+    obj = of(loss, X, y, weight, fit_intercept=fit_intercept)
+    x = obj.pack(params.coef, params.intercept if fit_intercept else None)
+    assert obj._form[0] == "whole"
+    inverse = obj.preconditioner(x)
+    rng = np.random.default_rng(5)
+    for _ in range(3):
+        v = rng.normal(size=obj.n_params)
+        if loss == "softmax" and fit_intercept:
+            v[-K:] -= v[-K:].mean()  # one number added to all intercepts changes nothing, nor is it returned
+        np.testing.assert_allclose(inverse(obj.hessp(x, v)), v, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("form", ["whole", "class blocks", "diagonal"])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_form_is_symmetric_positive_and_near_the_inverse(loss, form, monkeypatch):
+    X, y, weight, params = draw(loss=loss)
+    obj = of(loss, X, y, weight)
+    obj.__dict__["_form"] = (form, np.float64)
+    x = obj.pack(*params)
+    M = matrix_of(obj.preconditioner(x), obj.n_params)
+    H = matrix_of(lambda v: obj.hessp(x, v), obj.n_params)
+    np.testing.assert_allclose(M, M.T, rtol=1e-9, atol=1e-9)
+    least = np.linalg.eigvalsh(M)
+    assert least[0] > -1e-12
+    n_flat = 1 if loss == "softmax" else 0  # the level of the intercepts
+    assert np.sum(least > 1e-9) == obj.n_params - n_flat
+    spread = np.sort(np.linalg.eigvals(M @ H).real)[n_flat:]
+    plain = np.sort(np.linalg.eigvalsh(H))[n_flat:]
+    assert spread[-1] / spread[0] < plain[-1] / plain[0]
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_class_blocks_invert_the_blocks(loss):
+    X, y, weight, params = draw(loss=loss)
+    obj = of(loss, X, y, weight)
+    obj.__dict__["_form"] = ("class blocks", np.float64)
+    M = by_class(matrix_of(obj.preconditioner(obj.pack(*params)), obj.n_params), obj)
+    exact = oracle(X, weight, params, L2, loss)
+    size = D + 1
+    inverse = np.zeros((K, size, K, size))
+    for k in range(K):
+        inverse[k, :, k, :] = np.linalg.inv(exact[k, :, k, :])
+    inverse = inverse.reshape(K * size, K * size)
+    if loss == "softmax":
+        mean = np.kron(np.full((K, K), 1 / K), np.eye(size))
+        pull = np.kron(np.full((K, K), 1 / K), np.diag([1 / L2] * D + [0.0]))
+        inverse = (np.eye(K * size) - mean) @ inverse @ (np.eye(K * size) - mean) + pull
+    np.testing.assert_allclose(M, inverse, rtol=1e-8, atol=1e-8)
+
+
+def test_a_sample_takes_the_diagonal_of_all_rows(monkeypatch):
+    """A column that is zero in every sampled row must not get an endless step."""
+    for name in ("ROWS_PER_COLUMN", "SAMPLE_SHARE", "SMALL_BUILD"):
+        monkeypatch.setattr(objective, name, 0)
+    X, y, _, params = draw(n=400)
+    weight = np.ones(400)
+    X[:, 2] = 0.0
+    chosen = ArraySource(np.arange(400)[:, None], y, weight).subset(25).map(lambda block: block.X[:, 0])[0]
+    left_out = np.setdiff1d(np.arange(400), chosen)
+    X[left_out[:5], 2] = 3.0
+    obj = of("softmax", X, y, weight)
+    obj.__dict__["_form"] = ("class blocks", np.float64)
+    monkeypatch.setattr(objective, "ROWS_PER_COLUMN", 25 / (D + 1))
+    x = obj.pack(*params)
+    M = np.diag(matrix_of(obj.preconditioner(x), obj.n_params))
+    curvature = obj.diagonal(x)
+    rare = obj.pack(np.tile(np.arange(D) == 2, (K, 1)), np.zeros(K)) > 0
+    pull = 1 / (K * L2)  # of the direction that all classes share
+    assert np.all(M[rare] - pull < 2 / curvature[rare])
+
+
+def test_set_diagonal_keeps_a_matrix_positive():
+    rng = np.random.default_rng(0)
+    A = rng.normal(size=(3, 7))
+    matrix = A.T @ A
+    matrix[2], matrix[:, 2] = 0.0, 0.0
+    wanted = matrix.diagonal() * np.array([0.1, 10, 1, 0.5, 1, 1, 3]) + (np.arange(7) == 2)
+    set_diagonal(matrix, wanted)
+    np.testing.assert_allclose(matrix.diagonal(), wanted)
+    assert np.linalg.eigvalsh(matrix)[0] > -1e-12
+
+
+def test_a_factor_does_not_mind_units_or_columns_without_curvature():
+    rng = np.random.default_rng(1)
+    A = rng.normal(size=(20, 5))
+    A[:, 3] = 0.0
+    units = np.array([1e-8, 1.0, 1e8, 1.0, 1e3])
+    own = factor((A * units).T @ (A * units), 1e-14)
+    keep = [0, 1, 2, 4]
+    b = rng.normal(size=5)
+    exact = np.linalg.solve(A[:, keep].T @ A[:, keep], (b / units)[keep]) / units[keep]
+    np.testing.assert_allclose(own.solve(b)[keep], exact, rtol=1e-9)
+
+
+def test_a_factor_of_a_singular_or_indefinite_matrix_exists():
+    ones = np.ones((4, 4))
+    ones[0, 1] = ones[1, 0] = 1.0 + 1e-9  # by rounding not positive semidefinite
+    solution = factor(ones, 1e-16).solve(np.ones(4))
+    assert np.all(np.isfinite(solution))
+
+
+def test_a_factor_refuses_infinity():
+    with pytest.raises(FloatingPointError, match="not finite"):
+        factor(np.full((2, 2), np.inf), 1e-14)
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_hessian_at_a_point_is_hessp_there(loss, kept, storage, monkeypatch):
+    if not kept:
+        monkeypatch.setattr(objective, "LOGITS_BYTES", 0)
+    X, y, weight, params = draw(loss=loss)
+    obj = of(loss, STORAGES[storage](X), y, weight)
+    x = obj.pack(*params)
+    product = obj.hessian(x)
+    for seed in range(3):
+        v = np.random.default_rng(seed).normal(size=obj.n_params)
+        np.testing.assert_allclose(product(v), obj.hessp(x, v), rtol=1e-12, atol=1e-14)
+
+
+def test_a_subset_is_made_of_the_sources_rows_and_always_the_same():
+    X, y, weight, _ = draw(n=100)
+    for rows in (X, design_matrix(sp.csr_array(X))):
+        source = ArraySource(rows, y, weight, block_rows=33)
+        some, again = (source.subset(41).map(lambda block: block) for _ in range(2))
+        target = np.concatenate([block.target for block in some])
+        assert len(target) == 41
+        assert source.subset(100) is source
+        for one, other in zip(some, again, strict=True):
+            np.testing.assert_array_equal(one.target, other.target)
+        found = np.vstack([dense(block.X) for block in some])
+        assert {tuple(row) for row in found} <= {tuple(row) for row in X}
+
+
+def dense(X):
+    return (
+        X
+        if isinstance(X, np.ndarray)
+        else sp.csr_array((X.data, X.indices, X.indptr), shape=X.shape).toarray()
+    )
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_finer_objective_has_float64_products(loss):
+    X, y, weight, params = draw(np.float32, loss)
+    X += np.float32(1000)  # so that float32 logits lose three digits
+    coarse = of(loss, X, y, weight)
+    exact = of(loss, X.astype(np.float64), y, weight)
+    x = exact.pack(*params)
+    finer = coarse.finer()
+    assert finer.finer() is None
+    assert exact.finer() is None
+    np.testing.assert_allclose(finer.value_and_grad(x)[0], exact.value_and_grad(x)[0], rtol=1e-14)
+    np.testing.assert_allclose(finer.value_and_grad(x)[1], exact.value_and_grad(x)[1], rtol=1e-11)
+    np.testing.assert_allclose(finer.hessp(x, x), exact.hessp(x, x), rtol=1e-9, atol=1e-9)
+    assert abs(coarse.value(x) / exact.value(x) - 1) > 1e-9
