@@ -18,13 +18,25 @@ if TYPE_CHECKING:
 torch.set_num_threads(THREADS)
 
 
+def tensor_of(array: np.ndarray) -> torch.Tensor:
+    """Wrap an array without a copy; bfloat16, which PyTorch does not take from NumPy, as its bits."""
+    if array.dtype == "bfloat16":
+        return torch.from_numpy(array.view(np.uint16)).view(torch.bfloat16)
+    return torch.from_numpy(array)
+
+
+def read_narrow(raw: Any) -> tuple[np.ndarray, ...]:
+    """Read tensors of 16 bits as float32, which holds them exactly."""
+    return tuple(np.asarray(part.float()) for part in (raw if isinstance(raw, tuple) else (raw,)))
+
+
 def softmax(data: RowData) -> Call:
     return Call(functools.partial(torch.softmax, torch.from_numpy(data.logits), 1))
 
 
 def softmax_out(data: RowData) -> Call:
     logits, out = torch.from_numpy(data.logits), torch.from_numpy(data.out)
-    return Call(functools.partial(torch.softmax, logits, 1, out=out))
+    return Call(functools.partial(torch.softmax, logits, data.axis, out=out))
 
 
 def log_softmax(data: RowData) -> Call:
@@ -44,6 +56,57 @@ def cross_entropy(data: RowData) -> Call:
         return value.detach(), torch.autograd.grad(value, logits)[0]
 
     return Call(run)
+
+
+def sigmoid_cross_entropy(data: RowData) -> Call:
+    logits = torch.from_numpy(data.logits).requires_grad_()
+    target = torch.from_numpy(data.target)
+
+    def run() -> tuple[torch.Tensor, torch.Tensor]:
+        total = functional.binary_cross_entropy_with_logits(logits, target, reduction="sum")
+        value = total / len(logits)
+        return value.detach(), torch.autograd.grad(value, logits)[0]
+
+    return Call(run)
+
+
+softmax_axis0 = softmax_out
+
+
+def narrow_softmax(data: RowData) -> Call:
+    return Call(functools.partial(torch.softmax, tensor_of(data.logits), 1), read_narrow)
+
+
+def narrow_softmax_out(data: RowData) -> Call:
+    logits, out = tensor_of(data.logits), tensor_of(data.out)
+    return Call(functools.partial(torch.softmax, logits, 1, out=out), read_narrow)
+
+
+def narrow_logsumexp(data: RowData) -> Call:
+    return Call(functools.partial(torch.logsumexp, tensor_of(data.logits), 1), read_narrow)
+
+
+def narrow_cross_entropy(data: RowData) -> Call:
+    """Widen first, as autocast does: a sum over rows in float16 overflows."""
+    logits, target = tensor_of(data.logits).requires_grad_(), torch.from_numpy(data.target)
+
+    def run() -> tuple[torch.Tensor, torch.Tensor]:
+        value = functional.cross_entropy(logits.float(), target)
+        return value.detach(), torch.autograd.grad(value, logits)[0]
+
+    return Call(run, read_narrow)
+
+
+def narrow_sigmoid_cross_entropy(data: RowData) -> Call:
+    """Widen first, as autocast does."""
+    logits, target = tensor_of(data.logits).requires_grad_(), torch.from_numpy(data.target)
+
+    def run() -> tuple[torch.Tensor, torch.Tensor]:
+        total = functional.binary_cross_entropy_with_logits(logits.float(), target, reduction="sum")
+        value = total / len(logits)
+        return value.detach(), torch.autograd.grad(value, logits)[0]
+
+    return Call(run, read_narrow)
 
 
 def value_and_grad(data: PassData) -> Call:
