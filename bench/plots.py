@@ -196,6 +196,7 @@ def passes_panel(axis: Axes, members: Members) -> None:
         axis.barh(places, [r.median for r in ratios], 0.9 * thick, xerr=whiskers, label=contender, **style)
         for place, ratio in zip(places, ratios):
             beside = {"xytext": (4, 0), "textcoords": "offset points", "va": "center", "size": 7}
+            beside["bbox"] = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}  # over the dashes
             axis.annotate(f"{ratio.median:.2f}", (ratio.high, place), **beside)
     axis.axvline(1, color=INK, linestyle=(0, (4, 3)), linewidth=1, label="products")
     axis.set_yticks(range(len(members)), [spaced(problem) for _, problem, _, _ in members])

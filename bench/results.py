@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import ml_dtypes  # noqa: F401 - from here on NumPy knows "bfloat16"
 import numpy as np
 
 from bench.contenders import OURS
