@@ -274,7 +274,8 @@ def both(problem: Problem) -> list[Problem]:
 
 
 def narrow(problem: Problem) -> list[Problem]:
-    """Give a problem in the two formats of 16 bits. NumPy converts float16 entry by entry: it takes seconds."""
+    """Give a problem in the two formats of 16 bits."""
+    # NumPy converts float16 entry by entry, which takes a second.
     return [replace(problem, dtype="float16", dear=("naive",)), replace(problem, dtype="bfloat16")]
 
 
