@@ -32,7 +32,8 @@ def report(options: argparse.Namespace) -> int:
 
     path = options.json or results.newest()
     card, entries = results.read(path)
-    console = Console()
+    # Into a file or a pipe tables go whole, not cut to the 80 columns that are assumed there.
+    console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(machine_line(card), style="dim", highlight=False)
     for table in tables(entries, options.all):
         console.print(table)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bench import agreement
-from bench.contenders import CONTENDERS, OURS, bind, entrants, module_of
+from bench.contenders import CONTENDERS, OURS, bind, entrants, module_of, plain
 from bench.measure import in_turn, seconds_of
 from bench.problems import DataMissingError, Problem, load
 
@@ -22,14 +22,15 @@ def matches(
 ) -> list[Any]:
     """List (problem, operation, contender) for every contender that offers the operation.
 
-    `occasional` operations, like problems that say so, are left to the full grid.
+    `occasional` operations are left to the full grid, as are problems that say so and, of a problem, the
+    contenders that it calls dear.
     """
     return [
         pytest.param(key, operation, contender, id=f"{key}-{operation}-{contender}", marks=marks)
         for key, problem in problems.items()
         for operation in (*operations, *occasional)
         for contender in entrants(operation)
-        for marks in [marks_of(problem, operation in occasional)]
+        for marks in [marks_of(problem, operation in occasional or contender in problem.dear)]
     ]
 
 
@@ -88,7 +89,7 @@ def note(benchmark: Any, problem: Problem, operation: str, contender: str, **not
     """Write down what was run; tests of one problem and operation form a group."""
     if contender not in CONTENDERS:
         raise ValueError(f"{contender!r} is not one of {CONTENDERS}")
-    operation = operation.removeprefix("sparse_")
+    operation = plain(operation)
     benchmark.group = f"{problem.key} {operation}"
     benchmark.extra_info.update(
         problem=problem.name, dtype=problem.dtype, operation=operation, contender=contender, **noted

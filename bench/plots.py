@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     Members = dict[tuple[str, ...], dict[str, Entry]]
 
-COLOURS = dict(zip(CONTENDERS, ("#c1272d", "#9a9a9a", "#3a78b5", "#d98f1f", "#6a4c93")))
-MARKERS = dict(zip(CONTENDERS, "osD^v"))
+COLOURS = dict(zip(CONTENDERS, ("#c1272d", "#9a9a9a", "#3a78b5", "#d98f1f", "#6a4c93", "#2a8f7a")))
+MARKERS = dict(zip(CONTENDERS, "osD^vP"))
 INK = "#333333"
 STYLE = {
     "font.size": 9,
@@ -44,22 +44,27 @@ STYLE = {
     "savefig.dpi": 160,
 }
 FLOOR = 1e-9  # where a fit is drawn whose excess is none
+LEAST_WIDTH = 6.4  # inches that the legend and the machine's line take
 
 
 def draw(card: dict[str, Any], entries: list[Entry], folder: Path, stem: str) -> list[Path]:
-    """Draw a picture a family that was run, and say where they are."""
+    """Draw a picture a family that was run, of row kernels a picture a dtype, and say where they are."""
     folder.mkdir(parents=True, exist_ok=True)
+    figures = {"rows": rows_figure, "passes": passes_figure, "fits": fits_figure}
     written = []
-    for family, figure_of in (("rows", rows_figure), ("passes", passes_figure), ("fits", fits_figure)):
-        members = {key: group for key, group in groups(entries).items() if key[0] == family}
-        if not members:
-            continue
+    for name, members in panels(groups(entries), picture_of).items():
         with mpl.rc_context(STYLE):
-            figure = figure_of(members)
+            figure = figures[name.partition("-")[0]](members)
             figure.text(0.995, 0.005, machine_line(card), ha="right", va="bottom", size=7, color="#777777")
-            written.append(folder / f"{stem}-{family}.png")
+            written.append(folder / f"{stem}-{name}.png")
             figure.savefig(written[-1])
     return written
+
+
+def picture_of(key: tuple[str, ...]) -> str:
+    """Name the picture that a group goes to."""
+    family, _, dtype, _ = key
+    return f"{family}-{dtype}" if family == "rows" else family
 
 
 def look_of(contender: str) -> dict[str, Any]:
@@ -75,7 +80,7 @@ def look_of(contender: str) -> dict[str, Any]:
 
 
 def panels(members: Members, title_of: Callable[[tuple[str, ...]], str]) -> dict[str, Members]:
-    """Split groups over panels, in the order of the run."""
+    """Split groups over panels or pictures, in the order of the run."""
     split: dict[str, Members] = {}
     for key, group in members.items():
         split.setdefault(title_of(key), {})[key] = group
@@ -88,8 +93,10 @@ def canvas(
     """Give a figure and as many axes as there are panels."""
     columns = min(columns, n_panels)
     lines = -(-n_panels // columns)
-    figure = Figure(figsize=(width * columns, height * lines + 0.6), layout="constrained")
-    figure.get_layout_engine().set(rect=(0, 0.03, 1, 0.97))  # the last line is the machine's
+    tall = height * lines + 0.6
+    figure = Figure(figsize=(max(width * columns, LEAST_WIDTH), tall), layout="constrained")
+    foot = 0.2 / tall  # the last line is the machine's
+    figure.get_layout_engine().set(rect=(0, foot, 1, 1 - foot))
     axes = list(figure.subplots(lines, columns, squeeze=False, **shared).flat)
     for unused in axes[n_panels:]:
         unused.set_visible(False)
@@ -110,20 +117,29 @@ def plain(axis: Axis, subs: tuple[float, ...]) -> None:
     axis.set_minor_locator(NullLocator())
 
 
+def any_of(group: dict[str, Entry]) -> Entry:
+    """Give an entry to read from what all of a group have noted."""
+    return next(iter(group.values()))
+
+
 def rows_figure(members: Members) -> Figure:
     """Draw GB/s by K, with the copy as the limit; calls too short to move anything are left out."""
-    large = {key: group for key, group in members.items() if next(iter(group.values())).noted["bytes"] > 1e6}
-    by_dtype = dict(sorted((large or members).items(), key=lambda item: item[0][2]))
-    split = panels(by_dtype, lambda key: f"{key[3]}, {key[2]}")
-    columns = len({key[3] for key in by_dtype})
+    large = {key: group for key, group in members.items() if any_of(group).noted["bytes"] > 1e6}
+    members = large or members
+    split = panels(members, lambda key: f"{key[3]}, {key[2]}")
+    sizes = [any_of(group).noted["shape"][1] for group in members.values()]
+    columns = 4 if len(split) in (4, 7, 8) else 3  # the fewest empty places
     figure, axes = canvas(len(split), 3.2, 2.9, columns, sharex=True, sharey=True)
     for axis, (title, groups_) in zip(axes, split.items()):
         rows_panel(axis, groups_)
-        axis.set(title=title, xscale="log", yscale="log")
+        axis.set(title=title, xscale="log", yscale="log", xlim=(min(sizes) / 1.7, max(sizes) * 1.7))
         plain(axis.xaxis, subs=(1,))
         plain(axis.yaxis, subs=(1, 3))
-    figure.supxlabel("classes K", size=9)
-    figure.supylabel("GB/s of the bytes that have to move", size=9)
+    for lowest in axes[-columns:]:  # also those that stand over an empty place
+        lowest.tick_params(labelbottom=True)
+        lowest.set_xlabel("classes K")
+    for leftmost in axes[::columns]:
+        leftmost.set_ylabel("GB/s that have to move")
     legend(figure, axes)
     return figure
 
@@ -142,9 +158,10 @@ def rows_panel(axis: Axes, members: Members) -> None:
         axis.errorbar(sizes, middle, yerr=whiskers, label=contender, elinewidth=0.8, **look_of(contender))
     limits = {}
     for group in members.values():
-        entry = group.get(OURS) or next(iter(group.values()))
+        entry = group.get(OURS) or any_of(group)
         limits[entry.noted["shape"][1]] = copy_bandwidth(entry)
-    axis.plot(*zip(*sorted(limits.items())), color=INK, linestyle=(0, (4, 3)), linewidth=1, label="copy")
+    dashes = {"color": INK, "linestyle": (0, (4, 3)), "linewidth": 1, "zorder": 5}
+    axis.plot(*zip(*sorted(limits.items())), **dashes, label="copy")
 
 
 def passes_figure(members: Members) -> Figure:
@@ -179,6 +196,7 @@ def passes_panel(axis: Axes, members: Members) -> None:
         axis.barh(places, [r.median for r in ratios], 0.9 * thick, xerr=whiskers, label=contender, **style)
         for place, ratio in zip(places, ratios):
             beside = {"xytext": (4, 0), "textcoords": "offset points", "va": "center", "size": 7}
+            beside["bbox"] = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}  # over the dashes
             axis.annotate(f"{ratio.median:.2f}", (ratio.high, place), **beside)
     axis.axvline(1, color=INK, linestyle=(0, (4, 3)), linewidth=1, label="products")
     axis.set_yticks(range(len(members)), [spaced(problem) for _, problem, _, _ in members])
@@ -195,7 +213,7 @@ def fits_figure(members: Members) -> Figure:
             look = look_of(entry.contender) | {"linestyle": "none"}
             axis.plot(entry.seconds.median, height, label=entry.contender, **look)
         axis.set(title=f"{key[1]}, {key[2]}", xlabel="seconds", xscale="log", yscale="log")
-        axis.set_ylim(bottom=FLOOR / 3)
+        axis.set_ylim(FLOOR / 3, max(axis.get_ylim()[1], 1000 * FLOOR))
         axis.margins(x=0.2)
         plain(axis.xaxis, subs=(1, 2, 5))
     axes[0].set_ylabel("(F − F*) / F*, F* the best of the run")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+import ml_dtypes  # noqa: F401 - from here on NumPy knows "bfloat16"
 import numpy as np
 import scipy.sparse as sp
 
@@ -23,20 +24,24 @@ class DataMissingError(FileNotFoundError):
 
 
 class RowData(NamedTuple):
-    """Logits (n, K), index targets (n,), and memory of the logits' size to write results to."""
+    """Logits (n, K), targets, memory of the logits' size to write results to, and the axis summed over.
+
+    Targets are indices (n,), or labels (n, K) that do not exclude each other.
+    """
 
     logits: np.ndarray
     target: np.ndarray
     out: np.ndarray
+    axis: int = 1
 
     @property
     def longest_sum(self) -> int:
         """The terms of the longest sum that a result's entry depends on."""
-        return self.logits.shape[1]
+        return self.logits.shape[self.axis]
 
     def astype(self, dtype: Any) -> RowData:
         """Give the same rows in another precision."""
-        return RowData(self.logits.astype(dtype), self.target, np.empty(self.out.shape, dtype))
+        return self._replace(logits=self.logits.astype(dtype), out=np.empty(self.out.shape, dtype))
 
 
 class PassData(NamedTuple):
@@ -78,6 +83,7 @@ class Problem:
     dtype: str
     quick: bool = field(default=True, kw_only=True)  # part of the default grid, or of the full one only
     rounds: int = field(default=5, kw_only=True)  # but fits that take long are timed once
+    dear: tuple[str, ...] = field(default=(), kw_only=True)  # contenders left to the full grid
     real: ClassVar[bool] = False  # made of files that a checkout may lack
 
     @property
@@ -96,6 +102,11 @@ def load(problem: Problem) -> Any:
     return problem.make()
 
 
+def computed(dtype: str) -> str:
+    """Name the precision that logits are computed with: 16 bits are for keeping them."""
+    return dtype if dtype == "float64" else "float32"
+
+
 @dataclass(frozen=True)
 class Rows(Problem):
     """Random logits: what the row kernels are given."""
@@ -106,9 +117,30 @@ class Rows(Problem):
     def make(self) -> RowData:
         """Draw logits with the spread of a trained model's (a standard deviation of 4)."""
         rng = np.random.default_rng(SEED)
-        logits = rng.standard_normal((self.n_rows, self.n_classes), dtype=self.dtype)
+        logits = rng.standard_normal((self.n_rows, self.n_classes), dtype=computed(self.dtype))
         logits *= 4
+        logits = logits.astype(self.dtype, copy=False)
         return RowData(logits, rng.integers(self.n_classes, size=self.n_rows), np.empty_like(logits))
+
+
+@dataclass(frozen=True)
+class Columns(Rows):
+    """The same logits, each column of which is summed."""
+
+    def make(self) -> RowData:
+        """Draw logits; only the axis differs."""
+        return super().make()._replace(axis=0)
+
+
+@dataclass(frozen=True)
+class LabelledRows(Rows):
+    """The same logits, with labels that do not exclude each other."""
+
+    def make(self) -> RowData:
+        """Draw logits, and labels of which a tenth is on, in the precision that is computed with."""
+        data = super().make()
+        labels = np.random.default_rng(SEED + 1).random(data.logits.shape, "float32") < 0.1
+        return data._replace(target=labels.astype(computed(self.dtype)))
 
 
 @dataclass(frozen=True)
@@ -236,9 +268,15 @@ def unit_rows(X: sp.csr_matrix) -> sp.csr_matrix:
     return X
 
 
-def both(problem: Problem, *, double_is_quick: bool = False) -> list[Problem]:
-    """Give a problem in both precisions; float64 belongs to the full grid unless said otherwise."""
-    return [problem, replace(problem, dtype="float64", quick=problem.quick and double_is_quick)]
+def both(problem: Problem) -> list[Problem]:
+    """Give a problem in float32, and in float64 for the full grid."""
+    return [problem, replace(problem, dtype="float64", quick=False)]
+
+
+def narrow(problem: Problem) -> list[Problem]:
+    """Give a problem in the two formats of 16 bits."""
+    # NumPy converts float16 entry by entry, which takes a second.
+    return [replace(problem, dtype="float16", dear=("naive",)), replace(problem, dtype="bfloat16")]
 
 
 def by_key(*groups: list[Problem]) -> dict[str, Problem]:
@@ -246,19 +284,46 @@ def by_key(*groups: list[Problem]) -> dict[str, Problem]:
     return {problem.key: problem for group in groups for problem in group}
 
 
+SHAPES: dict[str, dict[str, Any]] = {
+    "1000000x10": {"n_rows": 1_000_000, "n_classes": 10},
+    "100000x100": {"n_rows": 100_000, "n_classes": 100},
+    "20000x1000": {"n_rows": 20_000, "n_classes": 1_000},
+    "512x128256": {"n_rows": 512, "n_classes": 128_256},
+    "64x10": {"n_rows": 64, "n_classes": 10},
+}
+HUGE = "512x128256"  # in float64 half a gigabyte an array: making and comparing them takes longer than timing
+SLOWER = ("scipy", "numexpr")  # than others, wherever results are large
+
 ROWS = by_key(
-    both(Rows("1000000x10", "float32", n_rows=1_000_000, n_classes=10)),
-    both(Rows("100000x100", "float32", n_rows=100_000, n_classes=100)),
-    both(Rows("20000x1000", "float32", n_rows=20_000, n_classes=1_000)),
-    both(Rows("512x128256", "float32", n_rows=512, n_classes=128_256)),
-    both(Rows("64x10", "float32", n_rows=64, n_classes=10), double_is_quick=True),
+    [Rows(name, "float32", **SHAPES[name], dear=SLOWER if name == HUGE else ()) for name in SHAPES],
+)
+DOUBLE_ROWS = by_key(
+    [Rows(name, "float64", **SHAPES[name], dear=SLOWER, quick=name != HUGE) for name in SHAPES],
+)
+NARROW_ROWS = by_key(
+    *(narrow(Rows(name, "", **SHAPES[name])) for name in ("1000000x10", "20000x1000")),
+    *(narrow(Rows(name, "", **SHAPES[name], quick=False)) for name in ("100000x100", HUGE)),
+)
+COLUMNS = by_key(
+    both(Columns("1000000x10", "float32", **SHAPES["1000000x10"])),
+    both(Columns("100000x100", "float32", **SHAPES["100000x100"], quick=False)),
+    both(Columns("20000x1000", "float32", **SHAPES["20000x1000"])),
+)
+LABELLED_ROWS = by_key(
+    both(LabelledRows("1000000x10", "float32", **SHAPES["1000000x10"])),
+    both(LabelledRows("20000x1000", "float32", **SHAPES["20000x1000"], dear=SLOWER)),
+)
+NARROW_LABELLED_ROWS = by_key(
+    *(narrow(LabelledRows(name, "", **SHAPES[name], quick=False)) for name in ("1000000x10", "20000x1000"))
 )
 
+RIVALS = ("naive", "sklearn", "torch")  # of passes; where one takes half a second, the products will do
+
 DENSE = by_key(
-    both(Dense("60000x784x10", "float32", n_rows=60_000, n_features=784, n_classes=10)),
-    both(Dense("200000x54x7", "float32", n_rows=200_000, n_features=54, n_classes=7)),
-    both(Dense("100000x512x100", "float32", n_rows=100_000, n_features=512, n_classes=100)),
-    both(Dense("20000x768x1000", "float32", n_rows=20_000, n_features=768, n_classes=1_000)),
+    both(Dense("60000x784x10", "float32", 60_000, 784, 10)),
+    both(Dense("200000x54x7", "float32", 200_000, 54, 7)),
+    both(Dense("100000x512x100", "float32", 100_000, 512, 100, dear=RIVALS)),
+    both(Dense("20000x768x1000", "float32", 20_000, 768, 1_000, dear=RIVALS)),
 )
 
 SPARSE = by_key(

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.contenders import OURS
+from bench.goals import goal_of, reached
 from bench.results import bandwidth, best_rival, excess, groups, spaced
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from bench.results import Entry, Spread
 
 TITLES = {"rows": "Row kernels", "passes": "Passes over X", "fits": "Fits"}
-RANGE = ""  # the heading of the column beside a ratio
+RANGE = VERDICT = ""  # the heading of the column beside a ratio, or a goal
+MET, MISSED = "met", "missed"
 UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 
 
@@ -64,7 +66,14 @@ def tables(entries: list[Entry], every: bool) -> Iterator[Table]:
 
 def blank(title: str, *columns: str) -> Table:
     """Start a table: text to the left, numbers to the right."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
     for column in columns:
         left = column in ("problem", "dtype", "operation", "contender", "best other", RANGE)
         table.add_column(column, justify="left" if left else "right", no_wrap=True)
@@ -83,26 +92,34 @@ def limit_cells(entry: Entry) -> list[Text | str]:
 
 
 def our_table(title: str, family: str, members: dict[Any, dict[str, Entry]]) -> Table:
-    """Give a line a group: us, the limit, and the best of the others."""
-    columns = [
-        "problem",
-        "dtype",
-        "operation",
-        "ours",
-        *limit_of(family),
-        "best other",
-        "time",
-        "÷ ours",
-        RANGE,
-    ]
-    table = blank(title, *columns)
+    """Give a line a group: us, the limit and the goal, and the best of the others."""
+    limit = limit_of(family)[-2:]  # the ratio and its range
+    columns = ["problem", "dtype", "operation", "ours", *limit, "goal", VERDICT]
+    table = blank(title, *columns, "best other", "time", "÷ ours", RANGE)
+    verdicts = []
     for key, group in members.items():
         if OURS not in group:
             continue
         ours, rival = group[OURS], best_rival(group)
         against = [named(rival), duration(rival.seconds.median), *spread(rival.to_ours)] if rival else []
-        table.add_row(*heading(key), duration(ours.seconds.median), *limit_cells(ours), *against)
+        goal, met = goal_cells(group)
+        verdicts.append(met.plain)
+        table.add_row(
+            *heading(key), duration(ours.seconds.median), *spread(ours.to_yardstick), goal, met, *against
+        )
+    judged = verdicts.count(MET) + verdicts.count(MISSED)
+    table.caption = f"{verdicts.count(MET)} of {judged} goals met" if judged else None
     return table
+
+
+def goal_cells(group: dict[str, Entry]) -> tuple[Text, Text]:
+    """Write our goal, and whether it was met; nothing where there is none, or who it names was not there."""
+    goal = goal_of(group[OURS])
+    measured = None if goal is None else reached(goal, group)
+    if goal is None or measured is None:
+        return Text(goal.text if goal else "–", style="dim"), Text("")
+    verdict = Text(MET, style="green") if measured <= goal.limit else Text(MISSED, style="red")
+    return Text(goal.text), verdict
 
 
 def contender_table(title: str, family: str, members: dict[Any, dict[str, Entry]]) -> Table:

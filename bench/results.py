@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import ml_dtypes  # noqa: F401 - from here on NumPy knows "bfloat16"
 import numpy as np
 
 from bench.contenders import OURS
@@ -91,10 +92,12 @@ def spaced(problem: str) -> str:
 
 
 def best_rival(group: dict[str, Entry]) -> Entry | None:
-    """Give the fastest of the others, or None where we ran alone."""
-    return min(
-        (entry for name, entry in group.items() if name != OURS), key=lambda e: e.seconds, default=None
-    )
+    """Give the fastest of the others, or None where we ran alone.
+
+    Fastest beside us, in the same rounds: they did not run in the same minute, and seconds belong to it.
+    """
+    rivals = (entry for name, entry in group.items() if name != OURS)
+    return min(rivals, key=lambda entry: entry.to_ours or entry.seconds, default=None)
 
 
 def bandwidth(entry: Entry) -> Spread:

@@ -10,6 +10,12 @@ softmax_out
     The same into memory given by the caller, as a loop over batches has it.
 cross_entropy
     of `RowData`; the mean loss and its derivative by the logits, in given memory where that can be.
+sigmoid_cross_entropy
+    The same of labels (n, K) that do not exclude each other: summed over a row, the mean over rows.
+softmax_axis0
+    of `RowData` whose columns are summed, in given memory where that can be.
+`narrow_` before any of these
+    of `RowData` whose logits have 16 bits, and so have results that are arrays.
 value_and_grad, hessp, and the same with `sparse_` before them
     of `PassData`, without penalty; (value, coef, intercept) and (coef, intercept).
 fit, sparse_fit
@@ -30,7 +36,8 @@ if TYPE_CHECKING:
 
 OURS = "fastsoftmax"
 REFERENCE = "naive"
-CONTENDERS = (OURS, REFERENCE, "scipy", "sklearn", "torch")
+CONTENDERS = (OURS, REFERENCE, "scipy", "sklearn", "torch", "numexpr")
+VARIANTS = ("narrow_", "sparse_")  # of one operation, on other storage
 
 
 def as_arrays(raw: Any) -> tuple[np.ndarray, ...]:
@@ -52,6 +59,13 @@ class Fitted(NamedTuple):
     intercept: np.ndarray
     iterations: int
     passes: int | None = None
+
+
+def plain(operation: str) -> str:
+    """Name an operation without the storage that it works on."""
+    for variant in VARIANTS:
+        operation = operation.removeprefix(variant)
+    return operation
 
 
 @functools.cache

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 def softmax(data: RowData) -> Call:
-    return Call(functools.partial(fastsoftmax.softmax, data.logits, axis=1))
+    return Call(functools.partial(fastsoftmax.softmax, data.logits, axis=data.axis))
 
 
 def softmax_out(data: RowData) -> Call:
-    return Call(functools.partial(fastsoftmax.softmax, data.logits, axis=1, out=data.out))
+    return Call(functools.partial(fastsoftmax.softmax, data.logits, axis=data.axis, out=data.out))
 
 
 def log_softmax(data: RowData) -> Call:
@@ -33,6 +33,19 @@ def logsumexp(data: RowData) -> Call:
 def cross_entropy(data: RowData) -> Call:
     both = fastsoftmax.cross_entropy_value_and_grad
     return Call(functools.partial(both, data.logits, data.target, out=data.out))
+
+
+def sigmoid_cross_entropy(data: RowData) -> Call:
+    both = fastsoftmax.sigmoid_cross_entropy_value_and_grad
+    return Call(functools.partial(both, data.logits, data.target, out=data.out))
+
+
+softmax_axis0 = softmax_out
+narrow_softmax = softmax
+narrow_softmax_out = softmax_out
+narrow_logsumexp = logsumexp
+narrow_cross_entropy = cross_entropy
+narrow_sigmoid_cross_entropy = sigmoid_cross_entropy
 
 
 def value_and_grad(data: PassData) -> Call:

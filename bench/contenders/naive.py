@@ -1,10 +1,11 @@
 """Plain NumPy, as one writes it from the formulas: the reference that every contender is compared with.
 
-It imports nothing of ours. Its precision is that of the arrays it is given.
+It imports nothing of ours. Its precision is that of the arrays it is given; of 16 bits, float32.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,19 +13,21 @@ import numpy as np
 from bench.contenders import Call
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bench.problems import PassData, RowData
 
 
-def exp_shifted(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Give z − max z, its exponential, and the sum of that over a row."""
-    shifted = logits - logits.max(axis=1, keepdims=True)
+def exp_shifted(logits: np.ndarray, axis: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Give z − max z, its exponential, and the sum of that over an axis."""
+    shifted = logits - logits.max(axis=axis, keepdims=True)
     powers = np.exp(shifted)
-    return shifted, powers, powers.sum(axis=1, keepdims=True)
+    return shifted, powers, powers.sum(axis=axis, keepdims=True)
 
 
-def probabilities(logits: np.ndarray) -> np.ndarray:
-    """Give exp(z) / Σ exp(z), row by row."""
-    _, powers, total = exp_shifted(logits)
+def probabilities(logits: np.ndarray, axis: int = 1) -> np.ndarray:
+    """Give exp(z) / Σ exp(z), summed over an axis."""
+    _, powers, total = exp_shifted(logits, axis)
     return powers / total
 
 
@@ -62,14 +65,14 @@ def accuracy(coef: np.ndarray, intercept: np.ndarray, X: Any, y: np.ndarray) -> 
 
 
 def softmax(data: RowData) -> Call:
-    return Call(lambda: probabilities(data.logits))
+    return Call(lambda: probabilities(data.logits, data.axis))
 
 
 def softmax_out(data: RowData) -> Call:
     def run() -> np.ndarray:
-        np.subtract(data.logits, data.logits.max(axis=1, keepdims=True), out=data.out)
+        np.subtract(data.logits, data.logits.max(axis=data.axis, keepdims=True), out=data.out)
         np.exp(data.out, out=data.out)
-        return np.divide(data.out, data.out.sum(axis=1, keepdims=True), out=data.out)
+        return np.divide(data.out, data.out.sum(axis=data.axis, keepdims=True), out=data.out)
 
     return Call(run)
 
@@ -92,6 +95,41 @@ def logsumexp(data: RowData) -> Call:
 
 def cross_entropy(data: RowData) -> Call:
     return Call(lambda: mean_loss_and_residual(data.logits, data.target))
+
+
+def sigmoid_cross_entropy(data: RowData) -> Call:
+    """Write log(1 + e^z) as max(z, 0) + log(1 + e^−|z|), and σ(z) likewise: neither overflows."""
+    logits, target = data.logits, data.target
+
+    def run() -> tuple[float, np.ndarray]:
+        decay = np.exp(-np.abs(logits))
+        losses = np.maximum(logits, 0) + np.log1p(decay) - target * logits
+        sigmoid = np.where(logits >= 0, 1, decay) / (1 + decay)
+        return float(losses.sum(dtype=np.float64) / len(logits)), (sigmoid - target) / len(logits)
+
+    return Call(run)
+
+
+softmax_axis0 = softmax_out
+
+
+def widened(operation: Callable[[RowData], Call], data: RowData) -> Call:
+    """Do an operation in float32, and round arrays to the 16 bits that the logits have."""
+    narrow = data.logits.dtype
+
+    def run() -> Any:
+        result = operation(data.astype(np.float32)).run()
+        parts = result if isinstance(result, tuple) else (result,)
+        return tuple(np.asarray(part, narrow) for part in parts)
+
+    return Call(run)
+
+
+narrow_softmax = functools.partial(widened, softmax)
+narrow_softmax_out = functools.partial(widened, softmax_out)
+narrow_logsumexp = functools.partial(widened, logsumexp)
+narrow_cross_entropy = functools.partial(widened, cross_entropy)
+narrow_sigmoid_cross_entropy = functools.partial(widened, sigmoid_cross_entropy)
 
 
 def value_and_grad(data: PassData) -> Call:

@@ -1,4 +1,8 @@
-"""SciPy: the functions of `scipy.special`, and L-BFGS over a plain NumPy objective, as many people fit."""
+"""SciPy: the functions of `scipy.special`, and L-BFGS over a plain NumPy objective, as many people fit.
+
+Declined: cross-entropies of one class a row, of which it has none, and 16 bits, where it sums in 16 bits too
+(in bfloat16, a thousand terms are wrong by 5 %).
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def softmax(data: RowData) -> Call:
-    return Call(functools.partial(special.softmax, data.logits, axis=1))
+    return Call(functools.partial(special.softmax, data.logits, axis=data.axis))
 
 
 def log_softmax(data: RowData) -> Call:
@@ -24,6 +28,24 @@ def log_softmax(data: RowData) -> Call:
 
 def logsumexp(data: RowData) -> Call:
     return Call(functools.partial(special.logsumexp, data.logits, axis=1))
+
+
+def sigmoid_cross_entropy(data: RowData) -> Call:
+    """Sum −log σ(−z) − t z; the derivative is σ(z) − t."""
+    logits, target, out = data.logits, data.target, data.out
+    n_rows = len(logits)
+
+    def run() -> tuple[float, np.ndarray]:
+        np.negative(logits, out=out)
+        value = -(special.log_expit(out, out=out).sum(dtype=np.float64) + np.vdot(target, logits)) / n_rows
+        special.expit(logits, out=out)
+        np.subtract(out, target, out=out)
+        return value, np.divide(out, n_rows, out=out)
+
+    return Call(run)
+
+
+softmax_axis0 = softmax
 
 
 def fit(data: FitData) -> Call:

@@ -7,7 +7,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn._loss import HalfMultinomialLoss
+from sklearn._loss import HalfBinomialLoss, HalfMultinomialLoss
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.linear_model._linear_loss import LinearModelLoss
@@ -30,6 +30,20 @@ def cross_entropy(data: RowData) -> Call:
         loss.loss_gradient(target, logits, loss_out=losses, gradient_out=out, n_threads=THREADS)
         np.divide(out, n_rows, out=out)  # as LinearModelLoss does: the loss itself gives a sum
         return losses.sum() / n_rows, out
+
+    return Call(run)
+
+
+def sigmoid_cross_entropy(data: RowData) -> Call:
+    """Take every logit for a row of its own: the loss of two classes knows one target a row."""
+    logits, target, out = (array.reshape(-1) for array in (data.logits, data.target, data.out))
+    n_rows = len(data.logits)
+    loss, losses = HalfBinomialLoss(), np.empty_like(logits)
+
+    def run() -> tuple[float, np.ndarray]:
+        loss.loss_gradient(target, logits, loss_out=losses, gradient_out=out, n_threads=THREADS)
+        np.divide(out, n_rows, out=out)
+        return losses.sum() / n_rows, data.out
 
     return Call(run)
 

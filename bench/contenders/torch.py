@@ -18,32 +18,69 @@ if TYPE_CHECKING:
 torch.set_num_threads(THREADS)
 
 
+def tensor_of(array: np.ndarray) -> torch.Tensor:
+    """Wrap an array without a copy; bfloat16, which PyTorch does not take from NumPy, as its bits."""
+    if array.dtype == "bfloat16":
+        return torch.from_numpy(array.view(np.uint16)).view(torch.bfloat16)
+    return torch.from_numpy(array)
+
+
+def read(raw: Any) -> tuple[np.ndarray, ...]:
+    """Read tensors; bfloat16 as float32, which holds it exactly."""
+    parts = raw if isinstance(raw, tuple) else (raw,)
+    return tuple(np.asarray(part.float() if part.dtype == torch.bfloat16 else part) for part in parts)
+
+
+def widened(logits: torch.Tensor) -> torch.Tensor:
+    """Widen 16 bits before a loss, as autocast does: in float16 a sum over rows overflows."""
+    return logits.float() if logits.itemsize == 2 else logits
+
+
 def softmax(data: RowData) -> Call:
-    return Call(functools.partial(torch.softmax, torch.from_numpy(data.logits), 1))
+    return Call(functools.partial(torch.softmax, tensor_of(data.logits), 1), read)
 
 
 def softmax_out(data: RowData) -> Call:
-    logits, out = torch.from_numpy(data.logits), torch.from_numpy(data.out)
-    return Call(functools.partial(torch.softmax, logits, 1, out=out))
+    logits, out = tensor_of(data.logits), tensor_of(data.out)
+    return Call(functools.partial(torch.softmax, logits, data.axis, out=out), read)
 
 
 def log_softmax(data: RowData) -> Call:
-    return Call(functools.partial(torch.log_softmax, torch.from_numpy(data.logits), 1))
+    return Call(functools.partial(torch.log_softmax, tensor_of(data.logits), 1), read)
 
 
 def logsumexp(data: RowData) -> Call:
-    return Call(functools.partial(torch.logsumexp, torch.from_numpy(data.logits), 1))
+    return Call(functools.partial(torch.logsumexp, tensor_of(data.logits), 1), read)
 
 
 def cross_entropy(data: RowData) -> Call:
-    logits = torch.from_numpy(data.logits).requires_grad_()
+    logits = tensor_of(data.logits).requires_grad_()
     target = torch.from_numpy(data.target)
 
     def run() -> tuple[torch.Tensor, torch.Tensor]:
-        value = functional.cross_entropy(logits, target)
+        value = functional.cross_entropy(widened(logits), target)
         return value.detach(), torch.autograd.grad(value, logits)[0]
 
-    return Call(run)
+    return Call(run, read)
+
+
+def sigmoid_cross_entropy(data: RowData) -> Call:
+    logits = tensor_of(data.logits).requires_grad_()
+    target, total_of = torch.from_numpy(data.target), functional.binary_cross_entropy_with_logits
+
+    def run() -> tuple[torch.Tensor, torch.Tensor]:
+        value = total_of(widened(logits), target, reduction="sum") / len(logits)
+        return value.detach(), torch.autograd.grad(value, logits)[0]
+
+    return Call(run, read)
+
+
+softmax_axis0 = softmax_out
+narrow_softmax = softmax
+narrow_softmax_out = softmax_out
+narrow_logsumexp = logsumexp
+narrow_cross_entropy = cross_entropy
+narrow_sigmoid_cross_entropy = sigmoid_cross_entropy
 
 
 def value_and_grad(data: PassData) -> Call:
