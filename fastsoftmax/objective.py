@@ -21,7 +21,7 @@ from fastsoftmax.contracts import Csr, Params, RowBlock, Sums, Task
 from fastsoftmax.losses import sigmoid, softmax
 from fastsoftmax.preconditioners import class_blocks, diagonal, whole
 from fastsoftmax.preconditioners.projection import projected
-from fastsoftmax.sources.array import ArraySource
+from fastsoftmax.sources.array import ArraySource, sparse_block_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from fastsoftmax.contracts import Source, Vector
 
 LOSSES: dict[str, Any] = {"softmax": softmax, "sigmoid": sigmoid}
-SPARSE_BLOCK_BYTES = 32 * 2**20
 LOGITS_BYTES = 2**25
 WHOLE_ORDER = 256
 BLOCKS_BYTES = 40 * 2**20
@@ -179,12 +178,11 @@ class SoftmaxObjective:
         self._narrow = is_narrow(rows.X)
         self._label_smoothing = float(label_smoothing)
         self._loss = self._family.for_targets(rows.target, self.n_classes, label_smoothing=label_smoothing)
-        sparse = isinstance(rows.X, Csr)
         self._source = ArraySource(
             *rows,
             device=device,
             n_threads=self._n_threads,
-            block_rows=max(1024, SPARSE_BLOCK_BYTES // (8 * self.n_classes)) if sparse else None,
+            block_rows=sparse_block_rows(self.n_classes) if isinstance(rows.X, Csr) else None,
         )
 
     @property

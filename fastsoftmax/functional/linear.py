@@ -11,15 +11,12 @@ from fastsoftmax import devices, validation
 from fastsoftmax.contracts import Csr, Params, RowBlock, Sums, row_slice
 from fastsoftmax.functional import arguments
 from fastsoftmax.losses import softmax
-from fastsoftmax.sources.array import with_transpose
+from fastsoftmax.sources.array import sparse_block_rows, with_transpose
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import ArrayLike, NDArray
-
-
-SPARSE_BLOCK_BYTES = 16 * 2**20
 
 
 class LinearGrads(NamedTuple):
@@ -169,7 +166,7 @@ def _linear(
     device = devices.get("cpu")
     params = Params(coef, intercept)
     # A block's extra memory is its (rows, K) multipliers where X is sparse, a few tiles where it is dense.
-    step = max(1, SPARSE_BLOCK_BYTES // (8 * n_classes)) if isinstance(rows, Csr) else max(1, n_rows)
+    step = sparse_block_rows(n_classes) if isinstance(rows, Csr) else max(1, n_rows)
     pieces = []
     for part in (slice(start, start + step) for start in range(0, max(1, n_rows), step)):
         block = RowBlock(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from fastsoftmax.solvers.pairs import Pairs
 from fastsoftmax.solvers.progress import Progress
 
 if TYPE_CHECKING:
@@ -38,18 +38,6 @@ class _Point(NamedTuple):
     slope: float
 
 
-class _Pair(NamedTuple):
-    """A step and the change of the gradient along it.
-
-    `rho` is 1 over their product, `scale` what makes the preconditioner agree with them.
-    """
-
-    step: NDArray[np.float64]
-    change: NDArray[np.float64]
-    rho: float
-    scale: float
-
-
 def minimize(
     objective: Objective,
     x0: Vector,
@@ -77,10 +65,10 @@ def minimize(
 
     Notes
     -----
-    The two-loop recursion [1]_ over the last 8 pairs, started from the objective's preconditioner (scaled, as
-    usual, by the last pair) instead of a multiple of the identity, and a line search for the strong Wolfe
-    conditions by safeguarded cubic interpolation [2]_. One pass for each step length tried, usually one a
-    step, and what the preconditioner costs after 0, 4, 12, 28 … steps.
+    The directions [1]_ come from the last 8 pairs and the objective's preconditioner (scaled, as usual, by
+    the last pair), which stands where a multiple of the identity often does; a line search looks for the
+    strong Wolfe conditions by safeguarded cubic interpolation [2]_. One pass for each step length tried,
+    usually one a step, and what the preconditioner costs after 0, 4, 12, 28 … steps.
 
     References
     ----------
@@ -90,23 +78,21 @@ def minimize(
     progress = Progress(objective, tol, callback)
     x = np.array(x0, dtype=np.float64)
     value, grad = objective.value_and_grad(x)
-    pairs: deque[_Pair] = deque(maxlen=MEMORY)
+    pairs = Pairs(objective.size, MEMORY)
     done = progress.at(x, value, grad)
     share, wait, rebuild = FIRST_SHARE, FIRST_REBUILD, 0
     for n_steps in range(max_iter):
         if done:
             break
         if n_steps == rebuild:
-            precondition = objective.preconditioner(x, share)
+            pairs.restart(objective.preconditioner(x, share), grad)
             share, wait, rebuild = 2.0 * share, 2 * wait, n_steps + wait
-            direction = -_inverse_hessian_product(pairs, precondition, grad)
+            direction = pairs.direction()
         found = _line_search(objective, _Point(0.0, x, value, grad, float(grad @ direction)), direction)
         if found is not None:
-            pair = _pair(found.x - x, found.grad - grad, precondition)
-            if pair is not None:
-                pairs.append(pair)
+            pairs.move(found.x - x, found.grad - grad, found.grad)
             x, value, grad = found.x, found.value, found.grad
-        elif pairs:
+        elif len(pairs):
             pairs.clear()  # the curvature remembered may be rounding: once more from the preconditioner alone
         else:
             finer = progress.finer(x)
@@ -114,40 +100,14 @@ def minimize(
                 progress.stopped("no step lowers the objective any more at the precision of the products")
                 break
             objective, value, grad = finer
-        direction = -_inverse_hessian_product(pairs, precondition, grad)
-        # gᵀ H⁻¹ g / 2 with the curvature remembered estimates F − F* as the Newton decrement does.
-        decrement = -0.5 * float(grad @ direction)
-        done = progress.at(x, value, grad, decrement, trusted=len(pairs) == MEMORY)
+            pairs.restart(objective.preconditioner(x, share), grad)
+        direction = pairs.direction()
+        # gᵀ H g / 2 with the curvature remembered estimates F − F* as the Newton decrement does.
+        done = progress.at(x, value, grad, -0.5 * float(grad @ direction), trusted=pairs.full)
     else:
         if not done:
             progress.stopped(f"max_iter={max_iter} steps were taken")
     return progress.solution(x, value, grad)
-
-
-def _pair(step: Vector, change: Vector, precondition: Callable[[Vector], Vector]) -> _Pair | None:
-    """Return a step and how the gradient changed along it; None if that is nothing but rounding."""
-    curvature = float(step @ change)
-    if curvature <= np.finfo(np.float64).eps * float(np.linalg.norm(step) * np.linalg.norm(change)):
-        return None
-    return _Pair(step, change, 1.0 / curvature, curvature / float(change @ precondition(change)))
-
-
-def _inverse_hessian_product(
-    pairs: deque[_Pair], precondition: Callable[[Vector], Vector], grad: Vector
-) -> Vector:
-    """Return H g, with H the BFGS approximation of the inverse Hessian from the pairs."""
-    product = grad.copy()
-    shares = []
-    for pair in reversed(pairs):
-        share = pair.rho * float(pair.step @ product)
-        product -= share * pair.change
-        shares.append(share)
-    product = precondition(product)
-    if pairs:
-        product *= pairs[-1].scale
-    for pair, share in zip(pairs, reversed(shares), strict=True):
-        product += (share - pair.rho * float(pair.change @ product)) * pair.step
-    return product
 
 
 def _line_search(objective: Objective, start: _Point, direction: Vector) -> _Point | None:

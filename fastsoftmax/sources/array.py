@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 SEED = 0
+MULTIPLIER_BYTES = 16 * 2**20
+
+
+def sparse_block_rows(n_outputs: int) -> int:
+    """Return how many sparse rows to take at a time: a pass over them holds their (n, K) multipliers."""
+    return max(1, MULTIPLIER_BYTES // (8 * n_outputs))
 
 
 def with_transpose(X: NDArray[Any] | Csr) -> NDArray[Any] | Csr:
