@@ -41,7 +41,15 @@ def call(builder: Any, name: str, result: Any, arguments: list[Any], flags: tupl
 
 def suffix(kind: Any) -> str:
     """Return the type's name in the names of LLVM's intrinsics."""
-    return f"v{kind.count}f{32 if kind.element == ir.FloatType() else 64}"
+    letter = "i" if isinstance(kind.element, ir.IntType) else "f"
+    return f"v{kind.count}{letter}{8 * item_bytes(kind)}"
+
+
+def item_bytes(kind: Any) -> int:
+    """Return the size of a lane: of a float, a double, or an integer."""
+    if isinstance(kind.element, ir.IntType):
+        return int(kind.element.width) // 8
+    return 4 if kind.element == ir.FloatType() else 8
 
 
 def splat(builder: Any, value: Any, count: int) -> Any:
@@ -55,7 +63,7 @@ def splat(builder: Any, value: Any, count: int) -> Any:
 def load(builder: Any, pointer: Any, kind: Any, mask: Any = None, fill: Any = None) -> Any:
     """Load a vector from an address of any alignment; lanes outside the mask are `fill`."""
     pointer = builder.bitcast(pointer, kind.as_pointer())
-    size = 4 if kind.element == ir.FloatType() else 8
+    size = item_bytes(kind)
     if mask is None:
         return builder.load(pointer, align=size)
     arguments = [pointer, ir.Constant(INT32, size), mask, fill]
@@ -66,7 +74,7 @@ def store(builder: Any, vector: Any, pointer: Any, mask: Any = None) -> None:
     """Store a vector at an address of any alignment; lanes outside the mask are left alone."""
     kind = vector.type
     pointer = builder.bitcast(pointer, kind.as_pointer())
-    size = 4 if kind.element == ir.FloatType() else 8
+    size = item_bytes(kind)
     if mask is None:
         builder.store(vector, pointer, align=size)
         return

@@ -219,6 +219,12 @@ def sigmoid(x: NDArray[Any], out: NDArray[Any], n_threads: int | None = None, *,
     over_rows(_log_sigmoid if log else _sigmoid, len(x), x.size, n_threads, x, out)
 
 
+def is_small_and_plain(loss: Any, n_classes: int) -> bool:
+    """Whether a loss is one that `small.cross_entropy_rows` computes."""
+    few = isinstance(loss, SoftmaxIndex) and n_classes <= MOST_CLASSES
+    return few and loss.label_smoothing == loss.z_loss == loss.softcap == 0.0
+
+
 def row_losses(
     loss: Any,
     x: NDArray[Any],
@@ -235,10 +241,9 @@ def row_losses(
     `row_values` (n,) receives wᵢ ℓᵢ and `slopes` (n, K), which may be x, wᵢ ∂ℓᵢ/∂x, where given. Rows whose
     integer target is `ignore_index`, or whose weight is zero, are not looked at. Reads x once.
     """
-    few = isinstance(loss, SoftmaxIndex) and x.shape[1] <= MOST_CLASSES
-    plain = few and loss.label_smoothing == loss.z_loss == loss.softcap == 0.0
+    body = _small_index_losses if is_small_and_plain(loss, x.shape[1]) else _row_losses
     sums = over_rows(
-        _small_index_losses if plain else _row_losses, len(x), x.size, n_threads, loss, x, target,
+        body, len(x), x.size, n_threads, loss, x, target,
         NOTHING if weight is None else weight, ignore_index, NOTHING if row_values is None else row_values,
         np.empty((0, x.shape[1]), x.dtype) if slopes is None else slopes, n_sums=1,
     )  # fmt: skip
