@@ -23,7 +23,7 @@ from fastsoftmax.kernels.lanes import (
     suffix,
     vector_type,
 )
-from fastsoftmax.kernels.vector import constant, emit_exp, emit_log1p
+from fastsoftmax.kernels.vector import constant, emit_exp, emit_log1p_of_unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,6 +113,65 @@ def column_differences(typingctx, row, first, second, out):
     return _element_by_element(4, _emit_differences)(typingctx, row, first, second, out)
 
 
+def _emit_folded(builder: Any, z: Any) -> tuple[Any, Any, Any]:
+    """Emit |z|, e^(−|z|), which cannot overflow, and whether z ≥ 0."""
+    kind = z.type
+    zero = constant(kind, 0.0)
+    magnitude = call(builder, f"llvm.fabs.{suffix(kind)}", kind, [z])
+    e = emit_exp(builder, builder.fneg(magnitude), zero, exact=False)
+    return magnitude, e, builder.fcmp_ordered(">=", z, zero)
+
+
+def _emit_sigmoid(builder: Any, get: Any, put: Any) -> None:
+    _, e, positive = _emit_folded(builder, get(0))
+    one = constant(e.type, 1.0)
+    put(1, builder.fdiv(builder.select(positive, one, e), builder.fadd(one, e)))
+
+
+def _emit_log_sigmoid(builder: Any, get: Any, put: Any) -> None:
+    z = get(0)
+    _, e, positive = _emit_folded(builder, z)
+    negative_part = builder.select(positive, constant(e.type, 0.0), z)
+    put(1, builder.fsub(negative_part, emit_log1p_of_unit(builder, e)))
+
+
+@intrinsic
+def sigmoid_to(typingctx, row, out):
+    """Write 1 / (1 + e^(−row)) to out, which may be row."""
+    return _element_by_element(2, _emit_sigmoid)(typingctx, row, out)
+
+
+@intrinsic
+def log_sigmoid_to(typingctx, row, out):
+    """Write −log(1 + e^(−row)) to out, which may be row."""
+    return _element_by_element(2, _emit_log_sigmoid)(typingctx, row, out)
+
+
+@intrinsic
+def any_outside_unit(typingctx, row):
+    """Return whether an element of row is not in [0, 1]; a NaN is not."""
+    if not is_row(row):
+        return None
+
+    def codegen(context, builder, signature, arguments):
+        kind = vector_type(row.dtype)
+        data, length = data_and_length(context, builder, row, arguments[0])
+        zero, one = constant(kind, 0.0), constant(kind, 1.0)
+        found = cgutils.alloca_once_value(builder, zero)
+
+        def body(offset, mask):
+            x = load(builder, builder.gep(data, [offset]), kind, mask, zero)
+            inside = builder.and_(builder.fcmp_ordered(">=", x, zero), builder.fcmp_ordered("<=", x, one))
+            builder.store(builder.select(inside, builder.load(found), one), found)
+
+        for_each_register(builder, kind, data, length, body)
+        name = f"llvm.vector.reduce.fmax.{suffix(kind)}"
+        most = call(builder, name, kind.element, [builder.load(found)])
+        return builder.fcmp_ordered(">", most, constant(kind.element, 0.0))
+
+    return types.boolean(row), codegen
+
+
 @intrinsic
 def sigmoid_losses(typingctx, row, target, weight, keep, half, out):
     """Return Σ weight (log(1 + e^z) − t z) and write weight (σ(z) − t) to out, which may be the row.
@@ -127,7 +186,6 @@ def sigmoid_losses(typingctx, row, target, weight, keep, half, out):
         kind = vector_type(row.dtype)
         data, length = data_and_length(context, builder, row, arguments[0])
         others = ((target, arguments[1]), (weight, arguments[2]))
-
         places = [data_and_length(context, builder, *other)[0] for other in others]
         result, _ = data_and_length(context, builder, out, arguments[5])
         keeps, halves = (splat(builder, argument, kind.count) for argument in arguments[3:5])
@@ -137,15 +195,13 @@ def sigmoid_losses(typingctx, row, target, weight, keep, half, out):
         def body(offset, mask):
             z, t, w = (load(builder, builder.gep(p, [offset]), kind, mask, zero) for p in (data, *places))
             t = builder.fadd(builder.fmul(t, keeps), halves)
-            magnitude = call(builder, f"llvm.fabs.{suffix(kind)}", kind, [z])
-            e = emit_exp(builder, builder.fneg(magnitude), zero)
-            positive = builder.fcmp_ordered(">=", z, zero)
+            magnitude, e, positive = _emit_folded(builder, z)
             p = builder.fdiv(builder.select(positive, one, e), builder.fadd(one, e))
             # max(z, 0) − t z, so that an infinite logit on the right side costs nothing.
             share = builder.select(positive, builder.fsub(one, t), t)
             linear = builder.fmul(share, magnitude)
             linear = builder.select(builder.fcmp_ordered("==", share, zero), zero, linear)
-            loss = builder.fmul(w, builder.fadd(linear, emit_log1p(builder, e)))
+            loss = builder.fmul(w, builder.fadd(linear, emit_log1p_of_unit(builder, e)))
             if mask is not None:
                 loss = builder.select(mask, loss, zero)
             builder.store(builder.fadd(builder.load(total), loss), total)
@@ -177,6 +233,16 @@ if numba.config.DISABLE_JIT:  # an intrinsic has no Python body: kernels run as 
 
     def column_differences(row, first, second, out):  # noqa: D103
         out[:] = (row - first) - second
+
+    def sigmoid_to(row, out):  # noqa: D103
+        e = np.exp(-np.abs(row))
+        out[:] = np.where(row >= 0, 1, e) / (1 + e)
+
+    def log_sigmoid_to(row, out):  # noqa: D103
+        out[:] = np.minimum(row, 0) - np.log1p(np.exp(-np.abs(row)))
+
+    def any_outside_unit(row):  # noqa: D103
+        return not ((row >= 0) & (row <= 1)).all()
 
     def sigmoid_losses(row, target, weight, keep, half, out):  # noqa: D103
         t = keep * target + half

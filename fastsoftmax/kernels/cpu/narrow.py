@@ -16,6 +16,7 @@ from fastsoftmax.kernels.cpu.rows import (
     is_small_and_plain,
     log_softmax_range,
     logsumexp_range,
+    long_rows,
     losses_range,
     over_rows,
     softmax_range,
@@ -135,9 +136,14 @@ def narrow_losses(
 ) -> float:
     """Return what `row_losses` does, of rows of float16 or bfloat16 seen as uint16."""
     body = _small_index_losses if is_small_and_plain(loss, x.shape[1]) else _losses
-    sums = over_rows(
-        body, len(x), x.size, n_threads, loss, brain, x, target,
-        NOTHING if weight is None else weight, ignore_index, NOTHING if row_values is None else row_values,
-        np.empty((0, x.shape[1]), x.dtype) if slopes is None else slopes, n_sums=1,
-    )  # fmt: skip
-    return math.fsum(value for (value,) in sums)
+    sums = [
+        value
+        for loss, x, target, slopes in long_rows(loss, x, target, slopes, weight, row_values)
+        for (value,) in over_rows(
+            body, len(x), x.size, n_threads, loss, brain, x, target,
+            NOTHING if weight is None else weight, ignore_index,
+            NOTHING if row_values is None else row_values,
+            np.empty((0, x.shape[1]), x.dtype) if slopes is None else slopes, n_sums=1,
+        )
+    ]  # fmt: skip
+    return math.fsum(sums)
