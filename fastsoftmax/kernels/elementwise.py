@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING, Any
 
 import numba
@@ -59,58 +58,6 @@ def _element_by_element(n_rows: int, emit: Callable[..., None]) -> Any:
         return types.void(*kinds), codegen
 
     return typed
-
-
-def _emit_larger(builder: Any, get: Any, put: Any) -> None:
-    x, best = get(0), get(1)
-    put(1, builder.select(builder.fcmp_ordered(">", x, best), x, best))
-
-
-def _emit_column_exponentials(builder: Any, get: Any, put: Any, *, exact: bool = True) -> None:
-    e = emit_exp(builder, get(0), get(1), exact=exact)
-    put(2, e)
-    is_one = builder.fcmp_ordered("==", e, constant(e.type, 1.0))
-    put(3, builder.fadd(get(3), builder.select(is_one, constant(e.type, 1.0), constant(e.type, 0.0))))
-    put(4, builder.fadd(get(4), builder.select(is_one, constant(e.type, 0.0), e)))
-
-
-def _emit_products(builder: Any, get: Any, put: Any) -> None:
-    put(0, builder.fmul(get(0), get(1)))
-
-
-def _emit_differences(builder: Any, get: Any, put: Any) -> None:
-    put(3, builder.fsub(builder.fsub(get(0), get(1)), get(2)))
-
-
-@intrinsic
-def larger_of_both(typingctx, row, best):
-    """Turn best into the larger of best and row, element by element, passing over NaN in row."""
-    return _element_by_element(2, _emit_larger)(typingctx, row, best)
-
-
-@intrinsic
-def column_exponentials(typingctx, row, shift, out, ones, others):
-    """Write e^(row − shift) to out, and add it to `ones` where it is exactly 1 and to `others` elsewhere."""
-    return _element_by_element(5, _emit_column_exponentials)(typingctx, row, shift, out, ones, others)
-
-
-@intrinsic
-def plain_column_exponentials(typingctx, row, shift, out, ones, others):
-    """Do what `column_exponentials` does, with the rounding of row − shift."""
-    emit = functools.partial(_emit_column_exponentials, exact=False)
-    return _element_by_element(5, emit)(typingctx, row, shift, out, ones, others)
-
-
-@intrinsic
-def column_products(typingctx, row, factor):
-    """Turn row into row · factor, element by element."""
-    return _element_by_element(2, _emit_products)(typingctx, row, factor)
-
-
-@intrinsic
-def column_differences(typingctx, row, first, second, out):
-    """Write (row − first) − second to out, element by element."""
-    return _element_by_element(4, _emit_differences)(typingctx, row, first, second, out)
 
 
 def _emit_folded(builder: Any, z: Any) -> tuple[Any, Any, Any]:
@@ -217,22 +164,6 @@ def sigmoid_losses(typingctx, row, target, weight, keep, half, out):
 
 
 if numba.config.DISABLE_JIT:  # an intrinsic has no Python body: kernels run as plain Python need one
-
-    def larger_of_both(row, best):  # noqa: D103
-        np.fmax(row, best, out=best)
-
-    def column_exponentials(row, shift, out, ones, others):  # noqa: D103
-        out[:] = np.exp(row - shift)
-        ones += out == 1
-        others += np.where(out == 1, 0, out)
-
-    plain_column_exponentials = column_exponentials
-
-    def column_products(row, factor):  # noqa: D103
-        row *= factor
-
-    def column_differences(row, first, second, out):  # noqa: D103
-        out[:] = (row - first) - second
 
     def sigmoid_to(row, out):  # noqa: D103
         e = np.exp(-np.abs(row))

@@ -82,6 +82,13 @@ def store(builder: Any, vector: Any, pointer: Any, mask: Any = None) -> None:
     call(builder, f"llvm.masked.store.{suffix(kind)}.p0", ir.VoidType(), arguments)
 
 
+def prefetch(builder: Any, address: Any, *, to_write: bool) -> None:
+    """Fetch the line of an address into cache; beyond an array's end it does nothing."""
+    kinds = [ir.Constant(INT32, number) for number in (int(to_write), 3, 1)]
+    line = builder.bitcast(address, ir.IntType(8).as_pointer())
+    call(builder, "llvm.prefetch.p0", ir.VoidType(), [line, *kinds])
+
+
 def data_and_length(context: Any, builder: Any, kind: Any, value: Any) -> tuple[Any, Any]:
     """Return the address of the first element of a contiguous 1-D array, and its length."""
     array = context.make_array(kind)(context, builder, value)

@@ -21,6 +21,7 @@ from fastsoftmax.kernels.lanes import (
     REGISTER_BYTES,
     call,
     load,
+    prefetch,
     splat,
     store,
     suffix,
@@ -91,14 +92,10 @@ def _fetch(tile: _Tile, k: Any, data: Any, *, to_write: bool) -> None:
     """Emit a prefetch of the k-th line of the tile's worth of memory from `data` on.
 
     The rows of a tile are as many streams, each too short for the hardware to see. A line for each class goes
-    with the exponentials, whose time it takes to come; all at once they would wait for one another. Beyond an
-    array's end a prefetch does nothing.
+    with the exponentials, whose time it takes to come; all at once they would wait for one another.
     """
-    builder = tile.builder
-    kinds = [ir.Constant(INT32, number) for number in (int(to_write), 3, 1)]
-    offset = builder.mul(k, ir.Constant(INT64, tile.kind.count))  # lanes · itemsize is a cache line
-    line = builder.bitcast(builder.gep(data, [offset]), ir.IntType(8).as_pointer())
-    call(builder, "llvm.prefetch.p0", ir.VoidType(), [line, *kinds])
+    offset = tile.builder.mul(k, ir.Constant(INT64, tile.kind.count))  # lanes · itemsize is a cache line
+    prefetch(tile.builder, tile.builder.gep(data, [offset]), to_write=to_write)
 
 
 def _squares(tile: _Tile) -> Iterator[tuple[Any, Any]]:
