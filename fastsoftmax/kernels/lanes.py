@@ -178,9 +178,19 @@ def largest(typingctx, row):
 
         for_each_register(builder, kind, data, length, body)
         name = f"llvm.vector.reduce.fmax.{suffix(kind)}"
-        return call(builder, name, kind.element, [builder.load(best)])
+        # It never holds NaN; said so, the reduction does not look for one.
+        return call(builder, name, kind.element, [builder.load(best)], flags=("nnan",))
 
     return row.dtype(row), codegen
+
+
+def add_apart(builder: Any, e: Any, count: Any, others: Any) -> None:
+    """Emit the addition of each e to the sum at `others`, but of those that are 1 to the one at `count`."""
+    one = constant(e.type, 1.0)
+    is_one = builder.fcmp_ordered("==", e, one)
+    ones, rest = builder.load(count), builder.load(others)
+    builder.store(builder.select(is_one, builder.fadd(ones, one), ones), count)
+    builder.store(builder.select(is_one, rest, builder.fadd(rest, e)), others)
 
 
 def _exponentials(*, stored: bool, exact: bool) -> Any:
@@ -194,7 +204,7 @@ def _exponentials(*, stored: bool, exact: bool) -> Any:
             data, length = data_and_length(context, builder, rows[0], arguments[0])
             target = data_and_length(context, builder, rows[1], arguments[1])[0] if stored else None
             by = splat(builder, arguments[-1], kind.count)
-            zero, one = constant(kind, 0.0), constant(kind, 1.0)
+            zero = constant(kind, 0.0)
             count = cgutils.alloca_once_value(builder, zero)
             others = cgutils.alloca_once_value(builder, zero)
 
@@ -205,11 +215,7 @@ def _exponentials(*, stored: bool, exact: bool) -> Any:
                     e = builder.select(mask, e, zero)  # −∞ − (−∞) is NaN in the lanes that are not there
                 if stored:
                     store(builder, e, builder.gep(target, [offset]), mask)
-                is_one = builder.fcmp_ordered("==", e, one)
-                ones = builder.select(is_one, one, zero)
-                rest = builder.select(is_one, zero, e)
-                builder.store(builder.fadd(builder.load(count), ones), count)
-                builder.store(builder.fadd(builder.load(others), rest), others)
+                add_apart(builder, e, count, others)
 
             lane = for_each_register(builder, kind, data, length, body)
             sums = [
@@ -217,10 +223,11 @@ def _exponentials(*, stored: bool, exact: bool) -> Any:
                     builder,
                     f"llvm.vector.reduce.fadd.{suffix(kind)}",
                     kind.element,
-                    [constant(kind.element, 0.0), rotated(builder, builder.load(total), lane)],
+                    [constant(kind.element, 0.0), total],
                     flags=("reassoc",),
                 )
-                for total in (count, others)
+                # Ones add up to the same in any order.
+                for total in (builder.load(count), rotated(builder, builder.load(others), lane))
             ]
             return context.make_tuple(builder, signature.return_type, sums)
 

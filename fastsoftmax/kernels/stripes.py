@@ -19,6 +19,7 @@ from numba.extending import intrinsic
 from fastsoftmax.kernels.lanes import (
     INT32,
     INT64,
+    add_apart,
     data_and_length,
     for_each_register,
     is_row,
@@ -127,7 +128,7 @@ def _exponentials(*, stored: bool) -> Any:
                 _vector(context, builder, k, a) for k, a in zip((shift, count, others), arguments[5:8])
             )
             kind = vector_type(x.dtype)
-            zero, one = constant(kind, 0.0), constant(kind, 1.0)
+            zero = constant(kind, 0.0)
 
             def add_down(offsets, mask, exact):
                 by = [load(builder, builder.gep(shifts, [o]), kind, mask, zero) for o in offsets]
@@ -145,11 +146,7 @@ def _exponentials(*, stored: bool) -> Any:
                         e = emit_exp(builder, load(builder, address, kind, mask, zero), by[i], exact=exact)
                         if stored:
                             store(builder, e, at, mask)
-                        is_one = builder.fcmp_ordered("==", e, one)
-                        for places, term in ((ones, is_one), (rest, builder.not_(is_one))):
-                            before = builder.load(places[i])
-                            more = builder.fadd(before, one if places is ones else e)
-                            builder.store(builder.select(term, more, before), places[i])
+                        add_apart(builder, e, ones[i], rest[i])
                 for i, offset in enumerate(offsets):
                     for total, places in zip(sums, (ones, rest)):
                         wide = ir.VectorType(ir.DoubleType(), kind.count)

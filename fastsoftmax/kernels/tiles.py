@@ -19,6 +19,7 @@ from fastsoftmax.kernels.lanes import (
     INT32,
     INT64,
     REGISTER_BYTES,
+    add_apart,
     call,
     load,
     prefetch,
@@ -150,7 +151,7 @@ def _exponentials(tile: _Tile, shift: Any, ahead: Any, target: Any, *, stored: b
     of the next tile is fetched, and that of the target, where there is one.
     """
     builder, kind = tile.builder, tile.kind
-    zero, one = constant(kind, 0.0), constant(kind, 1.0)
+    zero = constant(kind, 0.0)
     count = cgutils.alloca_once_value(builder, constant(kind, -1.0))
     others = cgutils.alloca_once_value(builder, zero)
     with tile.classes() as loop:
@@ -160,9 +161,7 @@ def _exponentials(tile: _Tile, shift: Any, ahead: Any, target: Any, *, stored: b
         e = emit_exp(builder, tile.get(loop.index), shift)
         if stored:
             tile.put(loop.index, e)
-        is_one = builder.fcmp_ordered("==", e, one)
-        builder.store(builder.fadd(builder.load(count), builder.select(is_one, one, zero)), count)
-        builder.store(builder.fadd(builder.load(others), builder.select(is_one, zero, e)), others)
+        add_apart(builder, e, count, others)
     return builder.fadd(builder.load(count), builder.load(others))
 
 
@@ -177,8 +176,35 @@ def _all_finite(builder: Any, vector: Any) -> Any:
     kind = vector.type
     name = f"llvm.fabs.{suffix(kind)}"
     below = builder.fcmp_ordered("<", call(builder, name, kind, [vector]), constant(kind, np.inf))
-    bits = builder.bitcast(below, ir.IntType(kind.count))
-    return builder.icmp_unsigned("==", bits, ir.Constant(bits.type, 2**kind.count - 1))
+    return _all(builder, below)
+
+
+def _all(builder: Any, mask: Any) -> Any:
+    bits = builder.bitcast(mask, ir.IntType(mask.type.count))
+    return builder.icmp_unsigned("==", bits, ir.Constant(bits.type, 2**mask.type.count - 1))
+
+
+def _true_places(tile: _Tile, labels: Any) -> list[Any]:
+    """Return the label of each row, or 0 for one that is no class (it is not looked at)."""
+    builder = tile.builder
+    places = []
+    for r in range(tile.kind.count):
+        label = builder.load(builder.gep(labels, [ir.Constant(INT64, r)]))
+        # As an unsigned number a negative label is large.
+        valid = builder.icmp_unsigned("<", label, tile.n_classes)
+        places.append(builder.select(valid, label, ir.Constant(INT64, 0)))
+    return places
+
+
+def _gathered(tile: _Tile, places: list[Any]) -> Any:
+    """Return of each row what the tile holds of its own class."""
+    builder, kind = tile.builder, tile.kind
+    gathered = ir.Constant(kind, ir.Undefined)
+    for r, place in enumerate(places):
+        lanes = builder.bitcast(tile.at(place), kind.element.as_pointer())
+        lane = builder.gep(lanes, [ir.Constant(INT64, r)])
+        gathered = builder.insert_element(gathered, builder.load(lane), ir.Constant(INT32, r))
+    return gathered
 
 
 def _is_matrix(kind: Any) -> bool:
@@ -274,53 +300,64 @@ def logsumexp_tile(typingctx, x, out, first):
 
 
 @intrinsic
-def cross_entropy_tile(typingctx, x, slopes, target, own, values, first, with_slopes):
+def cross_entropy_tile(typingctx, x, slopes, target, ignore_index, own, values, first, with_slopes):
     """Write own · ℓ and own · ∂ℓ/∂z of the rows from `first` on; the targets are integers.
 
     `target` (n,) int64 is indexed by row; `own` and `values` (lanes,) are of the tile alone. A row with
-    own = 0 gets exact zeros whatever it holds. Slopes are written if `with_slopes`.
+    own = 0, or whose target is `ignore_index`, gets exact zeros whatever it holds. Slopes are written if
+    `with_slopes`.
     Returns the tile's Σ own · ℓ.
     """
     if not (_is_matrix(x) and _is_matrix(slopes) and x.dtype == slopes.dtype == own.dtype == values.dtype):
         return None
 
     def codegen(context, builder, signature, arguments):
-        row = context.cast(builder, arguments[5], signature.args[5], types.int64)
+        row = context.cast(builder, arguments[6], signature.args[6], types.int64)
         tile, ahead = _tile_of(context, builder, x, arguments[0], row)
         target_rows = _rows_of(context, builder, slopes, arguments[1], row)
         kind = tile.kind
         zero, one = constant(kind, 0.0), constant(kind, 1.0)
-        labels = ir.VectorType(INT64, kind.count)
-        label_address = _rows_of(context, builder, target, arguments[2], row)
-        label = builder.load(builder.bitcast(label_address, labels.as_pointer()), align=8)
+        labels = _rows_of(context, builder, target, arguments[2], row)
+        places = _true_places(tile, labels)
         zeroth = ir.Constant(INT64, 0)
-        weight = load(builder, _rows_of(context, builder, own, arguments[3], zeroth), kind)
+        weight = load(builder, _rows_of(context, builder, own, arguments[4], zeroth), kind)
+        ignored = context.cast(builder, arguments[3], signature.args[3], types.int64)
+        is_ignored = builder.icmp_signed(
+            "==",
+            load(builder, labels, ir.VectorType(INT64, kind.count)),
+            splat(builder, ignored, kind.count),
+        )
+        weight = builder.select(is_ignored, zero, weight)
         shift = _maximum(tile)
-        true = cgutils.alloca_once_value(builder, zero)
-        with tile.classes() as loop:
-            mine = builder.icmp_signed("==", label, splat(builder, loop.index, kind.count))
-            builder.store(builder.select(mine, tile.get(loop.index), builder.load(true)), true)
+        # Label by label: to compare all classes with it would cost a step for each of them.
+        true = _gathered(tile, places)
         beside = _exponentials(tile, shift, ahead, target_rows, stored=True)
         counts = builder.fcmp_ordered("!=", weight, zero)
-        loss = builder.fsub(emit_log1p(builder, beside), builder.fsub(builder.load(true), shift))
+        loss = builder.fsub(emit_log1p(builder, beside), builder.fsub(true, shift))
         loss = builder.select(counts, builder.fmul(weight, loss), zero)
-        store(builder, loss, _rows_of(context, builder, values, arguments[4], zeroth))
+        store(builder, loss, _rows_of(context, builder, values, arguments[5], zeroth))
         wide = ir.VectorType(ir.DoubleType(), kind.count)
         terms = builder.fpext(loss, wide) if kind != wide else loss
         sum_of = f"llvm.vector.reduce.fadd.{suffix(wide)}"
         start = constant(wide.element, 0.0)
         value = call(builder, sum_of, wide.element, [start, terms], flags=("reassoc",))
-        with builder.if_then(arguments[6]):
+        with builder.if_then(arguments[7]):
             total = builder.fadd(one, beside)
             factor = builder.fdiv(weight, total)
-            with tile.classes() as loop:
-                e = tile.get(loop.index)
-                # Of the true class the sum over the others: p − 1 would lose a confident row's digits.
-                rest = builder.select(builder.fcmp_ordered("==", e, one), beside, builder.fsub(total, e))
-                mine = builder.icmp_signed("==", label, splat(builder, loop.index, kind.count))
-                slope = builder.fmul(builder.select(mine, builder.fneg(rest), e), factor)
-                tile.put(loop.index, builder.select(counts, slope, zero))
+            e = emit_exp(builder, true, shift)
+            # Of the true class the sum over the others: p − 1 would lose a confident row's digits.
+            rest = builder.select(builder.fcmp_ordered("==", e, one), beside, builder.fsub(total, e))
+            slope = builder.select(counts, builder.fneg(builder.fmul(rest, factor)), zero)
+            _scale(tile, factor)
+            some_do_not = builder.not_(_all(builder, counts))
+            with builder.if_then(some_do_not, likely=False), tile.classes() as loop:
+                tile.put(loop.index, builder.select(counts, tile.get(loop.index), zero))
             _write(tile, target_rows)
+            for r, place in enumerate(places):
+                offset = builder.add(builder.mul(ir.Constant(INT64, r), tile.n_classes), place)
+                lane = builder.extract_element(slope, ir.Constant(INT32, r))
+                builder.store(lane, builder.gep(target_rows, [offset]))
         return value
 
-    return types.float64(x, slopes, target, own, values, first, with_slopes), codegen
+    kinds = (x, slopes, target, ignore_index, own, values, first, with_slopes)
+    return types.float64(*kinds), codegen

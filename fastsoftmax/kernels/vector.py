@@ -212,8 +212,12 @@ def emit_exp(builder: Any, x: Any, shift: Any = None, *, exact: bool = True) -> 
     if shift is not None:
         difference = builder.fsub(x, shift)
         if exact:
-            back = builder.fsub(difference, x)
-            lost = builder.fsub(builder.fsub(x, builder.fsub(difference, back)), builder.fadd(shift, back))
+            # Of x and −shift, whose sum is not positive, the lesser is the larger one in magnitude.
+            opposite = builder.fneg(shift)
+            ordered = builder.fcmp_ordered("<", x, opposite)
+            large = builder.select(ordered, x, opposite)
+            small = builder.select(ordered, opposite, x)
+            lost = builder.fsub(small, builder.fsub(difference, large))
         x = difference
     # Out of range the polynomial gives nonsense, which is not chosen in the end. Both comparisons are false
     # for NaN, which goes through.

@@ -98,30 +98,29 @@ def cross_entropy_rows(share, class_weight, x, target, weight, ignore_index, sta
     weighted = weight.size > 0 or not _is_uniform(class_weight)
     if class_weight.size and not weighted:
         share *= class_weight[0]
+    slope = slopes if with_slopes else x
+    own[:] = share
     value = 0.0
     lost = 0.0
     for i in range(start, stop, lanes):
         n_rows = min(lanes, stop - i)
-        labels = target[i : i + n_rows]
         if weighted:
             for r in range(n_rows):
-                mine = 0.0 if labels[r] == ignore_index else share
+                mine = 0.0 if target[i + r] == ignore_index else share
                 if class_weight.size and mine != 0.0:
-                    mine *= class_weight[labels[r]]
+                    mine *= class_weight[target[i + r]]
                 own[r] = mine * weight[i + r] if weight.size else mine
-        else:
-            for r in range(n_rows):
-                own[r] = share * (labels[r] != ignore_index)
         if n_rows == lanes:
-            slope = slopes if with_slopes else x
-            tile_value = cross_entropy_tile(x, slope, target, own, values, i, with_slopes)
+            tile_value = cross_entropy_tile(x, slope, target, ignore_index, own, values, i, with_slopes)
         else:
             own[n_rows:] = 0.0
             room = np.zeros((lanes, x.shape[1]), x.dtype)
             room_labels = np.zeros(lanes, target.dtype)
             room[:n_rows] = x[i:stop]
-            room_labels[:n_rows] = labels
-            tile_value = cross_entropy_tile(room, room, room_labels, own, values, 0, with_slopes)
+            room_labels[:n_rows] = target[i:stop]
+            tile_value = cross_entropy_tile(
+                room, room, room_labels, ignore_index, own, values, 0, with_slopes
+            )
             if with_slopes:
                 slopes[i:stop] = room[:n_rows]
         value, lost = compensated.add(value, lost, tile_value)
