@@ -15,6 +15,7 @@ from fastsoftmax.kernels.lanes import (
     data_and_length,
     for_each_register,
     load,
+    prefetch,
     store,
     vector_type,
 )
@@ -60,39 +61,45 @@ FORMATS = {types.uint16: (BITS16, 0), types.float32: (WIDE, 0.0)}
 
 
 def _conversion(change: Callable[[Any, Any], Any], read: Any, written: Any) -> Any:
-    """Return the typing of f(source, out) over contiguous arrays of one length and these two dtypes."""
+    """Return the typing of f(source, out) over contiguous arrays of one length and these two dtypes.
 
-    def typed(typingctx, source, out):
+    With a third array of the source's dtype, its lines are fetched as to be written soon.
+    """
+
+    def typed(typingctx, source, out, *later):
         if [(a.dtype, a.ndim, a.layout) for a in (source, out)] != [(read, 1, "C"), (written, 1, "C")]:
             return None
 
         def codegen(context, builder, signature, arguments):
             data, length = data_and_length(context, builder, source, arguments[0])
             target, _ = data_and_length(context, builder, out, arguments[1])
+            fetched = [data_and_length(context, builder, a, b)[0] for a, b in zip(later, arguments[2:])]
             kind, zero = FORMATS[read]
 
             def body(offset, mask):
+                for start in fetched:
+                    prefetch(builder, builder.gep(start, [offset]), to_write=True)
                 x = load(builder, builder.gep(data, [offset]), kind, mask, _all(kind, zero))
                 store(builder, change(builder, x), builder.gep(target, [offset]), mask)
 
             for_each_register(builder, WIDE, data, length, body, aligned=False)
             return context.get_dummy_value()
 
-        return types.void(source, out), codegen
+        return types.void(source, out, *later), codegen
 
     return typed
 
 
 @intrinsic
-def widen_half(typingctx, bits, out):
-    """Write float16 bits to out, an array of float32."""
-    return _conversion(_of_half, types.uint16, types.float32)(typingctx, bits, out)
+def widen_half(typingctx, bits, out, later):
+    """Write float16 bits to out, an array of float32; fetch the memory of bits that are written later."""
+    return _conversion(_of_half, types.uint16, types.float32)(typingctx, bits, out, later)
 
 
 @intrinsic
-def widen_brain(typingctx, bits, out):
-    """Write bfloat16 bits to out, an array of float32."""
-    return _conversion(_of_brain, types.uint16, types.float32)(typingctx, bits, out)
+def widen_brain(typingctx, bits, out, later):
+    """Write bfloat16 bits to out, an array of float32; fetch the memory of bits that are written later."""
+    return _conversion(_of_brain, types.uint16, types.float32)(typingctx, bits, out, later)
 
 
 @intrinsic
@@ -109,10 +116,10 @@ def narrow_brain(typingctx, x, out):
 
 if numba.config.DISABLE_JIT:  # an intrinsic has no Python body: kernels run as plain Python need one
 
-    def widen_half(bits, out):  # noqa: D103
+    def widen_half(bits, out, later):  # noqa: D103
         out[:] = bits.view(np.float16)
 
-    def widen_brain(bits, out):  # noqa: D103
+    def widen_brain(bits, out, later):  # noqa: D103
         out[:] = (bits.astype(np.uint32) << 16).view(np.float32)
 
     def narrow_half(x, out):  # noqa: D103

@@ -46,12 +46,16 @@ MOST_CLASSES = 128
 
 
 class _Tile(NamedTuple):
-    """Where the generated code finds things: a tile of rows, transposed into `room` (K, lanes)."""
+    """Where the generated code finds things: a tile of rows, transposed into `room` (K, lanes).
+
+    `exact` says whether exponentials are to be of the exact differences.
+    """
 
     builder: Any
     kind: Any
     n_classes: Any
     room: Any
+    exact: Any
 
     def classes(self) -> Any:
         """Emit a loop over the classes."""
@@ -154,14 +158,16 @@ def _exponentials(tile: _Tile, shift: Any, ahead: Any, target: Any, *, stored: b
     zero = constant(kind, 0.0)
     count = cgutils.alloca_once_value(builder, constant(kind, -1.0))
     others = cgutils.alloca_once_value(builder, zero)
-    with tile.classes() as loop:
-        _fetch(tile, loop.index, ahead, to_write=False)
-        if target is not None:
-            _fetch(tile, loop.index, target, to_write=True)
-        e = emit_exp(builder, tile.get(loop.index), shift)
-        if stored:
-            tile.put(loop.index, e)
-        add_apart(builder, e, count, others)
+    with builder.if_else(tile.exact) as branches:
+        for branch, exact in zip(branches, (True, False)):
+            with branch, tile.classes() as loop:
+                _fetch(tile, loop.index, ahead, to_write=False)
+                if target is not None:
+                    _fetch(tile, loop.index, target, to_write=True)
+                e = emit_exp(builder, tile.get(loop.index), shift, exact=exact)
+                if stored:
+                    tile.put(loop.index, e)
+                add_apart(builder, e, count, others)
     return builder.fadd(builder.load(count), builder.load(others))
 
 
@@ -212,13 +218,15 @@ def _is_matrix(kind: Any) -> bool:
     return isinstance(kind, types.Array) and kind.ndim == 2 and kind.layout == "C" and kind.dtype in floats
 
 
-def _tile_of(context: Any, builder: Any, matrix: Any, value: Any, first: Any) -> tuple[_Tile, Any]:
+def _tile_of(
+    context: Any, builder: Any, matrix: Any, value: Any, first: Any, exact: Any
+) -> tuple[_Tile, Any]:
     """Return a tile read from the rows `first` and on of a matrix, and the address of the next one."""
     kind = vector_type(matrix.dtype)
     array = context.make_array(matrix)(context, builder, value)
     n_classes = builder.extract_value(array.shape, 1)
     room = cgutils.alloca_once(builder, kind, size=ir.Constant(INT64, MOST_CLASSES))
-    tile = _Tile(builder, kind, n_classes, room)
+    tile = _Tile(builder, kind, n_classes, room, exact)
     data = builder.gep(array.data, [builder.mul(first, n_classes)])
     _read(tile, data)
     size = builder.mul(n_classes, ir.Constant(INT64, kind.count))
@@ -232,20 +240,20 @@ def _rows_of(context: Any, builder: Any, matrix: Any, value: Any, first: Any) ->
 
 
 def _tile_function(emit: Callable[[_Tile, Any, Any, Any], None], *, finite: bool) -> Any:
-    """Return the typing of f(x, out, first) -> whether the tile was written.
+    """Return the typing of f(x, out, first, exact) -> whether the tile was written.
 
     `emit(tile, shift, target, ahead)` works on the tile and writes it. With `finite`, a tile with an infinite
     maximum is left alone, for the caller to take row by row.
     """
 
-    def typed(typingctx, x, out, first):
+    def typed(typingctx, x, out, first, exact):
         flat = isinstance(out, types.Array) and out.layout == "C"
         if not (_is_matrix(x) and flat and x.dtype == out.dtype):
             return None
 
         def codegen(context, builder, signature, arguments):
             row = context.cast(builder, arguments[2], signature.args[2], types.int64)
-            tile, ahead = _tile_of(context, builder, x, arguments[0], row)
+            tile, ahead = _tile_of(context, builder, x, arguments[0], row, arguments[3])
             target = _rows_of(context, builder, out, arguments[1], row)
             shift = _maximum(tile)
             done = _all_finite(builder, shift) if finite else ir.Constant(ir.IntType(1), 1)
@@ -253,7 +261,7 @@ def _tile_function(emit: Callable[[_Tile, Any, Any, Any], None], *, finite: bool
                 emit(tile, shift, target, ahead)
             return done
 
-        return types.boolean(x, out, first), codegen
+        return types.boolean(x, out, first, exact), codegen
 
     return typed
 
@@ -282,25 +290,28 @@ def _emit_logsumexp(tile: _Tile, shift: Any, target: Any, ahead: Any) -> None:
 
 
 @intrinsic
-def softmax_tile(typingctx, x, out, first):
-    """Write the softmax of the rows from `first` on to out; return True."""
-    return _tile_function(_emit_softmax, finite=False)(typingctx, x, out, first)
+def softmax_tile(typingctx, x, out, first, exact):
+    """Write the softmax of the rows from `first` on to out; return True.
+
+    `exact`, here and below, is that of `emit_exp`.
+    """
+    return _tile_function(_emit_softmax, finite=False)(typingctx, x, out, first, exact)
 
 
 @intrinsic
-def log_softmax_tile(typingctx, x, out, first):
+def log_softmax_tile(typingctx, x, out, first, exact):
     """Write the log-softmax of the rows from `first` on to out, or return False."""
-    return _tile_function(_emit_log_softmax, finite=True)(typingctx, x, out, first)
+    return _tile_function(_emit_log_softmax, finite=True)(typingctx, x, out, first, exact)
 
 
 @intrinsic
-def logsumexp_tile(typingctx, x, out, first):
+def logsumexp_tile(typingctx, x, out, first, exact):
     """Write log Σ e^x of the rows from `first` on to out (n,), or return False."""
-    return _tile_function(_emit_logsumexp, finite=True)(typingctx, x, out, first)
+    return _tile_function(_emit_logsumexp, finite=True)(typingctx, x, out, first, exact)
 
 
 @intrinsic
-def cross_entropy_tile(typingctx, x, slopes, target, ignore_index, own, values, first, with_slopes):
+def cross_entropy_tile(typingctx, x, slopes, target, ignore_index, own, values, first, with_slopes, exact):
     """Write own · ℓ and own · ∂ℓ/∂z of the rows from `first` on; the targets are integers.
 
     `target` (n,) int64 is indexed by row; `own` and `values` (lanes,) are of the tile alone. A row with
@@ -313,7 +324,7 @@ def cross_entropy_tile(typingctx, x, slopes, target, ignore_index, own, values, 
 
     def codegen(context, builder, signature, arguments):
         row = context.cast(builder, arguments[6], signature.args[6], types.int64)
-        tile, ahead = _tile_of(context, builder, x, arguments[0], row)
+        tile, ahead = _tile_of(context, builder, x, arguments[0], row, arguments[8])
         target_rows = _rows_of(context, builder, slopes, arguments[1], row)
         kind = tile.kind
         zero, one = constant(kind, 0.0), constant(kind, 1.0)
@@ -344,7 +355,7 @@ def cross_entropy_tile(typingctx, x, slopes, target, ignore_index, own, values, 
         with builder.if_then(arguments[7]):
             total = builder.fadd(one, beside)
             factor = builder.fdiv(weight, total)
-            e = emit_exp(builder, true, shift)
+            e = _gathered(tile, places)
             # Of the true class the sum over the others: p − 1 would lose a confident row's digits.
             rest = builder.select(builder.fcmp_ordered("==", e, one), beside, builder.fsub(total, e))
             slope = builder.select(counts, builder.fneg(builder.fmul(rest, factor)), zero)
@@ -359,5 +370,5 @@ def cross_entropy_tile(typingctx, x, slopes, target, ignore_index, own, values, 
                 builder.store(lane, builder.gep(target_rows, [offset]))
         return value
 
-    kinds = (x, slopes, target, ignore_index, own, values, first, with_slopes)
+    kinds = (x, slopes, target, ignore_index, own, values, first, with_slopes, exact)
     return types.float64(*kinds), codegen

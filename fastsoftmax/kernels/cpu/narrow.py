@@ -25,29 +25,36 @@ from fastsoftmax.kernels.cpu.small import cross_entropy_rows
 from fastsoftmax.kernels.executor import kernel
 from fastsoftmax.kernels.halves import WIDE, narrow_brain, narrow_half, widen_brain, widen_half
 from fastsoftmax.kernels.jit import jit
+from fastsoftmax.kernels.tiles import MOST_CLASSES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LANES = WIDE.count
-ROOM = 2**12  # float32 numbers: half a first-level cache, beside the narrow ones read and written
+# Of numbers of 8 or 11 bits x − max is exact, or misses by far less than the result is rounded.
+EXACT = False
+ROOM = 2**11  # float32 numbers: read in one go, which must not be long beside the work that follows
 CODES = {"softmax": 0, "log_softmax": 1, "logsumexp": 2}
 
 
 @jit
 def _room_rows(n_classes):
-    rows = max(1, ROOM // n_classes)
-    return rows // LANES * LANES if rows > LANES else rows
+    if n_classes > MOST_CLASSES:
+        return max(1, ROOM // n_classes)
+    return max(LANES, ROOM // n_classes // LANES * LANES)
 
 
 @jit
-def _widen(x, brain, first, last, room):
-    """Write rows first to last to the start of room. They lie side by side, so they are read as one."""
-    source = x.reshape(-1)[first * x.shape[1] : last * x.shape[1]]
+def _widen(x, brain, first, last, room, out):
+    """Write rows first to last to the start of room. They lie side by side, so they are read as one.
+
+    Meanwhile the same rows of `out`, of x's shape, are fetched.
+    """
+    part = slice(first * x.shape[1], last * x.shape[1])
     if brain:
-        widen_brain(source, room.reshape(-1))
+        widen_brain(x.reshape(-1)[part], room.reshape(-1), out.reshape(-1)[part])
     else:
-        widen_half(source, room.reshape(-1))
+        widen_half(x.reshape(-1)[part], room.reshape(-1), out.reshape(-1)[part])
 
 
 @jit
@@ -66,17 +73,19 @@ def _map(start, stop, part, code, brain, x, out):
     step = _room_rows(x.shape[1])
     room = np.empty((step, x.shape[1]), np.float32)
     sums = np.empty((step, 1), np.float32)
+    fetched = x if code == 2 else out
     for first in range(start, stop, step):
         last = min(first + step, stop)
-        _widen(x, brain, first, last, room)
+        _widen(x, brain, first, last, room, fetched)
         if code == 2:
-            logsumexp_range(room, sums.reshape(-1), 0, last - first)
+            # What is left where the maximum and log Σ cancel has more digits than either: they must be good.
+            logsumexp_range(room, sums.reshape(-1), 0, last - first, True)
             _narrow(sums, brain, first, last, out)
             continue
         if code == 0:
-            softmax_range(room, room, 0, last - first)
+            softmax_range(room, room, 0, last - first, EXACT)
         else:
-            log_softmax_range(room, room, 0, last - first)
+            log_softmax_range(room, room, 0, last - first, EXACT)
         _narrow(room, brain, first, last, out)
 
 
@@ -84,9 +93,10 @@ def _map(start, stop, part, code, brain, x, out):
 def _losses(start, stop, part, loss, brain, x, target, weight, ignore_index, row_values, slopes, sums):
     step = _room_rows(x.shape[1])
     room = np.empty((step, x.shape[1]), np.float32)
+    fetched = slopes if slopes.size else x
     for first in range(start, stop, step):
         last = min(first + step, stop)
-        _widen(x, brain, first, last, room)
+        _widen(x, brain, first, last, room, fetched)
         sums[part, 0] += losses_range(
             loss, room, target[first:last], weight[first:last], ignore_index, 0, last - first,
             row_values[first:last], room,
@@ -102,12 +112,13 @@ def _small_index_losses(
     step = _room_rows(x.shape[1])
     room = np.empty((step, x.shape[1]), np.float32)
     room_slopes = room if slopes.size else room[:0]
+    fetched = slopes if slopes.size else x
     for first in range(start, stop, step):
         last = min(first + step, stop)
-        _widen(x, brain, first, last, room)
+        _widen(x, brain, first, last, room, fetched)
         sums[part, 0] += cross_entropy_rows(
             1.0, loss.class_weight, room, target[first:last], weight[first:last], ignore_index,
-            0, last - first, row_values[first:last], room_slopes,
+            0, last - first, row_values[first:last], room_slopes, EXACT,
         )  # fmt: skip
         if slopes.size:
             _narrow(room, brain, first, last, slopes)

@@ -37,20 +37,20 @@ PART_SIZE = 2**15  # elements: parts long enough to hide what starting one costs
 
 
 @jit
-def softmax_range(x, out, start, stop):
+def softmax_range(x, out, start, stop, exact):
     """Write the softmax of rows start to stop to out, which may be x."""
     if x.shape[1] <= MOST_CLASSES:
-        small.softmax_rows(x, out, start, stop)
+        small.softmax_rows(x, out, start, stop, exact)
         return
     for i in range(start, stop):
         softmax_to(x[i], out[i])
 
 
 @jit
-def log_softmax_range(x, out, start, stop):
+def log_softmax_range(x, out, start, stop, exact):
     """Write the log-softmax of rows start to stop to out, which may be x."""
     if x.shape[1] <= MOST_CLASSES:
-        small.log_softmax_rows(x, out, start, stop)
+        small.log_softmax_rows(x, out, start, stop, exact)
         return
     for i in range(start, stop):
         shift, count, others = exponential_sums(x[i])
@@ -63,10 +63,10 @@ def log_softmax_range(x, out, start, stop):
 
 
 @jit
-def logsumexp_range(x, out, start, stop):
+def logsumexp_range(x, out, start, stop, exact):
     """Write log Σ e^x of rows start to stop to out (n,)."""
     if x.shape[1] <= MOST_CLASSES:
-        small.logsumexp_rows(x, out, start, stop)
+        small.logsumexp_rows(x, out, start, stop, exact)
         return
     for i in range(start, stop):
         shift, count, others = exponential_sums(x[i])
@@ -76,17 +76,17 @@ def logsumexp_range(x, out, start, stop):
 
 @kernel
 def _softmax(start, stop, part, x, out):
-    softmax_range(x, out, start, stop)
+    softmax_range(x, out, start, stop, True)
 
 
 @kernel
 def _log_softmax(start, stop, part, x, out):
-    log_softmax_range(x, out, start, stop)
+    log_softmax_range(x, out, start, stop, True)
 
 
 @kernel
 def _logsumexp(start, stop, part, x, out):
-    logsumexp_range(x, out, start, stop)
+    logsumexp_range(x, out, start, stop, True)
 
 
 @kernel
@@ -107,7 +107,7 @@ def _outside_unit(start, stop, part, x, sums):
 @kernel
 def _small_index_losses(start, stop, part, loss, x, target, weight, ignore_index, row_values, slopes, sums):
     sums[part, 0] = small.cross_entropy_rows(
-        1.0, loss.class_weight, x, target, weight, ignore_index, start, stop, row_values, slopes
+        1.0, loss.class_weight, x, target, weight, ignore_index, start, stop, row_values, slopes, True
     )
 
 

@@ -23,28 +23,28 @@ from fastsoftmax.losses.softmax import plain_log_sum
 
 
 @jit
-def softmax_rows(x, out, start, stop):
+def softmax_rows(x, out, start, stop, exact):
     """Write the softmax of rows start to stop of x (n, K) to out, which may be x."""
     lanes = REGISTER_BYTES // x.itemsize
     whole = start + (stop - start) // lanes * lanes
     for i in range(start, whole, lanes):
-        softmax_tile(x, out, i)
+        softmax_tile(x, out, i, exact)
     if whole < stop:
         room = np.zeros((lanes, x.shape[1]), x.dtype)
         room[: stop - whole] = x[whole:stop]
-        softmax_tile(room, room, 0)
+        softmax_tile(room, room, 0, exact)
         out[whole:stop] = room[: stop - whole]
 
 
 @jit
-def log_softmax_rows(x, out, start, stop):
+def log_softmax_rows(x, out, start, stop, exact):
     """Write the log-softmax of rows start to stop of x (n, K) to out, which may be x."""
     lanes = REGISTER_BYTES // x.itemsize
     for i in range(start, stop, lanes):
-        if i + lanes > stop or not log_softmax_tile(x, out, i):
+        if i + lanes > stop or not log_softmax_tile(x, out, i, exact):
             room = np.zeros((lanes, x.shape[1]), x.dtype)
             infinite = _copy_finite(x, i, min(i + lanes, stop), room)
-            log_softmax_tile(room, room, 0)
+            log_softmax_tile(room, room, 0, exact)
             for r in range(min(lanes, stop - i)):
                 if infinite[r]:
                     log_total = plain_log_sum(x[i + r])
@@ -55,15 +55,15 @@ def log_softmax_rows(x, out, start, stop):
 
 
 @jit
-def logsumexp_rows(x, out, start, stop):
+def logsumexp_rows(x, out, start, stop, exact):
     """Write log Σ e^x of rows start to stop of x (n, K) to out (n,)."""
     lanes = REGISTER_BYTES // x.itemsize
     for i in range(start, stop, lanes):
-        if i + lanes > stop or not logsumexp_tile(x, out, i):
+        if i + lanes > stop or not logsumexp_tile(x, out, i, exact):
             room = np.zeros((lanes, x.shape[1]), x.dtype)
             sums = np.empty(lanes, x.dtype)
             infinite = _copy_finite(x, i, min(i + lanes, stop), room)
-            logsumexp_tile(room, sums, 0)
+            logsumexp_tile(room, sums, 0, exact)
             for r in range(min(lanes, stop - i)):
                 out[i + r] = plain_log_sum(x[i + r]) if infinite[r] else sums[r]
 
@@ -85,7 +85,9 @@ def _copy_finite(x, start, stop, room):
 
 
 @jit
-def cross_entropy_rows(share, class_weight, x, target, weight, ignore_index, start, stop, row_values, slopes):
+def cross_entropy_rows(
+    share, class_weight, x, target, weight, ignore_index, start, stop, row_values, slopes, exact
+):
     """Return share · Σ wᵢ ℓᵢ of rows start to stop with integer targets, no smoothing, z-loss or cap.
 
     `class_weight` (K,) and `weight` (n,) are ones where they are empty; `row_values` (n,) and `slopes` (n, K)
@@ -111,7 +113,9 @@ def cross_entropy_rows(share, class_weight, x, target, weight, ignore_index, sta
                     mine *= class_weight[target[i + r]]
                 own[r] = mine * weight[i + r] if weight.size else mine
         if n_rows == lanes:
-            tile_value = cross_entropy_tile(x, slope, target, ignore_index, own, values, i, with_slopes)
+            tile_value = cross_entropy_tile(
+                x, slope, target, ignore_index, own, values, i, with_slopes, exact
+            )
         else:
             own[n_rows:] = 0.0
             room = np.zeros((lanes, x.shape[1]), x.dtype)
@@ -119,7 +123,7 @@ def cross_entropy_rows(share, class_weight, x, target, weight, ignore_index, sta
             room[:n_rows] = x[i:stop]
             room_labels[:n_rows] = target[i:stop]
             tile_value = cross_entropy_tile(
-                room, room, room_labels, ignore_index, own, values, 0, with_slopes
+                room, room, room_labels, ignore_index, own, values, 0, with_slopes, exact
             )
             if with_slopes:
                 slopes[i:stop] = room[:n_rows]
@@ -155,5 +159,7 @@ def plain_cross_entropy(x, target, ignore_index, mean, slopes):
                 return 0.0, counted, i
     nothing = np.empty(0)
     share = 1.0 / counted if mean and counted else 1.0
-    value = cross_entropy_rows(share, nothing, x, target, nothing, ignore_index, 0, n_rows, nothing, slopes)
+    value = cross_entropy_rows(
+        share, nothing, x, target, nothing, ignore_index, 0, n_rows, nothing, slopes, True
+    )
     return value, counted, -1
