@@ -61,7 +61,7 @@ FORMATS = {types.uint16: (BITS16, 0), types.float32: (WIDE, 0.0)}
 
 
 def _conversion(change: Callable[[Any, Any], Any], read: Any, written: Any) -> Any:
-    """Return the typing of f(source, out) over contiguous arrays of one length and these two dtypes.
+    """Return the typing of f(source, out) over contiguous arrays of these two dtypes, out as long at least.
 
     With a third array of the source's dtype, its lines are fetched as to be written soon.
     """
@@ -117,15 +117,15 @@ def narrow_brain(typingctx, x, out):
 if numba.config.DISABLE_JIT:  # an intrinsic has no Python body: kernels run as plain Python need one
 
     def widen_half(bits, out, later):  # noqa: D103
-        out[:] = bits.view(np.float16)
+        out[: len(bits)] = bits.view(np.float16)
 
     def widen_brain(bits, out, later):  # noqa: D103
-        out[:] = (bits.astype(np.uint32) << 16).view(np.float32)
+        out[: len(bits)] = (bits.astype(np.uint32) << 16).view(np.float32)
 
     def narrow_half(x, out):  # noqa: D103
-        out[:] = x.astype(np.float16).view(np.uint16)
+        out[: len(x)] = x.astype(np.float16).view(np.uint16)
 
     def narrow_brain(x, out):  # noqa: D103
         bits = x.view(np.uint32)
         rounded = bits + 0x7FFF + ((bits >> 16) & 1)
-        out[:] = np.where(np.isnan(x), bits | 0x400000, rounded) >> 16
+        out[: len(x)] = np.where(np.isnan(x), bits | 0x400000, rounded) >> 16

@@ -275,12 +275,12 @@ def columns_differences(typingctx, x, out, first, width, shift, rest):
 if numba.config.DISABLE_JIT:  # an intrinsic has no Python body: kernels run as plain Python need one
 
     def columns_largest(x, first, width, largest):  # noqa: D103
-        largest[:] = np.fmax.reduce(x[:, first : first + width], axis=0, initial=-np.inf)
+        largest[:width] = np.fmax.reduce(x[:, first : first + width], axis=0, initial=-np.inf)
 
     def columns_sums(x, out, rows, first, width, shift, count, others, exact, ahead, out_ahead):  # noqa: D103
-        e = np.exp(x[rows[0] : rows[1], first : first + width] - shift)
-        count += (e == 1).sum(axis=0)
-        others += np.where(e == 1, 0, e).sum(axis=0)
+        e = np.exp(x[rows[0] : rows[1], first : first + width] - shift[:width])
+        count[:width] += (e == 1).sum(axis=0)
+        others[:width] += np.where(e == 1, 0, e).sum(axis=0)
         return e
 
     def columns_exponentials(x, out, rows, first, width, *others):  # noqa: D103
@@ -292,8 +292,8 @@ if numba.config.DISABLE_JIT:  # an intrinsic has no Python body: kernels run as 
 
     def columns_scaled(x, out, first, width, factor):  # noqa: D103
         part = np.s_[:, first : first + width]
-        out[part] = x[part] * factor
+        out[part] = x[part] * factor[:width]
 
     def columns_differences(x, out, first, width, shift, rest):  # noqa: D103
         part = np.s_[:, first : first + width]
-        out[part] = (x[part] - shift) - rest
+        out[part] = (x[part] - shift[:width]) - rest[:width]
