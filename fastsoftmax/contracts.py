@@ -246,6 +246,9 @@ class Device(Protocol):
     ) -> None:
         """Write 1 / (1 + e^(−x)), or its logarithm, to out."""
 
+    def all_in_unit(self, x: NDArray[Any], n_threads: int | None = None) -> bool:
+        """Return whether all elements of x lie in [0, 1]."""
+
     def count_targets(
         self,
         target: NDArray[np.int64],

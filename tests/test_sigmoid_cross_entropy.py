@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import mpmath
 import numpy as np
 import pytest
 
 import fastsoftmax
+from fastsoftmax import devices
 from tests import naive
 from tests.tolerance import assert_close, eps_of
 
@@ -99,3 +101,51 @@ def test_in_place():
     assert same is z
     assert again == value
     assert_close(z, grad)
+
+
+@pytest.mark.parametrize("weights", ["", "class"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("n", "k"), [(1, 3), (700, 3), (4099, 10), (33, 1000), (5, 2049), (30_011, 7)])
+def test_rows_taken_together_are_the_rows_alone(n, k, dtype, weights):
+    # Rows of few labels go through the kernel as one long row, those left over apart.
+    z, target = problem(dtype, n, k)
+    options = {"class_weight": np.random.default_rng(6).uniform(0.2, 3, k)} if weights else {}
+    alone = fastsoftmax.sigmoid_cross_entropy(z, target, reduction="none", **options)
+    ones = np.ones(n)  # weighted rows stay themselves
+    _, slopes = fastsoftmax.sigmoid_cross_entropy_value_and_grad(
+        z, target, reduction="sum", sample_weight=ones, **options
+    )
+    total, same = fastsoftmax.sigmoid_cross_entropy_value_and_grad(z, target, reduction="sum", **options)
+    np.testing.assert_array_equal(same, slopes)
+    # each row's loss is rounded to the dtype, by half an eps
+    assert total == pytest.approx(alone.sum(dtype=np.float64), rel=4 * eps_of(dtype))
+    fastsoftmax.sigmoid_cross_entropy_value_and_grad(z, target, reduction="sum", out=z, **options)
+    np.testing.assert_array_equal(z, slopes)
+
+
+@pytest.mark.parametrize("put", [-1e-3, 1.001, np.nan, np.inf])
+@pytest.mark.parametrize("place", [0, 77_777, 99_999])
+def test_a_target_out_of_range_is_found_anywhere(place, put):
+    z, target = problem(np.float32, 10_000, 10)
+    target.reshape(-1)[place] = put
+    before = z.copy()
+    with pytest.raises(ValueError, match="target"):
+        fastsoftmax.sigmoid_cross_entropy_value_and_grad(z, target, out=z)
+    np.testing.assert_array_equal(z, before)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_probabilities_and_their_logarithms(dtype):
+    z = np.concatenate([np.linspace(-87, 87, 20_011), np.geomspace(1e-30, 1, 101), [0.0]]).astype(dtype)
+    z = np.concatenate([z, -z])
+    with mpmath.workdps(naive.DIGITS):
+        exact = [1 / (1 + mpmath.exp(-mpmath.mpf(float(v)))) for v in z[::97]]
+        logs = [mpmath.log(v) for v in exact]
+    for log, expected in ((False, exact), (True, logs)):
+        out = np.empty_like(z)
+        devices.get("cpu").sigmoid(z, out, log=log)
+        np.testing.assert_allclose(out[::97], np.array(expected, dtype=float), rtol=3 * eps_of(dtype))
+    special = np.array([np.inf, -np.inf, np.nan], dtype=dtype)
+    for log, expected in ((False, [1, 0, np.nan]), (True, [0, -np.inf, np.nan])):
+        devices.get("cpu").sigmoid(special, out[:3], log=log)
+        np.testing.assert_array_equal(out[:3], expected)

@@ -152,7 +152,7 @@ def sigmoid_problem(
         raise ValueError(f"target must have the shape of the logits, {shape}; got {target.shape}")
     compute = np.float32 if arguments.is_narrow(dtype) else dtype
     target = np.ascontiguousarray(target, dtype=compute).reshape(x.shape)
-    if target.size and not (target.min() >= 0.0 and target.max() <= 1.0):  # false for NaN as well
+    if target.size and not devices.get("cpu").all_in_unit(target):
         raise ValueError(f"target must lie in [0, 1]; got {target.min()} to {target.max()}")
     denominator = float(len(x) if sample_weight is None else sample_weight.sum())
     share = arguments.share_of(denominator, reduction)

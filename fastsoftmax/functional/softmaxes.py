@@ -220,7 +220,7 @@ def logsumexp(
 
 def _narrow_logsumexp(a: NDArray[Any], axis: Any, keepdims: bool) -> Any:
     if a.ndim == 2 and a.size and axis in (1, -1) and _is_rows(a, axis):
-        out = np.empty((1, len(a)), a.dtype)
+        out = np.empty((len(a), 1), a.dtype)
         devices.get("cpu").narrow("logsumexp", a.view(np.uint16), out.view(np.uint16), is_brain(a.dtype))
         return out.reshape((-1, 1) if keepdims else -1)
     result = np.asarray(logsumexp(a.astype(np.float32), axis=axis, keepdims=keepdims)).astype(a.dtype)

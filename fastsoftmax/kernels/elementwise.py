@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING, Any
 
 import numba
@@ -23,7 +22,7 @@ from fastsoftmax.kernels.lanes import (
     suffix,
     vector_type,
 )
-from fastsoftmax.kernels.vector import constant, emit_exp, emit_log1p
+from fastsoftmax.kernels.vector import constant, emit_exp, emit_log1p_of_unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,56 +60,63 @@ def _element_by_element(n_rows: int, emit: Callable[..., None]) -> Any:
     return typed
 
 
-def _emit_larger(builder: Any, get: Any, put: Any) -> None:
-    x, best = get(0), get(1)
-    put(1, builder.select(builder.fcmp_ordered(">", x, best), x, best))
+def _emit_folded(builder: Any, z: Any) -> tuple[Any, Any, Any]:
+    """Emit |z|, e^(−|z|), which cannot overflow, and whether z ≥ 0."""
+    kind = z.type
+    zero = constant(kind, 0.0)
+    magnitude = call(builder, f"llvm.fabs.{suffix(kind)}", kind, [z])
+    e = emit_exp(builder, builder.fneg(magnitude), zero, exact=False)
+    return magnitude, e, builder.fcmp_ordered(">=", z, zero)
 
 
-def _emit_column_exponentials(builder: Any, get: Any, put: Any, *, exact: bool = True) -> None:
-    e = emit_exp(builder, get(0), get(1), exact=exact)
-    put(2, e)
-    is_one = builder.fcmp_ordered("==", e, constant(e.type, 1.0))
-    put(3, builder.fadd(get(3), builder.select(is_one, constant(e.type, 1.0), constant(e.type, 0.0))))
-    put(4, builder.fadd(get(4), builder.select(is_one, constant(e.type, 0.0), e)))
+def _emit_sigmoid(builder: Any, get: Any, put: Any) -> None:
+    _, e, positive = _emit_folded(builder, get(0))
+    one = constant(e.type, 1.0)
+    put(1, builder.fdiv(builder.select(positive, one, e), builder.fadd(one, e)))
 
 
-def _emit_products(builder: Any, get: Any, put: Any) -> None:
-    put(0, builder.fmul(get(0), get(1)))
-
-
-def _emit_differences(builder: Any, get: Any, put: Any) -> None:
-    put(3, builder.fsub(builder.fsub(get(0), get(1)), get(2)))
-
-
-@intrinsic
-def larger_of_both(typingctx, row, best):
-    """Turn best into the larger of best and row, element by element, passing over NaN in row."""
-    return _element_by_element(2, _emit_larger)(typingctx, row, best)
+def _emit_log_sigmoid(builder: Any, get: Any, put: Any) -> None:
+    z = get(0)
+    _, e, positive = _emit_folded(builder, z)
+    negative_part = builder.select(positive, constant(e.type, 0.0), z)
+    put(1, builder.fsub(negative_part, emit_log1p_of_unit(builder, e)))
 
 
 @intrinsic
-def column_exponentials(typingctx, row, shift, out, ones, others):
-    """Write e^(row − shift) to out, and add it to `ones` where it is exactly 1 and to `others` elsewhere."""
-    return _element_by_element(5, _emit_column_exponentials)(typingctx, row, shift, out, ones, others)
+def sigmoid_to(typingctx, row, out):
+    """Write 1 / (1 + e^(−row)) to out, which may be row."""
+    return _element_by_element(2, _emit_sigmoid)(typingctx, row, out)
 
 
 @intrinsic
-def plain_column_exponentials(typingctx, row, shift, out, ones, others):
-    """Do what `column_exponentials` does, with the rounding of row − shift."""
-    emit = functools.partial(_emit_column_exponentials, exact=False)
-    return _element_by_element(5, emit)(typingctx, row, shift, out, ones, others)
+def log_sigmoid_to(typingctx, row, out):
+    """Write −log(1 + e^(−row)) to out, which may be row."""
+    return _element_by_element(2, _emit_log_sigmoid)(typingctx, row, out)
 
 
 @intrinsic
-def column_products(typingctx, row, factor):
-    """Turn row into row · factor, element by element."""
-    return _element_by_element(2, _emit_products)(typingctx, row, factor)
+def any_outside_unit(typingctx, row):
+    """Return whether an element of row is not in [0, 1]; a NaN is not."""
+    if not is_row(row):
+        return None
 
+    def codegen(context, builder, signature, arguments):
+        kind = vector_type(row.dtype)
+        data, length = data_and_length(context, builder, row, arguments[0])
+        zero, one = constant(kind, 0.0), constant(kind, 1.0)
+        found = cgutils.alloca_once_value(builder, zero)
 
-@intrinsic
-def column_differences(typingctx, row, first, second, out):
-    """Write (row − first) − second to out, element by element."""
-    return _element_by_element(4, _emit_differences)(typingctx, row, first, second, out)
+        def body(offset, mask):
+            x = load(builder, builder.gep(data, [offset]), kind, mask, zero)
+            inside = builder.and_(builder.fcmp_ordered(">=", x, zero), builder.fcmp_ordered("<=", x, one))
+            builder.store(builder.select(inside, builder.load(found), one), found)
+
+        for_each_register(builder, kind, data, length, body)
+        name = f"llvm.vector.reduce.fmax.{suffix(kind)}"
+        most = call(builder, name, kind.element, [builder.load(found)])
+        return builder.fcmp_ordered(">", most, constant(kind.element, 0.0))
+
+    return types.boolean(row), codegen
 
 
 @intrinsic
@@ -127,7 +133,6 @@ def sigmoid_losses(typingctx, row, target, weight, keep, half, out):
         kind = vector_type(row.dtype)
         data, length = data_and_length(context, builder, row, arguments[0])
         others = ((target, arguments[1]), (weight, arguments[2]))
-
         places = [data_and_length(context, builder, *other)[0] for other in others]
         result, _ = data_and_length(context, builder, out, arguments[5])
         keeps, halves = (splat(builder, argument, kind.count) for argument in arguments[3:5])
@@ -137,15 +142,13 @@ def sigmoid_losses(typingctx, row, target, weight, keep, half, out):
         def body(offset, mask):
             z, t, w = (load(builder, builder.gep(p, [offset]), kind, mask, zero) for p in (data, *places))
             t = builder.fadd(builder.fmul(t, keeps), halves)
-            magnitude = call(builder, f"llvm.fabs.{suffix(kind)}", kind, [z])
-            e = emit_exp(builder, builder.fneg(magnitude), zero)
-            positive = builder.fcmp_ordered(">=", z, zero)
+            magnitude, e, positive = _emit_folded(builder, z)
             p = builder.fdiv(builder.select(positive, one, e), builder.fadd(one, e))
             # max(z, 0) − t z, so that an infinite logit on the right side costs nothing.
             share = builder.select(positive, builder.fsub(one, t), t)
             linear = builder.fmul(share, magnitude)
             linear = builder.select(builder.fcmp_ordered("==", share, zero), zero, linear)
-            loss = builder.fmul(w, builder.fadd(linear, emit_log1p(builder, e)))
+            loss = builder.fmul(w, builder.fadd(linear, emit_log1p_of_unit(builder, e)))
             if mask is not None:
                 loss = builder.select(mask, loss, zero)
             builder.store(builder.fadd(builder.load(total), loss), total)
@@ -162,21 +165,15 @@ def sigmoid_losses(typingctx, row, target, weight, keep, half, out):
 
 if numba.config.DISABLE_JIT:  # an intrinsic has no Python body: kernels run as plain Python need one
 
-    def larger_of_both(row, best):  # noqa: D103
-        np.fmax(row, best, out=best)
+    def sigmoid_to(row, out):  # noqa: D103
+        e = np.exp(-np.abs(row))
+        out[:] = np.where(row >= 0, 1, e) / (1 + e)
 
-    def column_exponentials(row, shift, out, ones, others):  # noqa: D103
-        out[:] = np.exp(row - shift)
-        ones += out == 1
-        others += np.where(out == 1, 0, out)
+    def log_sigmoid_to(row, out):  # noqa: D103
+        out[:] = np.minimum(row, 0) - np.log1p(np.exp(-np.abs(row)))
 
-    plain_column_exponentials = column_exponentials
-
-    def column_products(row, factor):  # noqa: D103
-        row *= factor
-
-    def column_differences(row, first, second, out):  # noqa: D103
-        out[:] = (row - first) - second
+    def any_outside_unit(row):  # noqa: D103
+        return not ((row >= 0) & (row <= 1)).all()
 
     def sigmoid_losses(row, target, weight, keep, half, out):  # noqa: D103
         t = keep * target + half

@@ -1,8 +1,8 @@
-"""Rows of float16 and bfloat16, seen as uint16, widened to float32 and narrowed again in whole registers."""
+"""float16 and bfloat16, seen as uint16, widened to float32 and narrowed again in whole registers."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numba
 import numpy as np
@@ -12,13 +12,16 @@ from numba.extending import intrinsic
 
 from fastsoftmax.kernels.lanes import (
     INT32,
-    call,
     data_and_length,
     for_each_register,
     load,
+    prefetch,
     store,
     vector_type,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 WIDE = vector_type(types.float32)
 HALF = ir.VectorType(ir.HalfType(), WIDE.count)
@@ -26,36 +29,24 @@ BITS16 = ir.VectorType(ir.IntType(16), WIDE.count)
 BITS32 = ir.VectorType(INT32, WIDE.count)
 
 
-def _all(kind: Any, number: int) -> Any:
+def _all(kind: Any, number: Any) -> Any:
     return ir.Constant(kind, [number] * kind.count)
 
 
-def _load16(builder: Any, pointer: Any, mask: Any) -> Any:
-    pointer = builder.bitcast(pointer, BITS16.as_pointer())
-    if mask is None:
-        return builder.load(pointer, align=2)
-    name = f"llvm.masked.load.v{BITS16.count}i16.p0"
-    return call(builder, name, BITS16, [pointer, ir.Constant(INT32, 2), mask, _all(BITS16, 0)])
-
-
-def _store16(builder: Any, bits: Any, pointer: Any, mask: Any) -> None:
-    pointer = builder.bitcast(pointer, BITS16.as_pointer())
-    if mask is None:
-        builder.store(bits, pointer, align=2)
-        return
-    name = f"llvm.masked.store.v{BITS16.count}i16.p0"
-    call(builder, name, ir.VoidType(), [bits, pointer, ir.Constant(INT32, 2), mask])
-
-
-def _widened(builder: Any, bits: Any, brain: bool) -> Any:
-    if brain:  # bfloat16 is the upper half of a float32
-        return builder.bitcast(builder.shl(builder.zext(bits, BITS32), _all(BITS32, 16)), WIDE)
+def _of_half(builder: Any, bits: Any) -> Any:
     return builder.fpext(builder.bitcast(bits, HALF), WIDE)
 
 
-def _narrowed(builder: Any, x: Any, brain: bool) -> Any:
-    if not brain:
-        return builder.bitcast(builder.fptrunc(x, HALF), BITS16)
+def _of_brain(builder: Any, bits: Any) -> Any:
+    # bfloat16 is the upper half of a float32.
+    return builder.bitcast(builder.shl(builder.zext(bits, BITS32), _all(BITS32, 16)), WIDE)
+
+
+def _to_half(builder: Any, x: Any) -> Any:
+    return builder.bitcast(builder.fptrunc(x, HALF), BITS16)
+
+
+def _to_brain(builder: Any, x: Any) -> Any:
     # To the nearest, ties to even: half of the last place is added, less one if that place is even. It may
     # carry into the exponent, as it should; NaN is kept apart, for the carry would make it infinite.
     bits = builder.bitcast(x, BITS32)
@@ -66,98 +57,75 @@ def _narrowed(builder: Any, x: Any, brain: bool) -> Any:
     return builder.trunc(builder.lshr(kept, _all(BITS32, 16)), BITS16)
 
 
-def _is_pair(row16: Any, row: Any) -> bool:
-    return (
-        isinstance(row16, types.Array)
-        and isinstance(row, types.Array)
-        and row16.ndim == row.ndim == 1
-        and row16.layout == row.layout == "C"
-        and row16.dtype == types.uint16
-        and row.dtype == types.float32
-    )
+FORMATS = {types.uint16: (BITS16, 0), types.float32: (WIDE, 0.0)}
 
 
-def _widen(brain: bool) -> Any:
-    def typed(typingctx, row16, out):
-        if not _is_pair(row16, out):
+def _conversion(change: Callable[[Any, Any], Any], read: Any, written: Any) -> Any:
+    """Return the typing of f(source, out) over contiguous arrays of these two dtypes, out as long at least.
+
+    With a third array of the source's dtype, its lines are fetched as to be written soon.
+    """
+
+    def typed(typingctx, source, out, *later):
+        if [(a.dtype, a.ndim, a.layout) for a in (source, out)] != [(read, 1, "C"), (written, 1, "C")]:
             return None
 
         def codegen(context, builder, signature, arguments):
-            source, length = data_and_length(context, builder, row16, arguments[0])
+            data, length = data_and_length(context, builder, source, arguments[0])
             target, _ = data_and_length(context, builder, out, arguments[1])
-            wide = target
+            fetched = [data_and_length(context, builder, a, b)[0] for a, b in zip(later, arguments[2:])]
+            kind, zero = FORMATS[read]
 
             def body(offset, mask):
-                bits = _load16(builder, builder.gep(source, [offset]), mask)
-                store(builder, _widened(builder, bits, brain), builder.gep(target, [offset]), mask)
+                for start in fetched:
+                    prefetch(builder, builder.gep(start, [offset]), to_write=True)
+                x = load(builder, builder.gep(data, [offset]), kind, mask, _all(kind, zero))
+                store(builder, change(builder, x), builder.gep(target, [offset]), mask)
 
-            for_each_register(builder, WIDE, wide, length, body)
+            for_each_register(builder, WIDE, data, length, body, aligned=False)
             return context.get_dummy_value()
 
-        return types.void(row16, out), codegen
-
-    return typed
-
-
-def _narrow(brain: bool) -> Any:
-    def typed(typingctx, row, out16):
-        if not _is_pair(out16, row):
-            return None
-
-        def codegen(context, builder, signature, arguments):
-            source, length = data_and_length(context, builder, row, arguments[0])
-            target, _ = data_and_length(context, builder, out16, arguments[1])
-            wide = source
-
-            def body(offset, mask):
-                zero = ir.Constant(WIDE, [0.0] * WIDE.count)
-                x = load(builder, builder.gep(source, [offset]), WIDE, mask, zero)
-                _store16(builder, _narrowed(builder, x, brain), builder.gep(target, [offset]), mask)
-
-            for_each_register(builder, WIDE, wide, length, body)
-            return context.get_dummy_value()
-
-        return types.void(row, out16), codegen
+        return types.void(source, out, *later), codegen
 
     return typed
 
 
 @intrinsic
-def widen_half(typingctx, row16, out):
-    """Write a row of float16 bits to a row of float32."""
-    return _widen(brain=False)(typingctx, row16, out)
+def widen_half(typingctx, bits, out, later):
+    """Write float16 bits to out, an array of float32; fetch the memory of bits that are written later."""
+    return _conversion(_of_half, types.uint16, types.float32)(typingctx, bits, out, later)
 
 
 @intrinsic
-def widen_brain(typingctx, row16, out):
-    """Write a row of bfloat16 bits to a row of float32."""
-    return _widen(brain=True)(typingctx, row16, out)
+def widen_brain(typingctx, bits, out, later):
+    """Write bfloat16 bits to out, an array of float32; fetch the memory of bits that are written later."""
+    return _conversion(_of_brain, types.uint16, types.float32)(typingctx, bits, out, later)
 
 
 @intrinsic
-def narrow_half(typingctx, row, out16):
-    """Write a row of float32 to a row of float16 bits, rounded to the nearest."""
-    return _narrow(brain=False)(typingctx, row, out16)
+def narrow_half(typingctx, x, out):
+    """Write float32 to out, an array of float16 bits, rounded to the nearest."""
+    return _conversion(_to_half, types.float32, types.uint16)(typingctx, x, out)
 
 
 @intrinsic
-def narrow_brain(typingctx, row, out16):
-    """Write a row of float32 to a row of bfloat16 bits, rounded to the nearest."""
-    return _narrow(brain=True)(typingctx, row, out16)
+def narrow_brain(typingctx, x, out):
+    """Write float32 to out, an array of bfloat16 bits, rounded to the nearest."""
+    return _conversion(_to_brain, types.float32, types.uint16)(typingctx, x, out)
 
 
 if numba.config.DISABLE_JIT:  # an intrinsic has no Python body: kernels run as plain Python need one
 
-    def widen_half(row16, out):  # noqa: D103
-        out[:] = row16.view(np.float16)
+    def widen_half(bits, out, later):  # noqa: D103
+        out[: len(bits)] = bits.view(np.float16)
 
-    def widen_brain(row16, out):  # noqa: D103
-        out[:] = (row16.astype(np.uint32) << 16).view(np.float32)
+    def widen_brain(bits, out, later):  # noqa: D103
+        out[: len(bits)] = (bits.astype(np.uint32) << 16).view(np.float32)
 
-    def narrow_half(row, out16):  # noqa: D103
-        out16[:] = row.astype(np.float16).view(np.uint16)
+    def narrow_half(x, out):  # noqa: D103
+        out[: len(x)] = x.astype(np.float16).view(np.uint16)
 
-    def narrow_brain(row, out16):  # noqa: D103
-        bits = row.view(np.uint32)
+    def narrow_brain(x, out):  # noqa: D103
+        bits = x.view(np.uint32)
         rounded = bits + 0x7FFF + ((bits >> 16) & 1)
-        out16[:] = np.where(np.isnan(row), bits | 0x400000, rounded) >> 16
+        out[: len(x)] = np.where(np.isnan(x), bits | 0x400000, rounded) >> 16

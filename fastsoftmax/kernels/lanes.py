@@ -41,7 +41,15 @@ def call(builder: Any, name: str, result: Any, arguments: list[Any], flags: tupl
 
 def suffix(kind: Any) -> str:
     """Return the type's name in the names of LLVM's intrinsics."""
-    return f"v{kind.count}f{32 if kind.element == ir.FloatType() else 64}"
+    letter = "i" if isinstance(kind.element, ir.IntType) else "f"
+    return f"v{kind.count}{letter}{8 * item_bytes(kind)}"
+
+
+def item_bytes(kind: Any) -> int:
+    """Return the size of a lane: of a float, a double, or an integer."""
+    if isinstance(kind.element, ir.IntType):
+        return int(kind.element.width) // 8
+    return 4 if kind.element == ir.FloatType() else 8
 
 
 def splat(builder: Any, value: Any, count: int) -> Any:
@@ -55,7 +63,7 @@ def splat(builder: Any, value: Any, count: int) -> Any:
 def load(builder: Any, pointer: Any, kind: Any, mask: Any = None, fill: Any = None) -> Any:
     """Load a vector from an address of any alignment; lanes outside the mask are `fill`."""
     pointer = builder.bitcast(pointer, kind.as_pointer())
-    size = 4 if kind.element == ir.FloatType() else 8
+    size = item_bytes(kind)
     if mask is None:
         return builder.load(pointer, align=size)
     arguments = [pointer, ir.Constant(INT32, size), mask, fill]
@@ -66,12 +74,19 @@ def store(builder: Any, vector: Any, pointer: Any, mask: Any = None) -> None:
     """Store a vector at an address of any alignment; lanes outside the mask are left alone."""
     kind = vector.type
     pointer = builder.bitcast(pointer, kind.as_pointer())
-    size = 4 if kind.element == ir.FloatType() else 8
+    size = item_bytes(kind)
     if mask is None:
         builder.store(vector, pointer, align=size)
         return
     arguments = [vector, pointer, ir.Constant(INT32, size), mask]
     call(builder, f"llvm.masked.store.{suffix(kind)}.p0", ir.VoidType(), arguments)
+
+
+def prefetch(builder: Any, address: Any, *, to_write: bool) -> None:
+    """Fetch the line of an address into cache; beyond an array's end it does nothing."""
+    kinds = [ir.Constant(INT32, number) for number in (int(to_write), 3, 1)]
+    line = builder.bitcast(address, ir.IntType(8).as_pointer())
+    call(builder, "llvm.prefetch.p0", ir.VoidType(), [line, *kinds])
 
 
 def data_and_length(context: Any, builder: Any, kind: Any, value: Any) -> tuple[Any, Any]:
@@ -163,9 +178,19 @@ def largest(typingctx, row):
 
         for_each_register(builder, kind, data, length, body)
         name = f"llvm.vector.reduce.fmax.{suffix(kind)}"
-        return call(builder, name, kind.element, [builder.load(best)])
+        # It never holds NaN; said so, the reduction does not look for one.
+        return call(builder, name, kind.element, [builder.load(best)], flags=("nnan",))
 
     return row.dtype(row), codegen
+
+
+def add_apart(builder: Any, e: Any, count: Any, others: Any) -> None:
+    """Emit the addition of each e to the sum at `others`, but of those that are 1 to the one at `count`."""
+    one = constant(e.type, 1.0)
+    is_one = builder.fcmp_ordered("==", e, one)
+    ones, rest = builder.load(count), builder.load(others)
+    builder.store(builder.select(is_one, builder.fadd(ones, one), ones), count)
+    builder.store(builder.select(is_one, rest, builder.fadd(rest, e)), others)
 
 
 def _exponentials(*, stored: bool, exact: bool) -> Any:
@@ -179,7 +204,7 @@ def _exponentials(*, stored: bool, exact: bool) -> Any:
             data, length = data_and_length(context, builder, rows[0], arguments[0])
             target = data_and_length(context, builder, rows[1], arguments[1])[0] if stored else None
             by = splat(builder, arguments[-1], kind.count)
-            zero, one = constant(kind, 0.0), constant(kind, 1.0)
+            zero = constant(kind, 0.0)
             count = cgutils.alloca_once_value(builder, zero)
             others = cgutils.alloca_once_value(builder, zero)
 
@@ -190,11 +215,7 @@ def _exponentials(*, stored: bool, exact: bool) -> Any:
                     e = builder.select(mask, e, zero)  # −∞ − (−∞) is NaN in the lanes that are not there
                 if stored:
                     store(builder, e, builder.gep(target, [offset]), mask)
-                is_one = builder.fcmp_ordered("==", e, one)
-                ones = builder.select(is_one, one, zero)
-                rest = builder.select(is_one, zero, e)
-                builder.store(builder.fadd(builder.load(count), ones), count)
-                builder.store(builder.fadd(builder.load(others), rest), others)
+                add_apart(builder, e, count, others)
 
             lane = for_each_register(builder, kind, data, length, body)
             sums = [
@@ -202,10 +223,11 @@ def _exponentials(*, stored: bool, exact: bool) -> Any:
                     builder,
                     f"llvm.vector.reduce.fadd.{suffix(kind)}",
                     kind.element,
-                    [constant(kind.element, 0.0), rotated(builder, builder.load(total), lane)],
+                    [constant(kind.element, 0.0), total],
                     flags=("reassoc",),
                 )
-                for total in (count, others)
+                # Ones add up to the same in any order.
+                for total in (builder.load(count), rotated(builder, builder.load(others), lane))
             ]
             return context.make_tuple(builder, signature.return_type, sums)
 

@@ -19,8 +19,10 @@ from fastsoftmax.kernels.lanes import (
     INT32,
     INT64,
     REGISTER_BYTES,
+    add_apart,
     call,
     load,
+    prefetch,
     splat,
     store,
     suffix,
@@ -44,12 +46,16 @@ MOST_CLASSES = 128
 
 
 class _Tile(NamedTuple):
-    """Where the generated code finds things: a tile of rows, transposed into `room` (K, lanes)."""
+    """Where the generated code finds things: a tile of rows, transposed into `room` (K, lanes).
+
+    `exact` says whether exponentials are to be of the exact differences.
+    """
 
     builder: Any
     kind: Any
     n_classes: Any
     room: Any
+    exact: Any
 
     def classes(self) -> Any:
         """Emit a loop over the classes."""
@@ -91,14 +97,10 @@ def _fetch(tile: _Tile, k: Any, data: Any, *, to_write: bool) -> None:
     """Emit a prefetch of the k-th line of the tile's worth of memory from `data` on.
 
     The rows of a tile are as many streams, each too short for the hardware to see. A line for each class goes
-    with the exponentials, whose time it takes to come; all at once they would wait for one another. Beyond an
-    array's end a prefetch does nothing.
+    with the exponentials, whose time it takes to come; all at once they would wait for one another.
     """
-    builder = tile.builder
-    kinds = [ir.Constant(INT32, number) for number in (int(to_write), 3, 1)]
-    offset = builder.mul(k, ir.Constant(INT64, tile.kind.count))  # lanes · itemsize is a cache line
-    line = builder.bitcast(builder.gep(data, [offset]), ir.IntType(8).as_pointer())
-    call(builder, "llvm.prefetch.p0", ir.VoidType(), [line, *kinds])
+    offset = tile.builder.mul(k, ir.Constant(INT64, tile.kind.count))  # lanes · itemsize is a cache line
+    prefetch(tile.builder, tile.builder.gep(data, [offset]), to_write=to_write)
 
 
 def _squares(tile: _Tile) -> Iterator[tuple[Any, Any]]:
@@ -153,19 +155,19 @@ def _exponentials(tile: _Tile, shift: Any, ahead: Any, target: Any, *, stored: b
     of the next tile is fetched, and that of the target, where there is one.
     """
     builder, kind = tile.builder, tile.kind
-    zero, one = constant(kind, 0.0), constant(kind, 1.0)
+    zero = constant(kind, 0.0)
     count = cgutils.alloca_once_value(builder, constant(kind, -1.0))
     others = cgutils.alloca_once_value(builder, zero)
-    with tile.classes() as loop:
-        _fetch(tile, loop.index, ahead, to_write=False)
-        if target is not None:
-            _fetch(tile, loop.index, target, to_write=True)
-        e = emit_exp(builder, tile.get(loop.index), shift)
-        if stored:
-            tile.put(loop.index, e)
-        is_one = builder.fcmp_ordered("==", e, one)
-        builder.store(builder.fadd(builder.load(count), builder.select(is_one, one, zero)), count)
-        builder.store(builder.fadd(builder.load(others), builder.select(is_one, zero, e)), others)
+    with builder.if_else(tile.exact) as branches:
+        for branch, exact in zip(branches, (True, False)):
+            with branch, tile.classes() as loop:
+                _fetch(tile, loop.index, ahead, to_write=False)
+                if target is not None:
+                    _fetch(tile, loop.index, target, to_write=True)
+                e = emit_exp(builder, tile.get(loop.index), shift, exact=exact)
+                if stored:
+                    tile.put(loop.index, e)
+                add_apart(builder, e, count, others)
     return builder.fadd(builder.load(count), builder.load(others))
 
 
@@ -180,8 +182,35 @@ def _all_finite(builder: Any, vector: Any) -> Any:
     kind = vector.type
     name = f"llvm.fabs.{suffix(kind)}"
     below = builder.fcmp_ordered("<", call(builder, name, kind, [vector]), constant(kind, np.inf))
-    bits = builder.bitcast(below, ir.IntType(kind.count))
-    return builder.icmp_unsigned("==", bits, ir.Constant(bits.type, 2**kind.count - 1))
+    return _all(builder, below)
+
+
+def _all(builder: Any, mask: Any) -> Any:
+    bits = builder.bitcast(mask, ir.IntType(mask.type.count))
+    return builder.icmp_unsigned("==", bits, ir.Constant(bits.type, 2**mask.type.count - 1))
+
+
+def _true_places(tile: _Tile, labels: Any) -> list[Any]:
+    """Return the label of each row, or 0 for one that is no class (it is not looked at)."""
+    builder = tile.builder
+    places = []
+    for r in range(tile.kind.count):
+        label = builder.load(builder.gep(labels, [ir.Constant(INT64, r)]))
+        # As an unsigned number a negative label is large.
+        valid = builder.icmp_unsigned("<", label, tile.n_classes)
+        places.append(builder.select(valid, label, ir.Constant(INT64, 0)))
+    return places
+
+
+def _gathered(tile: _Tile, places: list[Any]) -> Any:
+    """Return of each row what the tile holds of its own class."""
+    builder, kind = tile.builder, tile.kind
+    gathered = ir.Constant(kind, ir.Undefined)
+    for r, place in enumerate(places):
+        lanes = builder.bitcast(tile.at(place), kind.element.as_pointer())
+        lane = builder.gep(lanes, [ir.Constant(INT64, r)])
+        gathered = builder.insert_element(gathered, builder.load(lane), ir.Constant(INT32, r))
+    return gathered
 
 
 def _is_matrix(kind: Any) -> bool:
@@ -189,13 +218,15 @@ def _is_matrix(kind: Any) -> bool:
     return isinstance(kind, types.Array) and kind.ndim == 2 and kind.layout == "C" and kind.dtype in floats
 
 
-def _tile_of(context: Any, builder: Any, matrix: Any, value: Any, first: Any) -> tuple[_Tile, Any]:
+def _tile_of(
+    context: Any, builder: Any, matrix: Any, value: Any, first: Any, exact: Any
+) -> tuple[_Tile, Any]:
     """Return a tile read from the rows `first` and on of a matrix, and the address of the next one."""
     kind = vector_type(matrix.dtype)
     array = context.make_array(matrix)(context, builder, value)
     n_classes = builder.extract_value(array.shape, 1)
     room = cgutils.alloca_once(builder, kind, size=ir.Constant(INT64, MOST_CLASSES))
-    tile = _Tile(builder, kind, n_classes, room)
+    tile = _Tile(builder, kind, n_classes, room, exact)
     data = builder.gep(array.data, [builder.mul(first, n_classes)])
     _read(tile, data)
     size = builder.mul(n_classes, ir.Constant(INT64, kind.count))
@@ -209,20 +240,20 @@ def _rows_of(context: Any, builder: Any, matrix: Any, value: Any, first: Any) ->
 
 
 def _tile_function(emit: Callable[[_Tile, Any, Any, Any], None], *, finite: bool) -> Any:
-    """Return the typing of f(x, out, first) -> whether the tile was written.
+    """Return the typing of f(x, out, first, exact) -> whether the tile was written.
 
     `emit(tile, shift, target, ahead)` works on the tile and writes it. With `finite`, a tile with an infinite
     maximum is left alone, for the caller to take row by row.
     """
 
-    def typed(typingctx, x, out, first):
+    def typed(typingctx, x, out, first, exact):
         flat = isinstance(out, types.Array) and out.layout == "C"
         if not (_is_matrix(x) and flat and x.dtype == out.dtype):
             return None
 
         def codegen(context, builder, signature, arguments):
             row = context.cast(builder, arguments[2], signature.args[2], types.int64)
-            tile, ahead = _tile_of(context, builder, x, arguments[0], row)
+            tile, ahead = _tile_of(context, builder, x, arguments[0], row, arguments[3])
             target = _rows_of(context, builder, out, arguments[1], row)
             shift = _maximum(tile)
             done = _all_finite(builder, shift) if finite else ir.Constant(ir.IntType(1), 1)
@@ -230,7 +261,7 @@ def _tile_function(emit: Callable[[_Tile, Any, Any, Any], None], *, finite: bool
                 emit(tile, shift, target, ahead)
             return done
 
-        return types.boolean(x, out, first), codegen
+        return types.boolean(x, out, first, exact), codegen
 
     return typed
 
@@ -259,71 +290,85 @@ def _emit_logsumexp(tile: _Tile, shift: Any, target: Any, ahead: Any) -> None:
 
 
 @intrinsic
-def softmax_tile(typingctx, x, out, first):
-    """Write the softmax of the rows from `first` on to out; return True."""
-    return _tile_function(_emit_softmax, finite=False)(typingctx, x, out, first)
+def softmax_tile(typingctx, x, out, first, exact):
+    """Write the softmax of the rows from `first` on to out; return True.
+
+    `exact`, here and below, is that of `emit_exp`.
+    """
+    return _tile_function(_emit_softmax, finite=False)(typingctx, x, out, first, exact)
 
 
 @intrinsic
-def log_softmax_tile(typingctx, x, out, first):
+def log_softmax_tile(typingctx, x, out, first, exact):
     """Write the log-softmax of the rows from `first` on to out, or return False."""
-    return _tile_function(_emit_log_softmax, finite=True)(typingctx, x, out, first)
+    return _tile_function(_emit_log_softmax, finite=True)(typingctx, x, out, first, exact)
 
 
 @intrinsic
-def logsumexp_tile(typingctx, x, out, first):
+def logsumexp_tile(typingctx, x, out, first, exact):
     """Write log Σ e^x of the rows from `first` on to out (n,), or return False."""
-    return _tile_function(_emit_logsumexp, finite=True)(typingctx, x, out, first)
+    return _tile_function(_emit_logsumexp, finite=True)(typingctx, x, out, first, exact)
 
 
 @intrinsic
-def cross_entropy_tile(typingctx, x, slopes, target, own, values, first, with_slopes):
+def cross_entropy_tile(typingctx, x, slopes, target, ignore_index, own, values, first, with_slopes, exact):
     """Write own · ℓ and own · ∂ℓ/∂z of the rows from `first` on; the targets are integers.
 
     `target` (n,) int64 is indexed by row; `own` and `values` (lanes,) are of the tile alone. A row with
-    own = 0 gets exact zeros whatever it holds. Slopes are written if `with_slopes`.
+    own = 0, or whose target is `ignore_index`, gets exact zeros whatever it holds. Slopes are written if
+    `with_slopes`.
     Returns the tile's Σ own · ℓ.
     """
     if not (_is_matrix(x) and _is_matrix(slopes) and x.dtype == slopes.dtype == own.dtype == values.dtype):
         return None
 
     def codegen(context, builder, signature, arguments):
-        row = context.cast(builder, arguments[5], signature.args[5], types.int64)
-        tile, ahead = _tile_of(context, builder, x, arguments[0], row)
+        row = context.cast(builder, arguments[6], signature.args[6], types.int64)
+        tile, ahead = _tile_of(context, builder, x, arguments[0], row, arguments[8])
         target_rows = _rows_of(context, builder, slopes, arguments[1], row)
         kind = tile.kind
         zero, one = constant(kind, 0.0), constant(kind, 1.0)
-        labels = ir.VectorType(INT64, kind.count)
-        label_address = _rows_of(context, builder, target, arguments[2], row)
-        label = builder.load(builder.bitcast(label_address, labels.as_pointer()), align=8)
+        labels = _rows_of(context, builder, target, arguments[2], row)
+        places = _true_places(tile, labels)
         zeroth = ir.Constant(INT64, 0)
-        weight = load(builder, _rows_of(context, builder, own, arguments[3], zeroth), kind)
+        weight = load(builder, _rows_of(context, builder, own, arguments[4], zeroth), kind)
+        ignored = context.cast(builder, arguments[3], signature.args[3], types.int64)
+        is_ignored = builder.icmp_signed(
+            "==",
+            load(builder, labels, ir.VectorType(INT64, kind.count)),
+            splat(builder, ignored, kind.count),
+        )
+        weight = builder.select(is_ignored, zero, weight)
         shift = _maximum(tile)
-        true = cgutils.alloca_once_value(builder, zero)
-        with tile.classes() as loop:
-            mine = builder.icmp_signed("==", label, splat(builder, loop.index, kind.count))
-            builder.store(builder.select(mine, tile.get(loop.index), builder.load(true)), true)
+        # Label by label: to compare all classes with it would cost a step for each of them.
+        true = _gathered(tile, places)
         beside = _exponentials(tile, shift, ahead, target_rows, stored=True)
         counts = builder.fcmp_ordered("!=", weight, zero)
-        loss = builder.fsub(emit_log1p(builder, beside), builder.fsub(builder.load(true), shift))
+        loss = builder.fsub(emit_log1p(builder, beside), builder.fsub(true, shift))
         loss = builder.select(counts, builder.fmul(weight, loss), zero)
-        store(builder, loss, _rows_of(context, builder, values, arguments[4], zeroth))
+        store(builder, loss, _rows_of(context, builder, values, arguments[5], zeroth))
         wide = ir.VectorType(ir.DoubleType(), kind.count)
         terms = builder.fpext(loss, wide) if kind != wide else loss
         sum_of = f"llvm.vector.reduce.fadd.{suffix(wide)}"
         start = constant(wide.element, 0.0)
         value = call(builder, sum_of, wide.element, [start, terms], flags=("reassoc",))
-        with builder.if_then(arguments[6]):
+        with builder.if_then(arguments[7]):
             total = builder.fadd(one, beside)
             factor = builder.fdiv(weight, total)
-            with tile.classes() as loop:
-                e = tile.get(loop.index)
-                # Of the true class the sum over the others: p − 1 would lose a confident row's digits.
-                rest = builder.select(builder.fcmp_ordered("==", e, one), beside, builder.fsub(total, e))
-                mine = builder.icmp_signed("==", label, splat(builder, loop.index, kind.count))
-                slope = builder.fmul(builder.select(mine, builder.fneg(rest), e), factor)
-                tile.put(loop.index, builder.select(counts, slope, zero))
+            e = _gathered(tile, places)
+            # Of the true class the sum over the others: p − 1 would lose a confident row's digits.
+            rest = builder.select(builder.fcmp_ordered("==", e, one), beside, builder.fsub(total, e))
+            slope = builder.select(counts, builder.fneg(builder.fmul(rest, factor)), zero)
+            _scale(tile, factor)
+            some_do_not = builder.not_(_all(builder, counts))
+            with builder.if_then(some_do_not, likely=False), tile.classes() as loop:
+                tile.put(loop.index, builder.select(counts, tile.get(loop.index), zero))
             _write(tile, target_rows)
+            for r, place in enumerate(places):
+                offset = builder.add(builder.mul(ir.Constant(INT64, r), tile.n_classes), place)
+                lane = builder.extract_element(slope, ir.Constant(INT32, r))
+                builder.store(lane, builder.gep(target_rows, [offset]))
         return value
 
-    return types.float64(x, slopes, target, own, values, first, with_slopes), codegen
+    kinds = (x, slopes, target, ignore_index, own, values, first, with_slopes, exact)
+    return types.float64(*kinds), codegen

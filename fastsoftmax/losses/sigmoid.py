@@ -41,18 +41,18 @@ def for_targets(
     return Sigmoid(weight, weight.astype(target.dtype), float(label_smoothing))
 
 
+def side_by_side(loss: Sigmoid, n_rows: int) -> Sigmoid:
+    """Return the loss of so many rows seen as one: their labels are as independent as those of one row."""
+    return loss._replace(
+        class_weight=np.tile(loss.class_weight, n_rows), narrow_weight=np.tile(loss.narrow_weight, n_rows)
+    )
+
+
 @jit(fastmath={"contract"})
 def sigmoid_of(z):
     """Return 1 / (1 + e^(−z)) without overflow, accurate to the last places on both sides."""
     e = exp(-abs(z))
     return (1 if z >= 0 else e) / (1 + e)
-
-
-@jit(fastmath={"contract"})
-def log_sigmoid_of(z):
-    """Return −log(1 + e^(−z)) in float64 without overflow."""
-    wide = np.float64(z)
-    return min(wide, 0.0) - math.log1p(exp(-abs(wide)))
 
 
 @register("row_loss", Sigmoid)

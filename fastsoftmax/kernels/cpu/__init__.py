@@ -15,6 +15,7 @@ from fastsoftmax.kernels.cpu import csr, dense, grams
 from fastsoftmax.kernels.cpu.columns import columns
 from fastsoftmax.kernels.cpu.narrow import narrow, narrow_losses
 from fastsoftmax.kernels.cpu.rows import (
+    all_in_unit,
     count_targets,
     log_softmax,
     logsumexp,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from fastsoftmax.contracts import Params, RowBlock, Sums
 
 __all__ = [
+    "all_in_unit",
     "columns",
     "count_targets",
     "diagonal",

@@ -12,12 +12,13 @@ from numba.extending import overload
 from fastsoftmax.kernels import compensated
 from fastsoftmax.kernels.cpu import small
 from fastsoftmax.kernels.cpu.partition import MOST_PARTS
+from fastsoftmax.kernels.elementwise import any_outside_unit, log_sigmoid_to, sigmoid_to
 from fastsoftmax.kernels.executor import Kernel, even_bounds, kernel, run
 from fastsoftmax.kernels.jit import jit
 from fastsoftmax.kernels.lanes import differences_to
 from fastsoftmax.kernels.tiles import MOST_CLASSES
 from fastsoftmax.losses import row_loss
-from fastsoftmax.losses.sigmoid import log_sigmoid_of, sigmoid_of
+from fastsoftmax.losses.sigmoid import SUM_BLOCK, Sigmoid, side_by_side
 from fastsoftmax.losses.softmax import (
     SoftmaxIndex,
     exponential_sums,
@@ -36,20 +37,20 @@ PART_SIZE = 2**15  # elements: parts long enough to hide what starting one costs
 
 
 @jit
-def softmax_range(x, out, start, stop):
+def softmax_range(x, out, start, stop, exact):
     """Write the softmax of rows start to stop to out, which may be x."""
     if x.shape[1] <= MOST_CLASSES:
-        small.softmax_rows(x, out, start, stop)
+        small.softmax_rows(x, out, start, stop, exact)
         return
     for i in range(start, stop):
         softmax_to(x[i], out[i])
 
 
 @jit
-def log_softmax_range(x, out, start, stop):
+def log_softmax_range(x, out, start, stop, exact):
     """Write the log-softmax of rows start to stop to out, which may be x."""
     if x.shape[1] <= MOST_CLASSES:
-        small.log_softmax_rows(x, out, start, stop)
+        small.log_softmax_rows(x, out, start, stop, exact)
         return
     for i in range(start, stop):
         shift, count, others = exponential_sums(x[i])
@@ -62,10 +63,10 @@ def log_softmax_range(x, out, start, stop):
 
 
 @jit
-def logsumexp_range(x, out, start, stop):
+def logsumexp_range(x, out, start, stop, exact):
     """Write log Σ e^x of rows start to stop to out (n,)."""
     if x.shape[1] <= MOST_CLASSES:
-        small.logsumexp_rows(x, out, start, stop)
+        small.logsumexp_rows(x, out, start, stop, exact)
         return
     for i in range(start, stop):
         shift, count, others = exponential_sums(x[i])
@@ -75,37 +76,38 @@ def logsumexp_range(x, out, start, stop):
 
 @kernel
 def _softmax(start, stop, part, x, out):
-    softmax_range(x, out, start, stop)
+    softmax_range(x, out, start, stop, True)
 
 
 @kernel
 def _log_softmax(start, stop, part, x, out):
-    log_softmax_range(x, out, start, stop)
+    log_softmax_range(x, out, start, stop, True)
 
 
 @kernel
 def _logsumexp(start, stop, part, x, out):
-    logsumexp_range(x, out, start, stop)
+    logsumexp_range(x, out, start, stop, True)
 
 
 @kernel
 def _sigmoid(start, stop, part, x, out):
-    for i in range(start, stop):
-        for k in range(x.shape[1]):
-            out[i, k] = sigmoid_of(x[i, k])
+    sigmoid_to(x[start:stop], out[start:stop])
 
 
 @kernel
 def _log_sigmoid(start, stop, part, x, out):
-    for i in range(start, stop):
-        for k in range(x.shape[1]):
-            out[i, k] = log_sigmoid_of(x[i, k])
+    log_sigmoid_to(x[start:stop], out[start:stop])
+
+
+@kernel
+def _outside_unit(start, stop, part, x, sums):
+    sums[part, 0] = any_outside_unit(x[start:stop])
 
 
 @kernel
 def _small_index_losses(start, stop, part, loss, x, target, weight, ignore_index, row_values, slopes, sums):
     sums[part, 0] = small.cross_entropy_rows(
-        1.0, loss.class_weight, x, target, weight, ignore_index, start, stop, row_values, slopes
+        1.0, loss.class_weight, x, target, weight, ignore_index, start, stop, row_values, slopes, True
     )
 
 
@@ -215,8 +217,43 @@ def logsumexp(x: NDArray[Any], out: NDArray[Any], n_threads: int | None = None) 
 
 
 def sigmoid(x: NDArray[Any], out: NDArray[Any], n_threads: int | None = None, *, log: bool = False) -> None:
-    """Write 1 / (1 + e^(−x)), or its logarithm, to out, which may be x; both (n, K)."""
-    over_rows(_log_sigmoid if log else _sigmoid, len(x), x.size, n_threads, x, out)
+    """Write 1 / (1 + e^(−x)), or its logarithm, to out, which may be x; both are C-ordered."""
+    body = _log_sigmoid if log else _sigmoid
+    over_rows(body, x.size, x.size, n_threads, x.reshape(-1), out.reshape(-1))
+
+
+def all_in_unit(x: NDArray[Any], n_threads: int | None = None) -> bool:
+    """Return whether all elements of a C-ordered array lie in [0, 1]."""
+    outside = over_rows(_outside_unit, x.size, x.size, n_threads, x.reshape(-1), n_sums=1)
+    return not any(found for (found,) in outside)
+
+
+def is_small_and_plain(loss: Any, n_classes: int) -> bool:
+    """Whether a loss is one that `small.cross_entropy_rows` computes."""
+    few = isinstance(loss, SoftmaxIndex) and n_classes <= MOST_CLASSES
+    return few and loss.label_smoothing == loss.z_loss == loss.softcap == 0.0
+
+
+def long_rows(
+    loss: Any, x: Any, target: Any, slopes: Any, weight: Any, row_values: Any
+) -> list[tuple[Any, Any, Any, Any]]:
+    """Return loss, logits, targets and slopes of the rows as they are, or of several taken for one.
+
+    Labels that do not exclude each other are as independent as rows, and rows of few would leave registers
+    empty. The rows that are left over are a second problem. Weighted rows, and rows whose values are asked
+    for, stay themselves.
+    """
+    n_rows, n_classes = x.shape
+    together = min(SUM_BLOCK // n_classes, n_rows)
+    if not isinstance(loss, Sigmoid) or weight is not None or row_values is not None or together < 2:
+        return [(loss, x, target, slopes)]
+    whole = n_rows // together * together
+    merged, left = (
+        [a if a is None else a[rows] for a in (x, target, slopes)] for rows in np.s_[:whole, whole:]
+    )
+    merged = [a if a is None else a.reshape(-1, together * n_classes) for a in merged]
+    pieces = [(side_by_side(loss, together), merged[0], merged[1], merged[2])]
+    return pieces if whole == n_rows else [*pieces, (loss, left[0], left[1], left[2])]
 
 
 def row_losses(
@@ -235,14 +272,18 @@ def row_losses(
     `row_values` (n,) receives wᵢ ℓᵢ and `slopes` (n, K), which may be x, wᵢ ∂ℓᵢ/∂x, where given. Rows whose
     integer target is `ignore_index`, or whose weight is zero, are not looked at. Reads x once.
     """
-    few = isinstance(loss, SoftmaxIndex) and x.shape[1] <= MOST_CLASSES
-    plain = few and loss.label_smoothing == loss.z_loss == loss.softcap == 0.0
-    sums = over_rows(
-        _small_index_losses if plain else _row_losses, len(x), x.size, n_threads, loss, x, target,
-        NOTHING if weight is None else weight, ignore_index, NOTHING if row_values is None else row_values,
-        np.empty((0, x.shape[1]), x.dtype) if slopes is None else slopes, n_sums=1,
-    )  # fmt: skip
-    return math.fsum(value for (value,) in sums)
+    body = _small_index_losses if is_small_and_plain(loss, x.shape[1]) else _row_losses
+    sums = [
+        value
+        for loss, x, target, slopes in long_rows(loss, x, target, slopes, weight, row_values)
+        for (value,) in over_rows(
+            body, len(x), x.size, n_threads, loss, x, target,
+            NOTHING if weight is None else weight, ignore_index,
+            NOTHING if row_values is None else row_values,
+            np.empty((0, x.shape[1]), x.dtype) if slopes is None else slopes, n_sums=1,
+        )
+    ]  # fmt: skip
+    return math.fsum(sums)
 
 
 def count_targets(

@@ -23,28 +23,28 @@ from fastsoftmax.losses.softmax import plain_log_sum
 
 
 @jit
-def softmax_rows(x, out, start, stop):
+def softmax_rows(x, out, start, stop, exact):
     """Write the softmax of rows start to stop of x (n, K) to out, which may be x."""
     lanes = REGISTER_BYTES // x.itemsize
     whole = start + (stop - start) // lanes * lanes
     for i in range(start, whole, lanes):
-        softmax_tile(x, out, i)
+        softmax_tile(x, out, i, exact)
     if whole < stop:
         room = np.zeros((lanes, x.shape[1]), x.dtype)
         room[: stop - whole] = x[whole:stop]
-        softmax_tile(room, room, 0)
+        softmax_tile(room, room, 0, exact)
         out[whole:stop] = room[: stop - whole]
 
 
 @jit
-def log_softmax_rows(x, out, start, stop):
+def log_softmax_rows(x, out, start, stop, exact):
     """Write the log-softmax of rows start to stop of x (n, K) to out, which may be x."""
     lanes = REGISTER_BYTES // x.itemsize
     for i in range(start, stop, lanes):
-        if i + lanes > stop or not log_softmax_tile(x, out, i):
+        if i + lanes > stop or not log_softmax_tile(x, out, i, exact):
             room = np.zeros((lanes, x.shape[1]), x.dtype)
             infinite = _copy_finite(x, i, min(i + lanes, stop), room)
-            log_softmax_tile(room, room, 0)
+            log_softmax_tile(room, room, 0, exact)
             for r in range(min(lanes, stop - i)):
                 if infinite[r]:
                     log_total = plain_log_sum(x[i + r])
@@ -55,15 +55,15 @@ def log_softmax_rows(x, out, start, stop):
 
 
 @jit
-def logsumexp_rows(x, out, start, stop):
+def logsumexp_rows(x, out, start, stop, exact):
     """Write log Σ e^x of rows start to stop of x (n, K) to out (n,)."""
     lanes = REGISTER_BYTES // x.itemsize
     for i in range(start, stop, lanes):
-        if i + lanes > stop or not logsumexp_tile(x, out, i):
+        if i + lanes > stop or not logsumexp_tile(x, out, i, exact):
             room = np.zeros((lanes, x.shape[1]), x.dtype)
             sums = np.empty(lanes, x.dtype)
             infinite = _copy_finite(x, i, min(i + lanes, stop), room)
-            logsumexp_tile(room, sums, 0)
+            logsumexp_tile(room, sums, 0, exact)
             for r in range(min(lanes, stop - i)):
                 out[i + r] = plain_log_sum(x[i + r]) if infinite[r] else sums[r]
 
@@ -85,7 +85,9 @@ def _copy_finite(x, start, stop, room):
 
 
 @jit
-def cross_entropy_rows(share, class_weight, x, target, weight, ignore_index, start, stop, row_values, slopes):
+def cross_entropy_rows(
+    share, class_weight, x, target, weight, ignore_index, start, stop, row_values, slopes, exact
+):
     """Return share · Σ wᵢ ℓᵢ of rows start to stop with integer targets, no smoothing, z-loss or cap.
 
     `class_weight` (K,) and `weight` (n,) are ones where they are empty; `row_values` (n,) and `slopes` (n, K)
@@ -98,30 +100,31 @@ def cross_entropy_rows(share, class_weight, x, target, weight, ignore_index, sta
     weighted = weight.size > 0 or not _is_uniform(class_weight)
     if class_weight.size and not weighted:
         share *= class_weight[0]
+    slope = slopes if with_slopes else x
+    own[:] = share
     value = 0.0
     lost = 0.0
     for i in range(start, stop, lanes):
         n_rows = min(lanes, stop - i)
-        labels = target[i : i + n_rows]
         if weighted:
             for r in range(n_rows):
-                mine = 0.0 if labels[r] == ignore_index else share
+                mine = 0.0 if target[i + r] == ignore_index else share
                 if class_weight.size and mine != 0.0:
-                    mine *= class_weight[labels[r]]
+                    mine *= class_weight[target[i + r]]
                 own[r] = mine * weight[i + r] if weight.size else mine
-        else:
-            for r in range(n_rows):
-                own[r] = share * (labels[r] != ignore_index)
         if n_rows == lanes:
-            slope = slopes if with_slopes else x
-            tile_value = cross_entropy_tile(x, slope, target, own, values, i, with_slopes)
+            tile_value = cross_entropy_tile(
+                x, slope, target, ignore_index, own, values, i, with_slopes, exact
+            )
         else:
             own[n_rows:] = 0.0
             room = np.zeros((lanes, x.shape[1]), x.dtype)
             room_labels = np.zeros(lanes, target.dtype)
             room[:n_rows] = x[i:stop]
-            room_labels[:n_rows] = labels
-            tile_value = cross_entropy_tile(room, room, room_labels, own, values, 0, with_slopes)
+            room_labels[:n_rows] = target[i:stop]
+            tile_value = cross_entropy_tile(
+                room, room, room_labels, ignore_index, own, values, 0, with_slopes, exact
+            )
             if with_slopes:
                 slopes[i:stop] = room[:n_rows]
         value, lost = compensated.add(value, lost, tile_value)
@@ -156,5 +159,7 @@ def plain_cross_entropy(x, target, ignore_index, mean, slopes):
                 return 0.0, counted, i
     nothing = np.empty(0)
     share = 1.0 / counted if mean and counted else 1.0
-    value = cross_entropy_rows(share, nothing, x, target, nothing, ignore_index, 0, n_rows, nothing, slopes)
+    value = cross_entropy_rows(
+        share, nothing, x, target, nothing, ignore_index, 0, n_rows, nothing, slopes, True
+    )
     return value, counted, -1
