@@ -338,4 +338,6 @@ DENSE_FITS = by_key(
     [FashionMnist("fashion_mnist_10000", "float32", n_rows=10_000, max_iter=150, rounds=1)],
     [FashionMnist("fashion_mnist", "float32", n_rows=60_000, max_iter=1000, rounds=1, quick=False)],
 )
-SPARSE_FITS = by_key([Newsgroups("newsgroups20", "float64", max_iter=25, rounds=1)])
+SPARSE_FITS = by_key(
+    [Newsgroups("newsgroups20", "float64", max_iter=25, rounds=1, dear=("scipy", "torch"))],
+)

@@ -52,7 +52,7 @@ class SoftmaxRegression(Prediction, ClassifierMixin, BaseEstimator):
     class_weight : dict or "balanced", optional
         Weights of the classes, multiplied into the sample weights. For labels, not for probabilities.
     solver : {"auto", "newton-cg", "lbfgs"}
-        "auto" is "newton-cg" in this version.
+        "auto" is "lbfgs" in this version.
     tol : float, default 1e-6
         Stop when (F − F*) / max(F, tiny) is certified (duality gap, for finite C) or estimated (Newton
         decrement, for C = inf) to be at most this: one meaning for every solver.

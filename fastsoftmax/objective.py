@@ -86,8 +86,8 @@ class SoftmaxObjective:
     -----
     Products are float32 for float32 (and narrower) X and float64 otherwise; values, gradients across tiles
     and everything outside the kernels are float64. A value and gradient reads X once and costs 4 n d K flops,
-    a Hessian-vector product half as much again; the (n, K) logits are never held for dense X. The bits of a
-    result do not depend on `n_threads`. Several threads may call one object at the same time.
+    a Hessian-vector product half as much again; the (n, K) logits are not held for dense X, but by `hessian`.
+    The bits of a result do not depend on `n_threads`. Several threads may call one object at the same time.
 
     Examples
     --------

@@ -149,3 +149,16 @@ def test_probabilities_and_their_logarithms(dtype):
     for log, expected in ((False, [1, 0, np.nan]), (True, [0, -np.inf, np.nan])):
         devices.get("cpu").sigmoid(special, out[:3], log=log)
         np.testing.assert_array_equal(out[:3], expected)
+
+
+@pytest.mark.parametrize("kind", ["float16", "bfloat16"])
+def test_narrow_targets_are_probabilities_as_well(kind):
+    narrow = np.dtype(np.float16) if kind == "float16" else pytest.importorskip("ml_dtypes").bfloat16
+    rng = np.random.default_rng(4)
+    z, target = rng.normal(size=(31, 5)).astype(narrow), rng.random((31, 5)).astype(narrow)
+    value, slopes = fastsoftmax.sigmoid_cross_entropy_value_and_grad(z, target)
+    wide, _ = fastsoftmax.sigmoid_cross_entropy_value_and_grad(
+        z.astype(np.float32), target.astype(np.float32)
+    )
+    assert slopes.dtype == z.dtype
+    assert value == pytest.approx(wide, rel=1e-6)

@@ -95,6 +95,10 @@ def minimize(
         elif len(pairs):
             pairs.clear()  # the curvature remembered may be rounding: once more from the preconditioner alone
         else:
+            # Nothing lowers F along −M g either: what that direction promises is what is left.
+            done = progress.at(x, value, grad, -0.5 * float(grad @ direction))
+            if done:
+                break
             finer = progress.finer(x)
             if finer is None:
                 progress.stopped("no step lowers the objective any more at the precision of the products")

@@ -218,6 +218,8 @@ def logsumexp(x: NDArray[Any], out: NDArray[Any], n_threads: int | None = None) 
 
 def sigmoid(x: NDArray[Any], out: NDArray[Any], n_threads: int | None = None, *, log: bool = False) -> None:
     """Write 1 / (1 + e^(−x)), or its logarithm, to out, which may be x; both are C-ordered."""
+    if not out.flags.c_contiguous:  # reshape would copy it, and the result go to the copy
+        raise ValueError("out must be C-ordered")
     body = _log_sigmoid if log else _sigmoid
     over_rows(body, x.size, x.size, n_threads, x.reshape(-1), out.reshape(-1))
 
