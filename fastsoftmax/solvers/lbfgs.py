@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
     from fastsoftmax.contracts import Objective, Record, Solution, Vector
 
-MEMORY = 8  # with x, ∇F, a direction and a trial point, 21 vectors
+LEAST_PAIRS = 8  # three vectors each, of many parameters at half the width
+MOST_PAIRS = 14  # more help where the Hessian changes for long, and mislead elsewhere
+PAIRS_BYTES = 2**24
 # The preconditioner is built anew after so many steps, then after twice as many, and so on: early on the
 # curvature changes with every step, near the optimum no more. Each takes twice the rows of the one before, so
 # that what is spent on it keeps pace with what the steps have cost.
@@ -65,10 +67,11 @@ def minimize(
 
     Notes
     -----
-    The directions [1]_ come from the last 8 pairs and the objective's preconditioner (scaled, as usual, by
-    the last pair), which stands where a multiple of the identity often does; a line search looks for the
-    strong Wolfe conditions by safeguarded cubic interpolation [2]_. One pass for each step length tried,
-    usually one a step, and what the preconditioner costs after 0, 4, 12, 28 … steps.
+    The directions [1]_ come from the last 8 to 14 pairs (what 16 MiB hold) and the objective's
+    preconditioner (scaled, as usual, by the last pair), which stands where a multiple of the identity often
+    does; a line search looks for the strong Wolfe conditions by safeguarded cubic interpolation [2]_. One
+    pass for each step length tried, usually one a step, and what the preconditioner costs after 0, 4, 12,
+    28 … steps.
 
     References
     ----------
@@ -78,7 +81,8 @@ def minimize(
     progress = Progress(objective, tol, callback)
     x = np.array(x0, dtype=np.float64)
     value, grad = objective.value_and_grad(x)
-    pairs = Pairs(objective.size, MEMORY)
+    fitting = PAIRS_BYTES // (3 * 8 * max(1, objective.size))
+    pairs = Pairs(objective.size, int(np.clip(fitting, LEAST_PAIRS, MOST_PAIRS)))
     done = progress.at(x, value, grad)
     share, wait, rebuild = FIRST_SHARE, FIRST_REBUILD, 0
     for n_steps in range(max_iter):
@@ -107,7 +111,7 @@ def minimize(
             pairs.restart(objective.preconditioner(x, share), grad)
         direction = pairs.direction()
         # gᵀ H g / 2 with the curvature remembered estimates F − F* as the Newton decrement does.
-        done = progress.at(x, value, grad, -0.5 * float(grad @ direction), trusted=pairs.full)
+        done = progress.at(x, value, grad, -0.5 * float(grad @ direction), trusted=len(pairs) >= LEAST_PAIRS)
     else:
         if not done:
             progress.stopped(f"max_iter={max_iter} steps were taken")

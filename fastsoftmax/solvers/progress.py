@@ -113,7 +113,7 @@ class Progress:
         if objective is None:
             return None
         self._objective = objective
-        self._bound = None  # a bound of another function, by some roundings
+        self._bound, self._bound_pass = None, -np.inf  # it bounds another function, by some roundings
         return objective, *objective.value_and_grad(x)
 
     def stopped(self, message: str) -> None:
