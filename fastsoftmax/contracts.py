@@ -276,6 +276,9 @@ class Source(Protocol):
     def subset(self, n_rows: int) -> Source:
         """Return a source of so many of the rows, drawn at random but always the same ones."""
 
+    def replaced(self, function: Callable[[RowBlock], RowBlock]) -> Source:
+        """Return a source of what a function makes of each block."""
+
     def map(self, function: Callable[[RowBlock], T]) -> list[T]:
         """Return what a function makes of each block, in order."""
 

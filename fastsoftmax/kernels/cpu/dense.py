@@ -16,6 +16,7 @@ from fastsoftmax.kernels.cpu.layout import copy_to
 from fastsoftmax.kernels.cpu.verbs import Diagonal, apply
 from fastsoftmax.kernels.executor import even_bounds, kernel, run
 from fastsoftmax.kernels.jit import jit
+from fastsoftmax.kernels.thin import MOST_CLASSES, dots_to, outer_to
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -84,6 +85,7 @@ def _pass(
     `X_grad` (n, d) are filled where they are not empty.
     """
     n_maps, n_outputs, n_features = coef.shape
+    thin = n_outputs <= MOST_CLASSES
     room = np.empty((tile_rows, n_features), coef.dtype)
     logits = np.empty((n_maps, tile_rows, n_outputs), coef.dtype)
     product = np.empty((n_outputs, n_features), coef.dtype)
@@ -93,7 +95,10 @@ def _pass(
         n_rows = min(tile_rows, stop - first)
         tile = tile_of(X, first, first + n_rows, room)
         for m in range(1 if kept.size else 0, n_maps):
-            np.dot(tile, coef[m].T, logits[m, :n_rows])
+            if thin:
+                dots_to(tile, coef[m], logits[m, :n_rows])
+            else:
+                np.dot(tile, coef[m].T, logits[m, :n_rows])
         multiplier = logits[n_maps - 1, :n_rows]
         for i in range(n_rows):
             z = logits[0, i]
@@ -123,7 +128,10 @@ def _pass(
                     for j in range(n_features):
                         room[i, j] = tile[i, j] * tile[i, j]
                 tile = room[:n_rows]
-            np.dot(multiplier.T, tile, product)
+            if thin:
+                outer_to(multiplier, tile, product)
+            else:
+                np.dot(multiplier.T, tile, product)
             for k in range(n_outputs):
                 for j in range(n_features):
                     coefs[part, k, j] += product[k, j]
