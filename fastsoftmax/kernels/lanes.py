@@ -82,9 +82,9 @@ def store(builder: Any, vector: Any, pointer: Any, mask: Any = None) -> None:
     call(builder, f"llvm.masked.store.{suffix(kind)}.p0", ir.VoidType(), arguments)
 
 
-def prefetch(builder: Any, address: Any, *, to_write: bool) -> None:
-    """Fetch the line of an address into cache; beyond an array's end it does nothing."""
-    kinds = [ir.Constant(INT32, number) for number in (int(to_write), 3, 1)]
+def prefetch(builder: Any, address: Any, *, to_write: bool, level: int = 1) -> None:
+    """Fetch the line of an address into a level of cache; beyond an array's end it does nothing."""
+    kinds = [ir.Constant(INT32, number) for number in (int(to_write), 4 - level, 1)]
     line = builder.bitcast(address, ir.IntType(8).as_pointer())
     call(builder, "llvm.prefetch.p0", ir.VoidType(), [line, *kinds])
 

@@ -38,19 +38,20 @@ REGISTERS = 4  # of columns side by side: as many independent sums
 
 
 def _for_each_group(builder: Any, kind: Any, width: Any, body: Callable[[list[Any], Any], None]) -> None:
-    """Emit body(offsets, mask) for a whole stripe of registers at once, or for each register of another."""
+    """Emit body(offsets, mask) for several whole registers at a time, and for each one of the rest."""
     lanes = kind.count
-    whole = builder.icmp_signed("==", width, ir.Constant(INT64, REGISTERS * lanes))
-    with builder.if_else(whole, likely=True) as (then, otherwise):
-        with then:
-            body([ir.Constant(INT64, r * lanes) for r in range(REGISTERS)], None)
-        with otherwise:
-            numbers = ir.Constant(ir.VectorType(INT32, lanes), list(range(lanes)))
-            rounded = builder.add(width, ir.Constant(INT64, lanes - 1))
-            with cgutils.for_range(builder, builder.sdiv(rounded, ir.Constant(INT64, lanes))) as loop:
-                offset = builder.mul(loop.index, ir.Constant(INT64, lanes))
-                left = builder.trunc(builder.sub(width, offset), INT32)
-                body([offset], builder.icmp_signed("<", numbers, splat(builder, left, lanes)))
+    together = ir.Constant(INT64, REGISTERS * lanes)
+    n_groups = builder.sdiv(width, together)
+    with cgutils.for_range(builder, n_groups) as loop:
+        first = builder.mul(loop.index, together)
+        body([builder.add(first, ir.Constant(INT64, r * lanes)) for r in range(REGISTERS)], None)
+    done = builder.mul(n_groups, together)
+    numbers = ir.Constant(ir.VectorType(INT32, lanes), list(range(lanes)))
+    rounded = builder.add(builder.sub(width, done), ir.Constant(INT64, lanes - 1))
+    with cgutils.for_range(builder, builder.sdiv(rounded, ir.Constant(INT64, lanes))) as loop:
+        offset = builder.add(done, builder.mul(loop.index, ir.Constant(INT64, lanes)))
+        left = builder.trunc(builder.sub(width, offset), INT32)
+        body([offset], builder.icmp_signed("<", numbers, splat(builder, left, lanes)))
 
 
 def _is_matrix(kind: Any, dtype: Any) -> bool:
@@ -79,15 +80,19 @@ def _vector(context: Any, builder: Any, kind: Any, value: Any) -> Any:
 
 
 @intrinsic
-def columns_largest(typingctx, x, first, width, largest):
-    """Write the largest elements of the columns first to first + width, passing over NaN, to largest."""
+def columns_largest(typingctx, x, rows, first, width, largest):
+    """Write the largest elements of the columns first to first + width, passing over NaN, to largest.
+
+    Of the rows[0] to rows[1].
+    """
     if not (is_row(largest) and _is_matrix(x, largest.dtype)):
         return None
 
     def codegen(context, builder, signature, arguments):
-        start, columns = (_integer(context, builder, signature, arguments, i) for i in (1, 2))
+        start, columns = (_integer(context, builder, signature, arguments, i) for i in (2, 3))
+        begin, end = (builder.extract_value(arguments[1], i) for i in range(2))
         matrix = _Matrix(context, builder, x, arguments[0], start)
-        result = _vector(context, builder, largest, arguments[3])
+        result = _vector(context, builder, largest, arguments[4])
         kind = vector_type(x.dtype)
         lowest = constant(kind, -np.inf)
 
@@ -95,8 +100,8 @@ def columns_largest(typingctx, x, first, width, largest):
             best = [cgutils.alloca_once(builder, kind) for _ in offsets]
             for place in best:
                 builder.store(lowest, place)
-            with cgutils.for_range(builder, matrix.n_rows) as loop:
-                row = matrix.row(loop.index)
+            with cgutils.for_range(builder, builder.sub(end, begin)) as loop:
+                row = matrix.row(builder.add(begin, loop.index))
                 for offset, place in zip(offsets, best):
                     value = load(builder, builder.gep(row, [offset]), kind, mask, lowest)
                     before = builder.load(place)
@@ -108,7 +113,7 @@ def columns_largest(typingctx, x, first, width, largest):
         _for_each_group(builder, kind, columns, body)
         return context.get_dummy_value()
 
-    return types.void(x, first, width, largest), codegen
+    return types.void(x, rows, first, width, largest), codegen
 
 
 def _exponentials(*, stored: bool) -> Any:
@@ -140,7 +145,7 @@ def _exponentials(*, stored: bool) -> Any:
                     row, result = matrix.row(k), target.row(k)
                     for i, offset in enumerate(offsets):
                         address = builder.gep(row, [offset])
-                        prefetch(builder, builder.gep(address, [fetched]), to_write=False)
+                        prefetch(builder, builder.gep(address, [fetched]), to_write=False, level=2)
                         at = builder.gep(result, [offset])
                         prefetch(builder, builder.gep(at, [fetched_out]), to_write=True)
                         e = emit_exp(builder, load(builder, address, kind, mask, zero), by[i], exact=exact)
@@ -274,8 +279,9 @@ def columns_differences(typingctx, x, out, first, width, shift, rest):
 
 if numba.config.DISABLE_JIT:  # an intrinsic has no Python body: kernels run as plain Python need one
 
-    def columns_largest(x, first, width, largest):  # noqa: D103
-        largest[:width] = np.fmax.reduce(x[:, first : first + width], axis=0, initial=-np.inf)
+    def columns_largest(x, rows, first, width, largest):  # noqa: D103
+        part = x[rows[0] : rows[1], first : first + width]
+        largest[:width] = np.fmax.reduce(part, axis=0, initial=-np.inf)
 
     def columns_sums(x, out, rows, first, width, shift, count, others, exact, ahead, out_ahead):  # noqa: D103
         e = np.exp(x[rows[0] : rows[1], first : first + width] - shift[:width])

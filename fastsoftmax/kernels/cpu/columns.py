@@ -6,12 +6,12 @@ the last scaling; while its exponentials run, the next stripe is fetched.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastsoftmax.kernels.cpu.partition import MOST_PARTS
+from fastsoftmax.kernels.cpu.tall import log_totals, tall_columns
 from fastsoftmax.kernels.executor import kernel, run
 from fastsoftmax.kernels.jit import jit
 from fastsoftmax.kernels.lanes import REGISTER_BYTES
@@ -22,17 +22,17 @@ from fastsoftmax.kernels.stripes import (
     columns_largest,
     columns_scaled,
     columns_sums,
-    log_sums,
 )
-from fastsoftmax.losses.softmax import PLAIN_CLASSES, plain_log_sum
+from fastsoftmax.losses.softmax import PLAIN_CLASSES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 STRIPE_BYTES = 2**18  # of x: with as much of the result, and of the next stripe, it fits a second-level cache
+# Of a larger x, which no cache holds, stripes of fewer than REGISTERS use too little of a page at a time.
+NARROW_STRIPES_BYTES = 2**23
 LEAST_STRIPES = 16  # enough for many threads
 NANOSECONDS = 0.8
-FETCHED_ROWS = 8
 SUM_ROWS = 128  # float32 sums of more terms lose digits; they go on in float64
 
 
@@ -46,7 +46,7 @@ def _sums(x, out, first, width, ahead, stored, shift, count, others):
     exact = n_rows < PLAIN_CLASSES
     count[:] = 0.0
     others[:] = 0.0
-    columns_largest(x, first, width, shift)
+    columns_largest(x, (0, n_rows), first, width, shift)
     for k in range(0, n_rows, SUM_ROWS):
         rows = (k, min(k + SUM_ROWS, n_rows))
         if stored:
@@ -56,52 +56,42 @@ def _sums(x, out, first, width, ahead, stored, shift, count, others):
 
 
 @kernel
-def _softmax(start, stop, part, x, out, width, ahead):
+def _softmax(start, stop, part, x, out, width):
     shift = np.empty(width, x.dtype)
     count = np.empty(width)
     others = np.empty(width)
     factor = np.empty(width, x.dtype)
     for first in range(start, stop, width):
         n = min(width, stop - first)
-        _sums(x, out, first, n, ahead, True, shift, count, others)
+        _sums(x, out, first, n, width, True, shift, count, others)
         for c in range(n):
             factor[c] = 1.0 / (count[c] + others[c])
         columns_scaled(out, out, first, n, factor)
 
 
-@jit
-def _log_totals(x, first, shift, count, others, totals):
-    """Write log Σ e^(x − shift) of some columns; shift the columns that have an infinite maximum by 0."""
-    log_sums(count, others, totals)
-    for c in range(shift.shape[0]):
-        if not math.isfinite(shift[c]):  # as SciPy: the infinities then work themselves out
-            shift[c] = 0
-            totals[c] = plain_log_sum(x[:, first + c])
-
-
 @kernel
-def _log_softmax(start, stop, part, x, out, width, ahead):
+def _log_softmax(start, stop, part, x, out, width):
     shift = np.empty(width, x.dtype)
     count = np.empty(width)
     others = np.empty(width)
     totals = np.empty(width, x.dtype)
     for first in range(start, stop, width):
         n = min(width, stop - first)
-        _sums(x, out, first, n, ahead, False, shift, count, others)
-        _log_totals(x, first, shift[:n], count[:n], others[:n], totals[:n])
+        _sums(x, out, first, n, width, False, shift, count, others)
+        log_totals(x, first, shift[:n], count[:n], others[:n], totals[:n])
         columns_differences(x, out, first, n, shift, totals)
 
 
 @kernel
-def _logsumexp(start, stop, part, x, out, width, ahead):
+def _logsumexp(start, stop, part, x, out, width):
     shift = np.empty(width, x.dtype)
     count = np.empty(width)
     others = np.empty(width)
     totals = np.empty(width, x.dtype)
     for first in range(start, stop, width):
         n = min(width, stop - first)
-        _sums(x, x, first, n, ahead, False, shift, count, others)
-        _log_totals(x, first, shift[:n], count[:n], others[:n], totals[:n])
+        _sums(x, x, first, n, width, False, shift, count, others)
+        log_totals(x, first, shift[:n], count[:n], others[:n], totals[:n])
         for c in range(n):
             out[first + c] = shift[c] + totals[c]
 
@@ -112,18 +102,19 @@ BODIES = {"softmax": _softmax, "log_softmax": _log_softmax, "logsumexp": _logsum
 def columns(name: str, x: NDArray[Any], out: NDArray[Any], n_threads: int | None = None) -> None:
     """Write softmax, log_softmax or logsumexp of each column of x (K, n) to out.
 
-    `out` is (K, n) and may be x, or (n,) for logsumexp. Reads x from memory once.
+    `out` is (K, n) and may be x, or (n,) for logsumexp; n is at least the number of a register's lanes.
+    Reads x from memory once, or twice (`tall`) where columns are too long.
     """
     n_rows, n_columns = x.shape
     lanes = REGISTER_BYTES // x.itemsize
     fitting = STRIPE_BYTES // (n_rows * REGISTER_BYTES)
-    # Of what fits no cache, all of a stripe's lines in a page are read while it is open.
-    width = (min(fitting, REGISTERS) or REGISTERS) * lanes
+    if not fitting or (fitting < REGISTERS and x.nbytes > NARROW_STRIPES_BYTES):
+        tall_columns(name, x, out, n_threads)
+        return
+    width = min(fitting, REGISTERS) * lanes
     if n_columns < LEAST_STRIPES * width:
         width = max(1, n_columns // (LEAST_STRIPES * lanes)) * lanes
-    # What is fetched from memory meanwhile: the next stripe, or some rows further where that would not last.
-    ahead = width if fitting else FETCHED_ROWS * n_columns
     n_stripes = -(-n_columns // width)
     n_parts = min(n_stripes, MOST_PARTS)
     bounds = np.minimum(np.arange(n_parts + 1) * n_stripes // n_parts * width, n_columns)
-    run(BODIES[name], bounds, x, out, width, ahead, work=NANOSECONDS * x.size, n_threads=n_threads)
+    run(BODIES[name], bounds, x, out, width, work=NANOSECONDS * x.size, n_threads=n_threads)
