@@ -13,7 +13,7 @@ from fastsoftmax.contracts import Sums
 from fastsoftmax.kernels import blas, compensated
 from fastsoftmax.kernels.cpu import partition
 from fastsoftmax.kernels.cpu.layout import copy_to
-from fastsoftmax.kernels.cpu.verbs import Diagonal, apply
+from fastsoftmax.kernels.cpu.verbs import Diagonal, apply, apply_together
 from fastsoftmax.kernels.executor import even_bounds, kernel, run
 from fastsoftmax.kernels.jit import jit
 from fastsoftmax.kernels.thin import MOST_CLASSES, dots_to, outer_to
@@ -100,26 +100,36 @@ def _pass(
             else:
                 np.dot(tile, coef[m].T, logits[m, :n_rows])
         multiplier = logits[n_maps - 1, :n_rows]
-        for i in range(n_rows):
-            z = logits[0, i]
-            s = multiplier[i]
-            row_weight = weight[first + i]
-            if row_weight == 0.0:
-                s[:] = 0.0
-                continue
-            for m in range(n_maps):
-                if m == 0 and kept.size:
-                    z[:] = kept[first + i]
-                    continue
+        for m in range(n_maps):
+            for i in range(n_rows):
                 for k in range(n_outputs):
-                    logits[m, i, k] += intercept[m, k]
-            row_value = row_weight * apply(verb, loss, z, s, target[first + i])
-            value, lost = compensated.add(value, lost, row_value)
-            if row_values.size:
-                row_values[first + i] = row_value
+                    if weight[first + i] == 0.0:
+                        logits[m, i, k] = 0.0  # whatever the row holds, it is not looked at
+                    elif m == 0 and kept.size:
+                        logits[m, i, k] = kept[first + i, k]
+                    else:
+                        logits[m, i, k] += intercept[m, k]
+        here = slice(first, first + n_rows)
+        own_values = row_values[here] if row_values.size else row_values
+        done, tile_value = apply_together(verb, loss, multiplier, target[here], weight[here], own_values)
+        if done:
+            value, lost = compensated.add(value, lost, tile_value)
+        else:
+            for i in range(n_rows):
+                row_weight = weight[first + i]
+                s = multiplier[i]
+                if row_weight == 0.0:
+                    s[:] = 0.0
+                    continue
+                row_value = row_weight * apply(verb, loss, logits[0, i], s, target[first + i])
+                value, lost = compensated.add(value, lost, row_value)
+                if row_values.size:
+                    row_values[first + i] = row_value
+                for k in range(n_outputs):
+                    s[k] *= row_weight
+        for i in range(n_rows):
             for k in range(n_outputs):
-                s[k] *= row_weight
-                intercepts[part, k] += s[k]
+                intercepts[part, k] += multiplier[i, k]
         if X_grad.size:
             np.dot(multiplier, coef[0], X_grad[first : first + n_rows])
         if coefs.size:

@@ -10,8 +10,11 @@ from typing import Any, NamedTuple
 
 from numba.extending import overload
 
+from fastsoftmax.kernels.cpu.small import cross_entropy_rows
 from fastsoftmax.kernels.jit import named_tuple_class
+from fastsoftmax.kernels.tiles import MOST_CLASSES
 from fastsoftmax.losses import row_curvature, row_dual, row_hessp, row_loss
+from fastsoftmax.losses.softmax import SoftmaxIndex
 
 
 class LossGrad(NamedTuple):
@@ -64,6 +67,33 @@ def _diagonal(verb, loss, z, s, target):
 
 def _dual(verb, loss, z, s, target):
     return row_dual(loss, s, target, verb.theta, verb.q)
+
+
+def apply_together(verb: Any, loss: Any, z: Any, target: Any, weight: Any, row_values: Any) -> Any:
+    """Do for all rows of z (n, K) what `apply` does for one, where there is a kernel for that.
+
+    Returns whether there is one, and Σ wᵢ ℓᵢ; if so z holds the weighted multipliers, and `row_values` (n,)
+    the weighted values where it is not empty. Otherwise nothing has happened.
+    """
+    return False, 0.0
+
+
+@overload(apply_together)
+def _apply_together(verb, loss, z, target, weight, row_values):
+    if named_tuple_class(verb) is not LossGrad or named_tuple_class(loss) is not SoftmaxIndex:
+        return lambda verb, loss, z, target, weight, row_values: (False, 0.0)
+
+    def few_classes(verb, loss, z, target, weight, row_values):
+        plain = loss.label_smoothing == 0.0 and loss.z_loss == 0.0 and loss.softcap == 0.0
+        if not plain or z.shape[1] > MOST_CLASSES:
+            return False, 0.0
+        # No label is ignored here, and logits that were just rounded need no exact differences.
+        value = cross_entropy_rows(
+            1.0, loss.class_weight, z, target, weight, -1, 0, z.shape[0], row_values, z, False
+        )
+        return True, value
+
+    return few_classes
 
 
 _APPLY: dict[type | None, Any] = {LossGrad: _loss_grad, Hessp: _hessp, Diagonal: _diagonal, Dual: _dual}
