@@ -113,7 +113,7 @@ def legend(figure: Figure, axes: list[Axes]) -> None:
 def plain(axis: Axis, subs: tuple[float, ...]) -> None:
     """Label a logarithmic axis with plain numbers, at these multiples of each power of ten."""
     axis.set_major_locator(LogLocator(subs=subs))
-    axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}" if x >= 1 else f"{x:g}"))
+    axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,g}"))
     axis.set_minor_locator(NullLocator())
 
 
