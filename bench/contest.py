@@ -8,8 +8,9 @@ import pytest
 
 from bench import agreement
 from bench.contenders import CONTENDERS, OURS, bind, entrants, module_of, plain
-from bench.measure import in_turn, seconds_of
+from bench.measure import PAUSE_AFTER_BLAS_SECONDS, PAUSE_SECONDS, in_turn, seconds_of
 from bench.problems import DataMissingError, Problem, load
+from bench.yardsticks import products
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -81,7 +82,8 @@ def hold(
         benchmark.pedantic(call.run)
         return
     others = others_for(contender, operation, data, {yardstick.__name__: yardstick(data)})
-    _, turns = in_turn(benchmark, call.run, others, problem.rounds)
+    pause = PAUSE_AFTER_BLAS_SECONDS if yardstick is products else PAUSE_SECONDS
+    _, turns = in_turn(benchmark, call.run, others, problem.rounds, pause=pause)
     benchmark.extra_info.update(in_turn=turns, yardstick=yardstick.__name__)
 
 

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ROUND_SECONDS = 0.02  # short calls are repeated until a round lasts this long
-# Idle OpenMP and BLAS workers spin for some milliseconds, on the cores that the next contender needs.
+# Idle OpenMP workers spin for some milliseconds, on the cores that the next contender needs. OpenBLAS's go on
+# for between 30 and 100: a pass that follows a matrix product after 30 took twice as long as one after 100.
 PAUSE_SECONDS = 0.03
+PAUSE_AFTER_BLAS_SECONDS = 0.15
 
 
 def seconds_of(run: Callable[[], Any], calls: int = 1) -> float:
@@ -41,10 +43,12 @@ def in_turn(
     others: dict[str, Callable[[], Any]],
     rounds: int,
     calls_of: Callable[[Callable[[], Any]], int] = calls_a_round,
+    pause: float = PAUSE_SECONDS,
 ) -> tuple[Any, dict[str, dict[str, Any]]]:
     """Time `run` as the benchmark, with the others taking turns between its rounds.
 
-    `calls_of` says how often somebody calls in a row when it is his turn.
+    `calls_of` says how often somebody calls in a row when it is his turn, `pause` how many seconds pass
+    between two turns.
 
     Returns
     -------
@@ -59,9 +63,9 @@ def in_turn(
 
     def rest_take_turns() -> None:
         for name, other in others.items():
-            time.sleep(PAUSE_SECONDS)
+            time.sleep(pause)
             laps[name].append(seconds_of(other, calls[name]))
-        time.sleep(PAUSE_SECONDS)
+        time.sleep(pause)
 
     result = benchmark.pedantic(run, rounds=rounds, iterations=calls_of(run), teardown=rest_take_turns)
     own = np.array(benchmark.stats.stats.data)
