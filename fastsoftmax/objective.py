@@ -19,7 +19,7 @@ import numpy as np
 from fastsoftmax import devices, validation
 from fastsoftmax.contracts import Csr, Params, RowBlock, Sums, Task
 from fastsoftmax.losses import sigmoid, softmax
-from fastsoftmax.preconditioners import class_blocks, diagonal, whole
+from fastsoftmax.preconditioners import choice, class_blocks, diagonal, whole
 from fastsoftmax.preconditioners.projection import projected
 from fastsoftmax.sources.array import ArraySource, sparse_block_rows
 
@@ -32,13 +32,6 @@ if TYPE_CHECKING:
 
 LOSSES: dict[str, Any] = {"softmax": softmax, "sigmoid": sigmoid}
 LOGITS_BYTES = 2**25
-WHOLE_ORDER = 256
-BLOCKS_BYTES = 40 * 2**20
-# A sample of the rows is enough where it has several rows for each column, and where its sums cost a few
-# passes; small ones, of so many flops, are not worth sampling for.
-ROWS_PER_COLUMN = 8
-SAMPLE_SHARE = 32
-SMALL_BUILD = 5 * 10**9
 
 
 class SoftmaxObjective:
@@ -121,16 +114,8 @@ class SoftmaxObjective:
         weight = validation.sample_weights(sample_weight, rows.shape[0])
         if n_classes is None:
             n_classes = int(target.max()) + 1 if target.ndim == 1 else int(target.shape[1])
-        self._build(
-            RowBlock(rows, target, weight),
-            n_classes,
-            l2,
-            fit_intercept,
-            label_smoothing,
-            loss,
-            device,
-            n_threads,
-        )
+        block = RowBlock(rows, target, weight)
+        self._build(block, n_classes, l2, fit_intercept, label_smoothing, loss, device, n_threads)
 
     @classmethod
     def of_rows(
@@ -175,7 +160,7 @@ class SoftmaxObjective:
         self.passes = 0
         self._dtype: Any = None  # of the products: what the rows ask for
         self._family = LOSSES[loss]
-        self._narrow = is_narrow(rows.X)
+        self._narrow = validation.is_narrow(rows.X)
         self._label_smoothing = float(label_smoothing)
         self._loss = self._family.for_targets(rows.target, self.n_classes, label_smoothing=label_smoothing)
         self._source = ArraySource(
@@ -239,9 +224,10 @@ class SoftmaxObjective:
         return Params(sums.coef / sums.weight, sums.intercept / sums.weight)
 
     def hessian(self, params: ArrayLike) -> Callable[[Vector], Vector]:
-        """Return v ↦ ∇²F(params) v, for many products at one point. One pass over X for each.
+        """Return v ↦ ∇²F(params) v (n_params,), for many products at one point. One pass over X for each.
 
-        Where the (n, K) logits take no more than 32 MiB they are kept, and a product costs a third less.
+        Where the (n, K) logits take no more than 32 MiB they are computed once, for one pass more, and kept:
+        a product costs a third less.
         """
         here = self.unpack(params)
         n_rows = self._source.shape[0]
@@ -265,12 +251,11 @@ class SoftmaxObjective:
         return product
 
     def preconditioner(self, params: ArrayLike, share: float = 1.0) -> Callable[[Vector], Vector]:
-        """Return v ↦ M⁻¹ v, an approximation of (∇²F)⁻¹.
+        """Return v ↦ M⁻¹ v (n_params,), a symmetric positive semidefinite approximation of (∇²F)⁻¹.
 
-        The form goes by size, n_features + 1 being D: the whole Hessian where K D is at most 256; a block
-        for each class where all of them fit 40 MiB, from a sample of the rows where all of them would cost
-        much more than a few passes; the diagonal otherwise. `share` takes so much of the sample. What all
-        classes share is set apart, as `fastsoftmax.preconditioners.projection` says.
+        The form goes by size (`fastsoftmax.preconditioners.choice`), the rows may be a sample, and `share`
+        takes so much of it. Costs m n d² flops for m blocks of n rows, counted as one pass, a pass more for a
+        sample, and a factorisation. Raises FloatingPointError if the Hessian is not finite.
         """
         here = self.unpack(params)
         form, dtype = self._form
@@ -300,21 +285,12 @@ class SoftmaxObjective:
     @functools.cached_property
     def _form(self) -> tuple[str, Any]:
         """The form of the preconditioner, and the dtype of its sums."""
-        size = self.n_features + 1
-        if self.n_classes * size <= WHOLE_ORDER:
-            return "whole", np.float64
-        for dtype in (np.float64, np.float32):
-            bytes_in_all = self.n_classes * size**2 * np.dtype(dtype).itemsize
-            if bytes_in_all <= BLOCKS_BYTES:
-                return "class blocks", dtype
-        return "diagonal", np.float64
+        return choice.form_of(self.n_classes, self.n_features)
 
     def _sample(self, share: float) -> Source:
         """Return the rows that the preconditioner is summed over: all, or as many as are worth it."""
         n_rows, n_features = self._source.shape
-        order = n_features + 1 if self._form[0] == "class blocks" else self.n_classes * (n_features + 1)
-        # n d K flops twice are a pass; K n D² (or n (K D)²) are the sums over all rows.
-        worth = max(SAMPLE_SHARE * n_rows // order, ROWS_PER_COLUMN * order, SMALL_BUILD // (order * order))
+        worth = choice.rows_worth(self._form[0], n_rows, self.n_classes, n_features)
         return self._source.subset(min(n_rows, int(share * worth)))
 
     def lower_bound(self, params: ArrayLike, value: float, grad: Vector) -> float | None:
@@ -379,9 +355,7 @@ class SoftmaxObjective:
                 block.weight.sum(),
             )
         )
-        total = sum(part[0] for part in parts) / sum(part[1] for part in parts)
-        mean: NDArray[np.float64] = total
-        return mean
+        return np.asarray(sum(part[0] for part in parts) / sum(part[1] for part in parts))
 
     def _sum(self, task: Task) -> Sums:
         self.passes += 1
@@ -398,7 +372,7 @@ class SoftmaxObjective:
             np.divide(sums.intercept, sums.weight, out=flat[n_coef:])
         return flat
 
-    def _joined(self, coef: NDArray[np.float64], intercept: NDArray[np.float64]) -> Vector:
+    def _joined(self, coef: Vector, intercept: Vector) -> Vector:
         return np.concatenate((coef.ravel(), intercept)) if self.fit_intercept else coef.ravel()
 
 
@@ -415,11 +389,5 @@ def targets(y: Any, n_classes: int | None, loss: str, rows: NDArray[Any] | Csr) 
     validation.same_rows(rows, y.reshape(-1) if y.ndim == 0 else y)
     if y.ndim == 1 and loss == "softmax":
         return validation.labels(y, n_classes)
-    dtype = np.float32 if is_narrow(rows) else np.float64
+    dtype = np.float32 if validation.is_narrow(rows) else np.float64
     return validation.probabilities(y, n_classes, dtype, rows_sum_to_one=loss == "softmax")
-
-
-def is_narrow(rows: NDArray[Any] | Csr) -> bool:
-    """Whether float32 holds every value of the rows, so that their products are float32."""
-    dtype = (rows.data if isinstance(rows, Csr) else rows).dtype
-    return bool(dtype.itemsize <= 2 or dtype == np.float32)

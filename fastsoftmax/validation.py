@@ -187,3 +187,9 @@ def same_rows(X: Any, y: Any, *, name: str = "y") -> None:
     """Raise ValueError unless X and y have the same number of rows."""
     if X.shape[0] != y.shape[0]:
         raise ValueError(f"X has {X.shape[0]} rows and {name} has {y.shape[0]}; they must agree")
+
+
+def is_narrow(rows: NDArray[Any] | Csr) -> bool:
+    """Whether float32 holds every value of the rows, so that their products are float32."""
+    dtype = (rows.data if isinstance(rows, Csr) else rows).dtype
+    return bool(dtype.itemsize <= 2 or dtype == np.float32)

@@ -11,6 +11,7 @@ from fastsoftmax.contracts import Params, RowBlock
 from fastsoftmax.kernels import cpu
 from fastsoftmax.kernels.cpu import grams
 from fastsoftmax.losses import sigmoid, softmax
+from fastsoftmax.preconditioners import choice
 from fastsoftmax.preconditioners.cholesky import factor
 from fastsoftmax.preconditioners.class_blocks import set_diagonal
 from fastsoftmax.sources.array import ArraySource
@@ -167,7 +168,7 @@ def test_class_blocks_invert_the_blocks(loss):
 def test_a_sample_takes_the_diagonal_of_all_rows(monkeypatch):
     """A column that is zero in every sampled row must not get an endless step."""
     for name in ("ROWS_PER_COLUMN", "SAMPLE_SHARE", "SMALL_BUILD"):
-        monkeypatch.setattr(objective, name, 0)
+        monkeypatch.setattr(choice, name, 0)
     X, y, _, params = draw(n=400)
     weight = np.ones(400)
     X[:, 2] = 0.0
@@ -176,7 +177,7 @@ def test_a_sample_takes_the_diagonal_of_all_rows(monkeypatch):
     X[left_out[:5], 2] = 3.0
     obj = of("softmax", X, y, weight)
     obj.__dict__["_form"] = ("class blocks", np.float64)
-    monkeypatch.setattr(objective, "ROWS_PER_COLUMN", 25 / (D + 1))
+    monkeypatch.setattr(choice, "ROWS_PER_COLUMN", 25 / (D + 1))
     x = obj.pack(*params)
     M = np.diag(matrix_of(obj.preconditioner(x), obj.n_params))
     curvature = obj.diagonal(x)

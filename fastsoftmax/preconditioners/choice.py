@@ -1,0 +1,36 @@
+"""Which form of a preconditioner fits a problem, and how many rows it is worth summing it over.
+
+Both go by the shape alone: nothing is timed, so that a fit repeats to the bit.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+WHOLE_ORDER = 256
+BLOCKS_BYTES = 40 * 2**20
+# A sample of the rows is enough where it has several rows for each column, and where its sums cost a few
+# passes; small ones, of so many flops, are not worth sampling for.
+ROWS_PER_COLUMN = 8
+SAMPLE_SHARE = 32
+SMALL_BUILD = 5 * 10**9
+
+
+def form_of(n_classes: int, n_features: int) -> tuple[str, Any]:
+    """Return "whole", "class blocks" or "diagonal", and the dtype of its sums."""
+    size = n_features + 1
+    if n_classes * size <= WHOLE_ORDER:
+        return "whole", np.float64
+    for dtype in (np.float64, np.float32):
+        if n_classes * size**2 * np.dtype(dtype).itemsize <= BLOCKS_BYTES:
+            return "class blocks", dtype
+    return "diagonal", np.float64
+
+
+def rows_worth(form: str, n_rows: int, n_classes: int, n_features: int) -> int:
+    """Return how many rows are worth summing a preconditioner over; it may be more than there are."""
+    order = (n_features + 1) * (n_classes if form == "whole" else 1)
+    # n d K flops twice are a pass; K n D² (or n (K D)²) are the sums over all rows.
+    return max(SAMPLE_SHARE * n_rows // order, int(ROWS_PER_COLUMN * order), SMALL_BUILD // (order * order))
