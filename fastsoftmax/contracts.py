@@ -7,6 +7,7 @@ sees nothing but an `Objective`.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
@@ -88,23 +89,40 @@ class Sums:
         Σ wᵢ ℓᵢ in nats (zero for a Hessian-vector product).
     weight : float
         Σ wᵢ.
-    coef : ndarray (K, d), float64
-        Σ wᵢ rᵢ xᵢᵀ, where rᵢ is what the verb makes of row i's logits.
-    intercept : ndarray (K,), float64
-        Σ wᵢ rᵢ.
+    joined : ndarray (size of coef + K,)
+        `coef` in C order, then `intercept`: as a parameter vector has them.
+    shape : tuple of int
+        That of `coef`.
     """
 
     value: float
     weight: float
-    coef: NDArray[np.float64]
-    intercept: NDArray[np.float64]
+    joined: NDArray[Any]
+    shape: tuple[int, ...]
+
+    @classmethod
+    def of(cls, value: float, weight: float, coef: NDArray[Any], intercept: NDArray[Any]) -> Sums:
+        """Return sums of these parts, copied."""
+        return cls(value, weight, np.concatenate((coef.ravel(), intercept)), coef.shape)
+
+    @classmethod
+    def room(cls, shape: tuple[int, ...], n_outputs: int, dtype: Any = np.float64) -> Sums:
+        """Return sums of nothing whose parts are yet to be written."""
+        return cls(0.0, 0.0, np.empty(math.prod(shape) + n_outputs, dtype), shape)
+
+    @property
+    def coef(self) -> NDArray[Any]:
+        """Σ wᵢ rᵢ xᵢᵀ, (K, d), where rᵢ is what the verb makes of row i's logits."""
+        return self.joined[: math.prod(self.shape)].reshape(self.shape)
+
+    @property
+    def intercept(self) -> NDArray[Any]:
+        """Σ wᵢ rᵢ, (K,)."""
+        return self.joined[math.prod(self.shape) :]
 
     def __add__(self, other: Sums) -> Sums:
         return Sums(
-            self.value + other.value,
-            self.weight + other.weight,
-            self.coef + other.coef,
-            self.intercept + other.intercept,
+            self.value + other.value, self.weight + other.weight, self.joined + other.joined, self.shape
         )
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastsoftmax import devices, validation
+from fastsoftmax.algebra import Algebra
 from fastsoftmax.contracts import Csr, Params, RowBlock, Sums, Task
 from fastsoftmax.losses import sigmoid, softmax
 from fastsoftmax.preconditioners import choice, class_blocks, diagonal, whole
@@ -152,6 +153,7 @@ class SoftmaxObjective:
             raise ValueError(f"label_smoothing must lie in [0, 1]; got {label_smoothing!r}")
         self._device = devices.get(device)
         self._n_threads = validation.thread_count(n_threads)
+        self.algebra = Algebra(self._n_threads)
         self.l2 = float(l2)
         self.fit_intercept = bool(fit_intercept)
         self.n_features = int(rows.X.shape[1])
@@ -204,14 +206,14 @@ class SoftmaxObjective:
         """Return F in nats and ∇F (n_params,). One pass over X."""
         unpacked = self.unpack(params)
         sums = self._sum(Task("loss_grad", self._loss, unpacked, (), self._dtype))
-        value = sums.value / sums.weight + 0.5 * self.l2 * _square(unpacked.coef)
-        return value, self._flat(sums, unpacked)
+        grad, square = self._flat(sums, unpacked.coef)
+        return sums.value / sums.weight + 0.5 * self.l2 * square, grad
 
     def hessp(self, params: ArrayLike, direction: ArrayLike) -> Vector:
         """Return ∇²F(params) · direction (n_params,). One pass over X."""
         along = self.unpack(direction, name="direction")
         sums = self._sum(Task("hessp", self._loss, self.unpack(params), (along,), self._dtype))
-        return self._flat(sums, along)
+        return self._flat(sums, along.coef)[0]
 
     def diagonal(self, params: ArrayLike) -> Vector:
         """Return the diagonal of ∇²F (n_params,). One pass over X."""
@@ -246,7 +248,7 @@ class SoftmaxObjective:
                     self._loss, here, along, block, n_threads, logits=next(logits), dtype=dtype
                 )
             )
-            return self._flat(functools.reduce(Sums.__add__, parts), along)
+            return self._flat(functools.reduce(Sums.__add__, parts), along.coef)[0]
 
         return product
 
@@ -321,12 +323,13 @@ class SoftmaxObjective:
         if self.l2 == 0.0:
             return None
         if not self.fit_intercept:
-            return value - _square(grad[np.newaxis]) / (2.0 * self.l2)
+            return value - self.algebra.dot(grad, grad) / (2.0 * self.l2)
         mean_target = self._mean_target
         theta, q = self._family.feasible_mixture(mean_target + self.unpack(grad).intercept, mean_target)
         sums = self._sum(Task("dual", self._loss, self.unpack(params), ((theta, q),), self._dtype))
-        residual = sums.coef / sums.weight
-        return -sums.value / sums.weight - _square(residual) / (2.0 * self.l2)
+        residual = sums.coef.ravel()
+        square = self.algebra.dot(residual, residual) / sums.weight**2
+        return -sums.value / sums.weight - square / (2.0 * self.l2)
 
     def finer(self) -> SoftmaxObjective | None:
         """Return this objective with float64 products, or None if it has them already.
@@ -361,24 +364,15 @@ class SoftmaxObjective:
         self.passes += 1
         return self._source.sum(task)
 
-    def _flat(self, sums: Sums, penalised: Params) -> Vector:
-        """Return the sums over Σ w, with l2 times the coefficients added, as one vector."""
-        flat = np.empty(self.n_params)
-        n_coef = self.n_classes * self.n_features
-        coef = flat[:n_coef].reshape(sums.coef.shape)
-        np.multiply(penalised.coef, self.l2, out=coef)
-        coef += sums.coef / sums.weight
-        if self.fit_intercept:
-            np.divide(sums.intercept, sums.weight, out=flat[n_coef:])
-        return flat
+    def _flat(self, sums: Sums, coef: NDArray[np.float64]) -> tuple[Vector, float]:
+        """Return sums / Σ w + l2 · coef as one vector, which takes the place of the sums, and ‖coef‖²."""
+        flat = sums.joined[: self.n_params]
+        square = self.algebra.penalise(flat[: coef.size], 1.0 / sums.weight, self.l2, coef.ravel())
+        flat[coef.size :] *= 1.0 / sums.weight
+        return flat, square
 
     def _joined(self, coef: Vector, intercept: Vector) -> Vector:
         return np.concatenate((coef.ravel(), intercept)) if self.fit_intercept else coef.ravel()
-
-
-def _square(a: NDArray[np.float64]) -> float:
-    """Return ‖a‖², not by BLAS: its threads would spin beside ours, and their number decides the bits."""
-    return float(np.einsum("kj,kj->", a, a))
 
 
 def targets(y: Any, n_classes: int | None, loss: str, rows: NDArray[Any] | Csr) -> NDArray[Any]:

@@ -12,6 +12,7 @@ not a forked child, and the pool everywhere else.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import threading
@@ -39,8 +40,10 @@ class Kernel(NamedTuple):
     parallel: Any
 
 
-def kernel(function: Callable[..., None]) -> Kernel:
-    """Compile ``function(start, stop, part, *arguments)`` as it is and under a `prange` over the parts.
+def kernel(function: Callable[..., None] | None = None, **options: Any) -> Any:
+    """Return a `Kernel`: ``function(start, stop, part, *arguments)`` as it is and under a `prange`.
+
+    `options` are those of `jit`.
 
     Notes
     -----
@@ -48,6 +51,8 @@ def kernel(function: Callable[..., None]) -> Kernel:
     lines of the loop are made for each kernel from one text; the cache files them under the kernel's own
     source file, which is what they change with.
     """
+    if function is None:
+        return functools.partial(kernel, **options)
     code = function.__code__
     names = code.co_varnames[3 : code.co_argcount]
     text = (
@@ -55,7 +60,7 @@ def kernel(function: Callable[..., None]) -> Kernel:
         f"    for part in prange(bounds.shape[0] - 1):\n"
         f"        serial(bounds[part], bounds[part + 1], part, {', '.join(names)})\n"
     )
-    serial = jit(function)
+    serial = jit(function, **options)
     scope: dict[str, Any] = {"prange": numba.prange, "serial": serial, "__name__": function.__module__}
     exec(compile(text, code.co_filename, "exec"), scope)
     loop = scope[f"{function.__name__}_prange"]

@@ -308,51 +308,6 @@ def differences_to(typingctx, row, out, first, second):
     return types.void(row, out, first, second), codegen
 
 
-@intrinsic
-def gathered_sum(typingctx, data, indices, first, last, squared, matrix, out):
-    """Write Σ dataₑ · matrix[indicesₑ] over the entries first to last to out; dataₑ² where `squared`.
-
-    A product of one sparse row with a dense matrix: a register of the sum at a time, each entry touching a
-    contiguous piece of one row of the matrix. `data`, `matrix` (…, K) and `out` (K,) are of one dtype.
-    """
-    floats = (types.float32, types.float64)
-    if not (matrix.ndim == 2 and matrix.layout == "C" and matrix.dtype in floats):
-        return None
-    if not (is_row(out) and out.dtype == matrix.dtype == data.dtype):
-        return None
-
-    def codegen(context, builder, signature, arguments):
-        kind = vector_type(matrix.dtype)
-        values, _ = data_and_length(context, builder, data, arguments[0])
-        places, _ = data_and_length(context, builder, indices, arguments[1])
-        start = context.cast(builder, arguments[2], signature.args[2], types.int64)
-        stop = context.cast(builder, arguments[3], signature.args[3], types.int64)
-        table = context.make_array(matrix)(context, builder, arguments[5]).data
-        target, length = data_and_length(context, builder, out, arguments[6])
-
-        def body(offset, mask):
-            total = cgutils.alloca_once(builder, kind)
-            zero = constant(kind, 0.0)
-            builder.store(zero, total)
-            with cgutils.for_range(builder, builder.sub(stop, start)) as loop:
-                entry = builder.add(start, loop.index)
-                x = builder.load(builder.gep(values, [entry]))
-                x = builder.select(arguments[4], builder.fmul(x, x), x)
-                place = context.cast(
-                    builder, builder.load(builder.gep(places, [entry])), indices.dtype, types.int64
-                )
-                address = builder.gep(table, [builder.add(builder.mul(place, length), offset)])
-                row = load(builder, address, kind, mask, zero)
-                product = builder.fmul(splat(builder, x, kind.count), row, flags=("contract",))
-                builder.store(builder.fadd(builder.load(total), product, flags=("contract",)), total)
-            store(builder, builder.load(total), builder.gep(target, [offset]), mask)
-
-        for_each_register(builder, kind, target, length, body, aligned=False)
-        return context.get_dummy_value()
-
-    return types.void(data, indices, first, last, squared, matrix, out), codegen
-
-
 if numba.config.DISABLE_JIT:  # an intrinsic has no Python body: kernels run as plain Python need one
 
     def largest(row):  # noqa: D103
@@ -373,7 +328,3 @@ if numba.config.DISABLE_JIT:  # an intrinsic has no Python body: kernels run as 
 
     def differences_to(row, out, first, second):  # noqa: D103
         out[:] = (row - first) - second
-
-    def gathered_sum(data, indices, first, last, squared, matrix, out):  # noqa: D103
-        x = data[first:last]
-        out[:] = (x * x if squared else x) @ matrix[indices[first:last]]

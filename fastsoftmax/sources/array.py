@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 SEED = 0
-MULTIPLIER_BYTES = 16 * 2**20
+MULTIPLIER_BYTES = 48 * 2**20
 
 
 def sparse_block_rows(n_outputs: int) -> int:

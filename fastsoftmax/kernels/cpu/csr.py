@@ -7,6 +7,7 @@ its own row of the gradient, so that no two threads ever write to one place and 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,8 +18,8 @@ from fastsoftmax.kernels.cpu import partition
 from fastsoftmax.kernels.cpu.layout import copy_to
 from fastsoftmax.kernels.cpu.verbs import Diagonal, apply
 from fastsoftmax.kernels.executor import even_bounds, kernel, run
+from fastsoftmax.kernels.gathered import gathered_sum
 from fastsoftmax.kernels.jit import jit
-from fastsoftmax.kernels.lanes import gathered_sum
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from fastsoftmax.contracts import Params, RowBlock
 
 SUM_ENTRIES = 128
+TILE_BYTES = 2**17
+MOST_TILE_COLUMNS = 64
 
 
 @jit
@@ -70,19 +73,28 @@ def _forward(
 
 
 @kernel
-def _back(start, stop, part, squared, data, rows, indptr, multiplier, gradient):
-    """Write Σ x_ij · multiplier_i for the columns start to stop; x_ij² where `squared`."""
+def _back(start, stop, part, squared, data, rows, indptr, multiplier, tile_columns, gradient):
+    """Write Σ x_ij · multiplier_i for the columns start to stop to gradient (K, d); x_ij² where `squared`.
+
+    A few columns of X at a time, so that whole cache lines of the gradient are written.
+    """
     n_outputs = multiplier.shape[1]
     sums = np.empty(n_outputs, multiplier.dtype)
-    for j in range(start, stop):
+    tile = np.empty((tile_columns, n_outputs))
+    for left in range(start, stop, tile_columns):
+        right = min(left + tile_columns, stop)
+        for j in range(left, right):
+            total = tile[j - left]
+            total[:] = 0.0
+            # A long float32 sum would lose digits: so many entries at a time, which are added in float64.
+            for first in range(indptr[j], indptr[j + 1], SUM_ENTRIES):
+                last = min(first + SUM_ENTRIES, indptr[j + 1])
+                gathered_sum(data, rows, first, last, squared, multiplier, sums)
+                for k in range(n_outputs):
+                    total[k] += sums[k]
         for k in range(n_outputs):
-            gradient[j, k] = 0.0
-        # A long float32 sum would lose digits: so many entries at a time, which are added in float64.
-        for first in range(indptr[j], indptr[j + 1], SUM_ENTRIES):
-            last = min(first + SUM_ENTRIES, indptr[j + 1])
-            gathered_sum(data, rows, first, last, squared, multiplier, sums)
-            for k in range(n_outputs):
-                gradient[j, k] += sums[k]
+            for j in range(left, right):
+                gradient[k, j] = tile[j - left, k]
 
 
 @kernel
@@ -167,17 +179,17 @@ def sums(
     )  # fmt: skip
     if X_grad is not None:
         np.dot(multiplier, coef[0].T, X_grad)
-    gradient = np.empty((n_features if coef_grad else 0, n_outputs))
+    gradient = Sums.room((n_outputs, n_features if coef_grad else 0), n_outputs)
+    np.sum(intercepts, axis=0, out=gradient.intercept)
     if coef_grad:
         turned = X.transpose
         run(
             _back, balanced_bounds(turned.indptr, partition.MOST_PARTS), isinstance(verb, Diagonal),
-            turned.data.astype(dtype, copy=False), turned.indices, turned.indptr, multiplier, gradient,
+            turned.data.astype(dtype, copy=False), turned.indices, turned.indptr, multiplier,
+            max(1, min(MOST_TILE_COLUMNS, TILE_BYTES // (8 * n_outputs))), gradient.coef,
             work=work, n_threads=n_threads,
         )  # fmt: skip
-    summed = np.empty((n_outputs, len(gradient)))
-    copy_to(summed.T, gradient, n_threads)
-    return Sums(math.fsum(values), float(block.weight.sum()), summed, intercepts.sum(axis=0))
+    return replace(gradient, value=math.fsum(values), weight=float(block.weight.sum()))
 
 
 def logits(params: Params, X: Csr, n_threads: int | None, dtype: Any = None) -> NDArray[Any]:

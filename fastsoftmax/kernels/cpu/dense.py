@@ -3,74 +3,25 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import types
-from numba.extending import overload
 
 from fastsoftmax.contracts import Sums
 from fastsoftmax.kernels import blas, compensated
-from fastsoftmax.kernels.cpu import partition
+from fastsoftmax.kernels.cpu import partition, wide
+from fastsoftmax.kernels.cpu.gather import tile_of
 from fastsoftmax.kernels.cpu.layout import copy_to
-from fastsoftmax.kernels.cpu.verbs import Diagonal, apply, apply_together
+from fastsoftmax.kernels.cpu.multipliers import multipliers
+from fastsoftmax.kernels.cpu.verbs import Diagonal
 from fastsoftmax.kernels.executor import even_bounds, kernel, run
-from fastsoftmax.kernels.jit import jit
 from fastsoftmax.kernels.thin import MOST_CLASSES, dots_to, outer_to
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastsoftmax.contracts import Params, RowBlock
-
-
-def tile_of(X: Any, start: int, stop: int, room: Any) -> Any:
-    """Return rows start to stop as a C-ordered array of the dtype of `room`.
-
-    Rows that are so already are not copied; others are gathered and widened into `room`, so that X is never
-    copied or widened as a whole.
-    """
-    return X[start:stop] if _as_it_is(X, room) else _gather(X, start, stop, room)
-
-
-def _as_it_is(X: Any, room: Any) -> bool:
-    return X.dtype == room.dtype and X.flags.c_contiguous
-
-
-@jit
-def _gather(X, start, stop, room):
-    tile = room[: stop - start]
-    for i in range(stop - start):
-        for j in range(X.shape[1]):
-            tile[i, j] = X[start + i, j]
-    return tile
-
-
-@jit
-def _gather_columns_first(X, start, stop, room):
-    # Column by column: of an F-ordered X, a tile's rows lie together within a column. Blocks of 16 columns
-    # keep the lines that are written to in the first-level cache.
-    tile = room[: stop - start]
-    n_features = X.shape[1]
-    for first in range(0, n_features, 16):
-        last = min(first + 16, n_features)
-        for i0 in range(0, stop - start, 64):
-            i1 = min(i0 + 64, stop - start)
-            for j in range(first, last):
-                for i in range(i0, i1):
-                    tile[i, j] = X[start + i, j]
-    return tile
-
-
-@overload(tile_of)
-def _tile_of(X, start, stop, room):
-    if isinstance(X, types.Array):
-        if X.dtype == room.dtype and X.layout == "C":
-            return lambda X, start, stop, room: X[start:stop]
-        if X.layout == "F":
-            return lambda X, start, stop, room: _gather_columns_first(X, start, stop, room)
-        return lambda X, start, stop, room: _gather(X, start, stop, room)
-    return None
 
 
 @kernel
@@ -99,34 +50,11 @@ def _pass(
                 dots_to(tile, coef[m], logits[m, :n_rows])
             else:
                 np.dot(tile, coef[m].T, logits[m, :n_rows])
+        tile_value, _ = multipliers(
+            verb, loss, logits, 0, n_rows, intercept, kept, target, weight, row_values, first
+        )
+        value, lost = compensated.add(value, lost, tile_value)
         multiplier = logits[n_maps - 1, :n_rows]
-        for m in range(n_maps):
-            for i in range(n_rows):
-                for k in range(n_outputs):
-                    if weight[first + i] == 0.0:
-                        logits[m, i, k] = 0.0  # whatever the row holds, it is not looked at
-                    elif m == 0 and kept.size:
-                        logits[m, i, k] = kept[first + i, k]
-                    else:
-                        logits[m, i, k] += intercept[m, k]
-        here = slice(first, first + n_rows)
-        own_values = row_values[here] if row_values.size else row_values
-        done, tile_value = apply_together(verb, loss, multiplier, target[here], weight[here], own_values)
-        if done:
-            value, lost = compensated.add(value, lost, tile_value)
-        else:
-            for i in range(n_rows):
-                row_weight = weight[first + i]
-                s = multiplier[i]
-                if row_weight == 0.0:
-                    s[:] = 0.0
-                    continue
-                row_value = row_weight * apply(verb, loss, logits[0, i], s, target[first + i])
-                value, lost = compensated.add(value, lost, row_value)
-                if row_values.size:
-                    row_values[first + i] = row_value
-                for k in range(n_outputs):
-                    s[k] *= row_weight
         for i in range(n_rows):
             for k in range(n_outputs):
                 intercepts[part, k] += multiplier[i, k]
@@ -190,10 +118,15 @@ def sums(
     X = block.X
     n_rows, n_features = X.shape
     dtype = np.dtype(dtype or compute_dtype(X))
+    if partition.is_wide(maps[0].coef.size):
+        return wide.sums(
+            verb, loss, maps, block, n_threads, row_values=row_values, X_grad=X_grad, coef_grad=coef_grad,
+            logits=logits, dtype=dtype,
+        )  # fmt: skip
     coef = np.stack([p.coef for p in maps]).astype(dtype, copy=False)
     intercept = np.stack([p.intercept for p in maps]).astype(dtype, copy=False)
     n_outputs = coef.shape[1]
-    tile_rows = partition.tile_rows(n_features, n_outputs * len(maps), dtype.itemsize)
+    tile_rows = partition.tile_rows(n_features, n_outputs, dtype.itemsize, len(maps))
     bounds = partition.row_bounds(n_rows, n_outputs * n_features if coef_grad else 1, tile_rows)
     n_parts = len(bounds) - 1
     values = np.zeros(n_parts)
@@ -208,7 +141,11 @@ def sums(
             intercept, tile_rows, kept, values, row_values, coefs, intercepts, X_grad,
             work=0.05 * n_rows * n_features * n_outputs * len(maps), n_threads=n_threads,
         )  # fmt: skip
-    return Sums(math.fsum(values), float(block.weight.sum()), coefs.sum(axis=0), intercepts.sum(axis=0))
+    result = Sums.room(coefs.shape[1:] if coef_grad else (n_outputs, 0), n_outputs)
+    if coef_grad:
+        np.sum(coefs, axis=0, out=result.coef)
+    np.sum(intercepts, axis=0, out=result.intercept)
+    return replace(result, value=math.fsum(values), weight=float(block.weight.sum()))
 
 
 def logits(params: Params, X: NDArray[Any], n_threads: int | None, dtype: Any = None) -> NDArray[Any]:
@@ -228,4 +165,4 @@ def logits(params: Params, X: NDArray[Any], n_threads: int | None, dtype: Any = 
 
 def columns(X: NDArray[Any], out: NDArray[Any], n_threads: int | None) -> None:
     """Write the matrix, turned, to out (d, n)."""
-    copy_to(out.T, X, n_threads)
+    copy_to(out, X.T, n_threads)

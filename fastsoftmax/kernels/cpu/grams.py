@@ -6,6 +6,7 @@ of the lower triangle, whatever they are stored as.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -106,7 +107,9 @@ def sums(
     n_blocks = n_outputs * (n_outputs + 1) // 2 if pairs else n_outputs
     widest = max(n_features + 1, n_blocks) * np.dtype(dtype).itemsize
     chunk = min(n_rows, max(LEAST_CHUNK, min(MOST_CHUNK, CHUNK_BYTES // widest)))
-    out = np.zeros((n_blocks, n_features + 1, n_features + 1), dtype)
+    result = Sums.room((n_blocks, n_features + 1, n_features + 1), 0, dtype)
+    out = result.coef
+    out[:] = 0.0
     panels = even_bounds(n_blocks * -(-(n_features + 1) // PANEL), MOST_PARTS)
     columns = np.empty((n_features + 1, chunk), dtype)
     weights = np.empty((n_blocks, chunk), dtype)
@@ -128,4 +131,4 @@ def sums(
                 _add_grams, panels, columns, weights, out,
                 work=0.02 * out.size * count, n_threads=n_threads,
             )  # fmt: skip
-    return Sums(0.0, float(block.weight.sum()), out, np.zeros(0))
+    return replace(result, weight=float(block.weight.sum()))

@@ -1,0 +1,168 @@
+"""A pass over dense rows with many coefficients: threads share one gradient, and each has classes of its own.
+
+Where gradients of its own for every thread would take too much room, a large tile of rows is worked on by all
+threads together: products by pieces of the tile, the row functions row by row, and the way back by pieces of
+the gradient. The logits of a tile exist, in a stated room, and nothing else that grows with n or K.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastsoftmax.contracts import Sums
+from fastsoftmax.kernels import blas
+from fastsoftmax.kernels.cpu.gather import is_tile, tile_of
+from fastsoftmax.kernels.cpu.multipliers import multipliers
+from fastsoftmax.kernels.cpu.verbs import Diagonal
+from fastsoftmax.kernels.executor import even_bounds, kernel, run
+from fastsoftmax.kernels.gemm import address, product_to
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastsoftmax.contracts import Params, RowBlock
+
+LOGITS_BYTES = 2**25
+WIDENED_BYTES = 2**24
+LEAST_ROWS, MOST_ROWS = 16, 2048
+PIECE = 256  # rows and columns of a product that one thread computes at a time
+ROWS_A_PART = 16
+
+
+@kernel
+def _widen(start, stop, part, X, first, room):
+    tile_of(X, first + start, first + stop, room[start:stop])
+
+
+@kernel
+def _forward(start, stop, part, gemm, tile, coef, out):
+    """Write pieces start to stop of tile · coefᵀ, (n, K), to out."""
+    n_across = (out.shape[1] + PIECE - 1) // PIECE
+    for piece in range(start, stop):
+        i = piece // n_across * PIECE
+        k = piece % n_across * PIECE
+        product_to(gemm, tile[i : i + PIECE], coef[k : k + PIECE].T, out[i : i + PIECE, k : k + PIECE])
+
+
+@kernel
+def _rows(start, stop, part, verb, loss, logits, intercept, kept, target, weight, row_values, first, values):
+    value, lost = multipliers(
+        verb, loss, logits, start, stop, intercept, kept, target, weight, row_values, first + start
+    )
+    values[part] = value - lost
+
+
+@kernel
+def _back(start, stop, part, gemm, multiplier, tile, coef):
+    """Add pieces start to stop of multiplierᵀ · tile, (K, d), to coef."""
+    n_outputs, n_features = coef.shape
+    n_across = (n_features + PIECE - 1) // PIECE
+    room = np.empty(PIECE * PIECE, tile.dtype)
+    for piece in range(start, stop):
+        k = piece // n_across * PIECE
+        j = piece % n_across * PIECE
+        last_k, last_j = min(k + PIECE, n_outputs), min(j + PIECE, n_features)
+        product = room[: (last_k - k) * (last_j - j)].reshape((last_k - k, last_j - j))
+        product_to(gemm, multiplier[:, k:last_k].T, tile[:, j:last_j], product)
+        for row in range(k, last_k):
+            own = coef[row, j:last_j]
+            added = product[row - k]
+            for column in range(last_j - j):
+                own[column] += added[column]
+
+
+@kernel
+def _add_rows(start, stop, part, multiplier, intercept):
+    """Add the multipliers of classes start to stop to intercept."""
+    own = intercept[start:stop]
+    for i in range(multiplier.shape[0]):
+        row = multiplier[i, start:stop]
+        for k in range(len(own)):
+            own[k] += row[k]
+
+
+@kernel
+def _to_rows(start, stop, part, gemm, multiplier, coef, X_grad):
+    """Write multiplier · coef, (n, d), to X_grad."""
+    product_to(gemm, multiplier[start:stop], coef, X_grad[start:stop])
+
+
+def _pieces(n_rows: int, n_columns: int) -> NDArray[np.int64]:
+    n_pieces = -(-n_rows // PIECE) * -(-n_columns // PIECE)
+    return even_bounds(n_pieces, n_pieces)
+
+
+def rows_at_a_time(n_features: int, n_outputs: int, itemsize: int) -> int:
+    """Return how many rows are worked on together; `n_outputs` counts the logits of all maps."""
+    room = min(LOGITS_BYTES // (n_outputs * itemsize), WIDENED_BYTES // (n_features * itemsize))
+    return max(LEAST_ROWS, min(MOST_ROWS, room))
+
+
+def sums(
+    verb: Any,
+    loss: Any,
+    maps: tuple[Params, ...],
+    block: RowBlock,
+    n_threads: int | None,
+    *,
+    row_values: NDArray[np.float64] | None,
+    X_grad: NDArray[Any] | None,
+    coef_grad: bool,
+    logits: NDArray[Any] | None,
+    dtype: np.dtype[Any],
+) -> Sums:
+    """Run a verb over the rows of a dense block; parameters and results are those of `dense.sums`.
+
+    Extra memory: 32 MiB of logits, 16 MiB for a tile of X if it has to be widened, and the coefficients where
+    they are not of `dtype`.
+    """
+    X: Any = block.X
+    n_rows, n_features = X.shape
+    coefs = [np.ascontiguousarray(p.coef, dtype) for p in maps]
+    intercept = np.stack([p.intercept for p in maps]).astype(dtype, copy=False)
+    n_outputs = intercept.shape[1]
+    tile_rows = min(n_rows, rows_at_a_time(n_features, len(maps) * n_outputs, dtype.itemsize))
+    as_it_is = is_tile(X, dtype)
+    squared = isinstance(verb, Diagonal)
+    room = np.empty((0 if as_it_is and not squared else tile_rows, n_features), dtype)
+    products = np.empty((len(maps), tile_rows, n_outputs), dtype)
+    result = Sums.room((n_outputs, n_features if coef_grad else 0), n_outputs)
+    result.joined[:] = 0.0
+    row_values = np.empty(0) if row_values is None else row_values
+    kept = np.empty((0, n_outputs), dtype) if logits is None else logits
+    gemm = address(dtype.name)
+    values: list[float] = []
+    for first in range(0, n_rows, tile_rows):
+        count = min(tile_rows, n_rows - first)
+        here = slice(first, first + count)
+        few = even_bounds(count, -(-count // ROWS_A_PART))
+        work = 0.05 * count * n_outputs * n_features
+        tile = X[here] if as_it_is else room[:count]
+        if not as_it_is:
+            run(_widen, few, X, first, tile, work=1.0 * tile.size, n_threads=n_threads)
+        with blas.one_thread():
+            for m in range(1 if kept.size else 0, len(maps)):
+                out = products[m, :count]
+                pieces = _pieces(count, n_outputs)
+                run(_forward, pieces, gemm, tile, coefs[m], out, work=work, n_threads=n_threads)
+            own = np.zeros(len(few) - 1)
+            run(
+                _rows, few, verb, loss, products, intercept, kept, block.target, block.weight, row_values,
+                first, own, work=1.0 * products.size, n_threads=n_threads,
+            )  # fmt: skip
+            values.extend(own)
+            multiplier = products[-1, :count]
+            if X_grad is not None:
+                some = even_bounds(count, -(-count // PIECE))
+                run(_to_rows, some, gemm, multiplier, coefs[0], X_grad[here], work=work, n_threads=n_threads)
+            if coef_grad:
+                right = np.square(tile, out=room[:count]) if squared else tile
+                pieces = _pieces(n_outputs, n_features)
+                run(_back, pieces, gemm, multiplier, right, result.coef, work=work, n_threads=n_threads)
+        classes = even_bounds(n_outputs, -(-n_outputs // PIECE))
+        run(_add_rows, classes, multiplier, result.intercept, work=out.size, n_threads=n_threads)
+    return replace(result, value=math.fsum(values), weight=float(block.weight.sum()))
