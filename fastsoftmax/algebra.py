@@ -6,6 +6,7 @@ NumPy runs such sums on one thread, and BLAS's bits depend on how many it has.
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 PART = 2**15  # elements that one thread takes at a time
 BLOCK = 2**10  # elements of one vector that stay in the first-level cache while others go by
+LONG = 2**17
 REASSOCIATED = {"reassoc", "contract"}  # sums in registers: the order is that of the machine code
 
 
@@ -27,42 +29,52 @@ def _dots(start, stop, part, rows, b, totals):
     """Write rows · b over elements start to stop to totals (n_parts, m)."""
     for first in range(start, stop, BLOCK):
         last = min(first + BLOCK, stop)
+        other = b[first:last]  # Numba proves the bounds of a slice's own range, and then uses registers
         for r in range(rows.shape[0]):
-            row = rows[r]
+            row = rows[r, first:last]
             total = 0.0
-            for i in range(first, last):
-                total += row[i] * b[i]
+            for i in range(len(row)):
+                total += row[i] * other[i]
             totals[part, r] += total
 
 
 @kernel(fastmath=REASSOCIATED)
-def _combine(start, stop, part, shares, rows, out):
-    """Add Σ sharesᵣ · rowᵣ to out."""
+def _combine(start, stop, part, shares, rows, factor, a, out):
+    """Write factor · a + Σ sharesᵣ · rowᵣ to out."""
     for first in range(start, stop, BLOCK):
         last = min(first + BLOCK, stop)
+        own, other = out[first:last], a[first:last]
+        for i in range(len(own)):
+            own[i] = factor * other[i]
         for r in range(rows.shape[0]):
-            row = rows[r]
+            row = rows[r, first:last]
             share = shares[r]
             if share != 0.0:
-                for i in range(first, last):
-                    out[i] += share * row[i]
+                for i in range(len(own)):
+                    own[i] += share * row[i]
+
+
+@kernel
+def _copy(start, stop, part, a, out):
+    out[start:stop] = a[start:stop]
 
 
 @kernel
 def _moved(start, stop, part, a, b, factor, out):
     """Write a + factor · b to out."""
-    for i in range(start, stop):
-        out[i] = a[i] + factor * b[i]
+    left, right, result = a[start:stop], b[start:stop], out[start:stop]
+    for i in range(len(result)):
+        result[i] = left[i] + factor * right[i]
 
 
 @kernel(fastmath=REASSOCIATED)
 def _penalise(start, stop, part, sums, share, l2, coef, squares):
     """Turn sums into share · sums + l2 · coef, and sum coef²."""
+    own, other = sums[start:stop], coef[start:stop]
     total = 0.0
-    for i in range(start, stop):
-        c = coef[i]
-        sums[i] = share * sums[i] + l2 * c
-        total += c * c
+    for i in range(len(own)):
+        own[i] = share * own[i] + l2 * other[i]
+        total += other[i] * other[i]
     squares[part] = total
 
 
@@ -81,29 +93,63 @@ class Algebra:
 
     def __init__(self, n_threads: int | None = None) -> None:
         self._n_threads = n_threads
+        self._free: dict[int, list[memoryview]] = {}
 
-    def dot(self, a: Vector, b: Vector) -> float:
+    def vector(self, size: int) -> Vector:
+        """Return a vector of whatever stood there: its memory comes from one that is no longer used.
+
+        What the system gives for a long new vector is cleared page by page, which takes longer than the
+        arithmetic on it. The memory comes back when the last view of the vector is gone.
+        """
+        if size < LONG:
+            return np.empty(size)
+        free = self._free.setdefault(size, [])
+        try:
+            memory = free.pop()
+        except IndexError:
+            memory = memoryview(bytearray(8 * size))
+        # Over a memoryview, not over the array that owns the memory: views of the vector then keep the vector
+        # alive, where NumPy would have them keep the owner only.
+        vector = np.frombuffer(memory)
+        weakref.finalize(vector, free.append, memory)
+        return vector
+
+    def dot(self, a: NDArray[Any], b: NDArray[Any]) -> float:
         """Return a · b."""
         return float(self.dots(a[np.newaxis], b)[0])
 
-    def norm(self, a: Vector) -> float:
+    def norm(self, a: NDArray[Any]) -> float:
         """Return the Euclidean norm."""
         return float(np.sqrt(self.dot(a, a)))
 
-    def dots(self, rows: NDArray[Any], b: Vector) -> Vector:
+    def dots(self, rows: NDArray[Any], b: NDArray[Any]) -> Vector:
         """Return the products of each row (m, n) with b (n,), (m,) float64."""
         bounds = _bounds(len(b))
         totals = np.zeros((len(bounds) - 1, len(rows)))
         run(_dots, bounds, rows, b, totals, work=0.3 * rows.size, n_threads=self._n_threads)
         return np.asarray(totals.sum(axis=0))
 
-    def combine(self, out: Vector, shares: Vector, rows: NDArray[Any]) -> None:
-        """Add shares (m,) @ rows (m, n) to out (n,). Rows whose share is zero are not read."""
-        run(_combine, _bounds(len(out)), shares, rows, out, work=0.3 * rows.size, n_threads=self._n_threads)
+    def combined(
+        self, shares: Vector, rows: NDArray[Any], factor: float, a: Vector, out: Vector | None = None
+    ) -> Vector:
+        """Return factor · a + shares (m,) @ rows (m, n), in `out` where it is given; that may be a.
 
-    def moved(self, a: Vector, b: Vector, factor: float, out: Vector | None = None) -> Vector:
-        """Return a + factor · b, in `out` where it is given; that may be a or b."""
-        out = np.empty_like(a) if out is None else out
+        Rows whose share is zero are not read.
+        """
+        out = self.vector(len(a)) if out is None else out
+        work = 0.3 * rows.size
+        run(_combine, _bounds(len(a)), shares, rows, factor, a, out, work=work, n_threads=self._n_threads)
+        return out
+
+    def copied(self, a: Vector) -> Vector:
+        """Return a copy."""
+        out = self.vector(len(a))
+        run(_copy, _bounds(len(a)), a, out, work=0.4 * len(a), n_threads=self._n_threads)
+        return out
+
+    def moved(self, a: Vector, b: Vector, factor: float, out: NDArray[Any] | None = None) -> Vector:
+        """Return a + factor · b, in `out` where it is given; that may be a or b, or float32."""
+        out = self.vector(len(a)) if out is None else out
         run(_moved, _bounds(len(a)), a, b, float(factor), out, work=0.5 * len(a), n_threads=self._n_threads)
         return out
 

@@ -301,8 +301,36 @@ class Source(Protocol):
         """Return what a function makes of each block, in order."""
 
 
+class Algebra(Protocol):
+    """Sums and products of long float64 vectors, where the objective computes."""
+
+    def vector(self, size: int) -> Vector:
+        """Return a vector of whatever stood there."""
+
+    def dot(self, a: NDArray[Any], b: NDArray[Any]) -> float:
+        """Return a · b."""
+
+    def norm(self, a: NDArray[Any]) -> float:
+        """Return the Euclidean norm."""
+
+    def dots(self, rows: NDArray[Any], b: NDArray[Any]) -> Vector:
+        """Return the products of each row (m, n) with b (n,)."""
+
+    def combined(
+        self, shares: Vector, rows: NDArray[Any], factor: float, a: Vector, out: Vector | None = None
+    ) -> Vector:
+        """Return factor · a + shares (m,) @ rows (m, n), in `out` where it is given."""
+
+    def moved(self, a: Vector, b: Vector, factor: float, out: NDArray[Any] | None = None) -> Vector:
+        """Return a + factor · b, in `out` where it is given."""
+
+
 class Objective(Protocol):
     """All that a solver sees: a smooth convex function of a flat float64 vector."""
+
+    @property
+    def algebra(self) -> Algebra:
+        """What computes with such vectors."""
 
     @property
     def size(self) -> int:

@@ -263,8 +263,7 @@ class SoftmaxObjective:
         form, dtype = self._form
         invariant = self._family.SHIFT_INVARIANT
         if form == "diagonal":
-            coef, intercept = self._curvatures(here)
-            inverse = diagonal.inverse(Params(coef + self.l2, intercept))
+            inverse = diagonal.inverse(self._curvatures(here), self.l2, invariant, self._n_threads)
         else:
             rows = self._sample(share)
             sums = rows.sum(Task("gram", self._loss, here, (form == "whole",), dtype))
@@ -275,12 +274,13 @@ class SoftmaxObjective:
             else:
                 all_rows = None if rows is self._source else self._curvatures(here)
                 inverse = class_blocks.inverse(sums.coef, *numbers, all_rows)
-        if invariant:
-            inverse = projected(inverse, self.l2)
+            if invariant:
+                inverse = projected(inverse, self.l2)
 
         def apply(vector: Vector) -> Vector:
-            coef, intercept = self.unpack(vector)
-            return self._joined(*inverse(Params(coef.copy(), intercept.copy())))
+            out = self.algebra.copied(vector)
+            inverse(self.unpack(out))
+            return out
 
         return apply
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from fastsoftmax.algebra import Algebra
     from fastsoftmax.objective import SoftmaxObjective
 
     Vector = NDArray[np.float64]
@@ -47,6 +48,11 @@ class AnchoredObjective:
         self._centre = centre
         self._precision = precision / total_weight
         self._total_weight = total_weight
+
+    @property
+    def algebra(self) -> Algebra:
+        """What computes with parameter vectors."""
+        return self._objective.algebra
 
     @property
     def size(self) -> int:

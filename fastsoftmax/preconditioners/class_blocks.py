@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastsoftmax.contracts import Params
 from fastsoftmax.preconditioners.cholesky import Factor, factor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from fastsoftmax.contracts import Params
     from fastsoftmax.preconditioners.projection import Inverse
 
 
 def inverse(
     blocks: NDArray[Any], weight: float, l2: float, fit_intercept: bool, diagonal: Params | None = None
 ) -> Inverse:
-    """Return v ↦ blockdiag(Hₖ)⁻¹ v with Hₖ = blocks[k] / weight + l2 · I.
+    """Return v ↦ blockdiag(Hₖ)⁻¹ v, in place, with Hₖ = blocks[k] / weight + l2 · I.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def inverse(
         matrix[np.arange(n_features), np.arange(n_features)] += l2
         factors.append(factor(matrix, shift, blocks.dtype))
 
-    def apply(vector: Params) -> Params:
+    def apply(vector: Params) -> None:
         intercept = vector.intercept
         for k, own in enumerate(factors):
             if fit_intercept:
@@ -51,7 +51,6 @@ def inverse(
                 vector.coef[k], intercept[k] = solution[:-1], solution[-1]
             else:
                 vector.coef[k] = own.solve(vector.coef[k])
-        return Params(vector.coef, intercept)
 
     return apply
 

@@ -7,20 +7,66 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastsoftmax.contracts import Params
+from fastsoftmax.kernels.executor import even_bounds, kernel, run
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastsoftmax.preconditioners.projection import Inverse
 
+PART = 2**11  # features that a thread takes at a time
 
-def inverse(diagonal: Params) -> Inverse:
-    """Return v ↦ v divided by the diagonal, in place."""
-    coef, intercept = (_positive(part) for part in diagonal)
 
-    def apply(vector: Params) -> Params:
-        np.divide(vector.coef, coef, out=vector.coef)
-        return Params(vector.coef, vector.intercept / intercept)
+@kernel
+def _scale(start, stop, part, coef, reciprocal, projected, pull):
+    """Multiply columns start to stop of coef (K, d) by the reciprocal, between projections if `projected`.
+
+    Those are Π of `preconditioners.projection`; `pull` is what multiplies the mean over classes.
+    """
+    n_classes = coef.shape[0]
+    shift = np.zeros(stop - start)
+    mean = np.zeros(stop - start)
+    if projected:
+        for k in range(n_classes):
+            row = coef[k, start:stop]
+            for j in range(len(shift)):
+                shift[j] += row[j] / n_classes
+    for k in range(n_classes):
+        row = coef[k, start:stop]
+        own = reciprocal[k, start:stop]
+        for j in range(len(shift)):
+            row[j] = (row[j] - shift[j]) * own[j]
+            mean[j] += row[j] / n_classes
+    if projected:
+        for k in range(n_classes):
+            row = coef[k, start:stop]
+            for j in range(len(shift)):
+                row[j] += pull * shift[j] - mean[j]
+
+
+def inverse(diagonal: Params, l2: float, invariant: bool, n_threads: int | None) -> Inverse:
+    """Return v ↦ Π D⁻¹ Π v + (I − Π) v / l2, in place; v ↦ D⁻¹ v where the loss is not `invariant`.
+
+    Parameters
+    ----------
+    diagonal : Params
+        D, without l2.
+    l2 : float
+    invariant : bool
+        Whether adding one vector to every class's coefficients changes no loss: Π then takes the mean over
+        classes away (`preconditioners.projection` says why).
+    n_threads : int or None
+    """
+    reciprocals = Params(1.0 / _positive(diagonal.coef + l2), 1.0 / _positive(diagonal.intercept))
+    pull = 1.0 / l2 if l2 > 0.0 else 0.0
+    bounds = even_bounds(diagonal.coef.shape[1], -(-diagonal.coef.shape[1] // PART))
+    work = 2.0 * diagonal.coef.size
+
+    def apply(vector: Params) -> None:
+        run(_scale, bounds, vector.coef, reciprocals.coef, invariant, pull, work=work, n_threads=n_threads)
+        whole = np.array([0, 1])
+        own, reciprocal = vector.intercept[:, np.newaxis], reciprocals.intercept[:, np.newaxis]
+        run(_scale, whole, own, reciprocal, invariant, 0.0, work=len(own), n_threads=1)
 
     return apply
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastsoftmax.contracts import Params
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Inverse = Callable[[Params], Params]
+    from fastsoftmax.contracts import Params
+
+    Inverse = Callable[[Params], None]  # in place
 
 
 def projected(inverse: Inverse, l2: float) -> Inverse:
@@ -22,18 +22,19 @@ def projected(inverse: Inverse, l2: float) -> Inverse:
     Parameters
     ----------
     inverse : callable
-        From `Params` to `Params`; may write over what it is given.
+        Works on `Params` in place.
     l2 : float
     """
 
-    def apply(vector: Params) -> Params:
-        shift = vector.coef.mean(axis=0)
-        coef, intercept = inverse(
-            Params(vector.coef - shift, vector.intercept - vector.intercept.mean()),
-        )
+    def apply(vector: Params) -> None:
+        coef, intercept = vector
+        shift = coef.mean(axis=0)
+        coef -= shift
+        intercept -= intercept.mean()
+        inverse(vector)
         coef -= coef.mean(axis=0)
+        intercept -= intercept.mean()
         if l2 > 0.0:
             coef += shift / l2
-        return Params(coef, intercept - intercept.mean())
 
     return apply

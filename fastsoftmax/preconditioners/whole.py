@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastsoftmax.contracts import Params
 from fastsoftmax.preconditioners.cholesky import factor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from fastsoftmax.contracts import Params
     from fastsoftmax.preconditioners.projection import Inverse
 
 
 def inverse(
     pairs: NDArray[Any], n_classes: int, weight: float, l2: float, fit_intercept: bool, invariant: bool
 ) -> Inverse:
-    """Return v ↦ H⁻¹ v; with `invariant`, only of vectors that sum to zero over classes.
+    """Return v ↦ H⁻¹ v, in place; with `invariant`, only of vectors that sum to zero over classes.
 
     Parameters
     ----------
@@ -55,11 +55,13 @@ def inverse(
     order = n_classes * size
     own = factor(hessian.reshape(order, order), float(np.finfo(np.float64).eps) * order)
 
-    def apply(vector: Params) -> Params:
+    def apply(vector: Params) -> None:
+        coef, intercept = vector
         if not fit_intercept:
-            return Params(own.solve(vector.coef.ravel()).reshape(vector.coef.shape), vector.intercept)
-        stacked = np.concatenate((vector.coef, vector.intercept[:, np.newaxis]), axis=1)
+            coef[:] = own.solve(coef.ravel()).reshape(coef.shape)
+            return
+        stacked = np.concatenate((coef, intercept[:, np.newaxis]), axis=1)
         solution = own.solve(stacked.ravel()).reshape(stacked.shape)
-        return Params(solution[:, :-1], solution[:, -1])
+        coef[:], intercept[:] = solution[:, :-1], solution[:, -1]
 
     return apply

@@ -82,7 +82,8 @@ def minimize(
     x = np.array(x0, dtype=np.float64)
     value, grad = objective.value_and_grad(x)
     fitting = PAIRS_BYTES // (3 * 8 * max(1, objective.size))
-    pairs = Pairs(objective.size, int(np.clip(fitting, LEAST_PAIRS, MOST_PAIRS)))
+    algebra = objective.algebra
+    pairs = Pairs(algebra, objective.size, int(np.clip(fitting, LEAST_PAIRS, MOST_PAIRS)))
     done = progress.at(x, value, grad)
     share, wait, rebuild = FIRST_SHARE, FIRST_REBUILD, 0
     for n_steps in range(max_iter):
@@ -92,15 +93,16 @@ def minimize(
             pairs.restart(objective.preconditioner(x, share), grad)
             share, wait, rebuild = 2.0 * share, 2 * wait, n_steps + wait
             direction = pairs.direction()
-        found = _line_search(objective, _Point(0.0, x, value, grad, float(grad @ direction)), direction)
+            slope = algebra.dot(grad, direction)
+        found = _line_search(objective, _Point(0.0, x, value, grad, slope), direction)
         if found is not None:
-            pairs.move(found.x - x, found.grad - grad, found.grad)
+            pairs.move(x, grad, found.x, found.grad)
             x, value, grad = found.x, found.value, found.grad
         elif len(pairs):
             pairs.clear()  # the curvature remembered may be rounding: once more from the preconditioner alone
         else:
             # Nothing lowers F along −M g either: what that direction promises is what is left.
-            done = progress.at(x, value, grad, -0.5 * float(grad @ direction))
+            done = progress.at(x, value, grad, -0.5 * slope)
             if done:
                 break
             finer = progress.finer(x)
@@ -111,7 +113,8 @@ def minimize(
             pairs.restart(objective.preconditioner(x, share), grad)
         direction = pairs.direction()
         # gᵀ H g / 2 with the curvature remembered estimates F − F* as the Newton decrement does.
-        done = progress.at(x, value, grad, -0.5 * float(grad @ direction), trusted=len(pairs) >= LEAST_PAIRS)
+        slope = algebra.dot(grad, direction)
+        done = progress.at(x, value, grad, -0.5 * slope, trusted=len(pairs) >= LEAST_PAIRS)
     else:
         if not done:
             progress.stopped(f"max_iter={max_iter} steps were taken")
@@ -125,9 +128,9 @@ def _line_search(objective: Objective, start: _Point, direction: Vector) -> _Poi
     length = 1.0
     low, high = start, None
     for _ in range(MOST_TRIALS):
-        x = start.x + length * direction
+        x = objective.algebra.moved(start.x, direction, length)
         value, grad = objective.value_and_grad(x)
-        here = _Point(length, x, value, grad, float(grad @ direction))
+        here = _Point(length, x, value, grad, objective.algebra.dot(grad, direction))
         flat = abs(here.value - start.value) <= RESOLUTION * abs(start.value)
         too_high = here.value > start.value + SUFFICIENT_DECREASE * length * start.slope
         if flat and abs(here.slope) <= CURVATURE * abs(start.slope):

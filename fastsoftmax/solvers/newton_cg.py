@@ -63,14 +63,14 @@ def minimize(
     progress = Progress(objective, tol, callback)
     x = np.array(x0, dtype=np.float64)
     value, grad = objective.value_and_grad(x)
-    first_norm = float(np.linalg.norm(grad))
+    first_norm = objective.algebra.norm(grad)
     done = progress.at(x, value, grad)
     for _ in range(max_iter):
         if done:
             break
-        forcing = min(LOOSEST, float(np.sqrt(np.linalg.norm(grad) / first_norm)))
+        forcing = min(LOOSEST, float(np.sqrt(objective.algebra.norm(grad) / first_norm)))
         step = _newton_direction(objective, x, grad, forcing)
-        slope = float(grad @ step)
+        slope = objective.algebra.dot(grad, step)
         trial = _shortened(objective, x, value, grad, step, slope)
         if trial is None:
             done = progress.at(x, value, grad, -0.5 * slope)
@@ -93,28 +93,28 @@ def minimize(
 
 def _newton_direction(objective: Objective, x: Vector, grad: Vector, forcing: float) -> Vector:
     """Return s with ∇²F s ≈ −∇F by conjugate gradients, preconditioned."""
+    algebra = objective.algebra
     precondition = objective.preconditioner(x)
     multiply = objective.hessian(x)
     step = np.zeros_like(x)
     residual = -grad
     scaled = precondition(residual)
     direction = scaled.copy()
-    energy = float(residual @ scaled)
+    energy = algebra.dot(residual, scaled)
     target = forcing**2 * energy
     for _ in range(MOST_INNER):
         if energy <= target or energy <= 0.0:
             break
         product = multiply(direction)
-        curvature = float(direction @ product)
+        curvature = algebra.dot(direction, product)
         if curvature <= 0.0:  # rounding, or a direction along which F is flat
             break
         length = energy / curvature
-        step += length * direction
-        residual -= length * product
+        algebra.moved(step, direction, length, out=step)
+        algebra.moved(residual, product, -length, out=residual)
         scaled = precondition(residual)
-        energy, before = float(residual @ scaled), energy
-        direction *= energy / before
-        direction += scaled
+        energy, before = algebra.dot(residual, scaled), energy
+        algebra.moved(scaled, direction, energy / before, out=direction)
     return step if step.any() else precondition(-grad)
 
 
@@ -124,14 +124,15 @@ def _shortened(
     """Return the first of the step, its half, its quarter … that lowers F enough; None if none does."""
     if slope >= 0.0:
         return None
+    algebra = objective.algebra
     length = 1.0
-    norm = float(np.linalg.norm(grad))
+    norm = algebra.norm(grad)
     for _ in range(MOST_HALVINGS):
-        trial = x + length * step
+        trial = algebra.moved(x, step, length)
         trial_value, trial_grad = objective.value_and_grad(trial)
         if trial_value <= value + SUFFICIENT_DECREASE * length * slope:
             return trial, trial_value, trial_grad, length
-        if abs(trial_value - value) <= RESOLUTION * abs(value) and np.linalg.norm(trial_grad) < 0.9 * norm:
+        if abs(trial_value - value) <= RESOLUTION * abs(value) and algebra.norm(trial_grad) < 0.9 * norm:
             return trial, trial_value, trial_grad, length
         if length * -slope <= np.finfo(np.float64).eps * abs(value):
             return None

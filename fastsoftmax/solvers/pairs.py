@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.linalg
@@ -12,9 +12,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fastsoftmax.contracts import Vector
+    from fastsoftmax.contracts import Algebra, Vector
 
-CHUNK = 2**15  # entries of all pairs that are worked on while they are in cache
 # The pairs only shape the next direction: of many parameters, seven digits are enough and half the memory.
 WIDE_SIZE = 2**17
 
@@ -30,6 +29,7 @@ class Pairs:
 
     Parameters
     ----------
+    algebra : Algebra
     size : int
     memory : int
         m, the most pairs.
@@ -45,11 +45,14 @@ class Pairs:
        limited memory methods", Math. Programming 63 (1994), theorem 2.2.
     """
 
-    def __init__(self, size: int, memory: int) -> None:
+    def __init__(self, algebra: Algebra, size: int, memory: int) -> None:
         dtype = np.float64 if size <= WIDE_SIZE else np.float32
-        self._s, self._y, self._v = (np.zeros((memory, size), dtype) for _ in range(3))
-        self._sy = np.zeros((memory, memory))  # sᵢ · yⱼ, right where pair i is no younger than j
-        self._yv = np.zeros((memory, memory))
+        n_places = memory + 1  # the next pair is written before it is known to be one
+        self._algebra = algebra
+        self._memory = memory
+        self._s, self._y, self._v = (np.zeros((n_places, size), dtype) for _ in range(3))
+        self._sy = np.zeros((n_places, n_places))  # sᵢ · yⱼ, right where pair i is no younger than j
+        self._yv = np.zeros((n_places, n_places))
         self._order: list[int] = []  # places of the pairs, oldest first
         self._precondition: Callable[[Vector], Vector]
         self._scaled: Vector  # M g of the last gradient
@@ -58,11 +61,6 @@ class Pairs:
     def __len__(self) -> int:
         return len(self._order)
 
-    @property
-    def full(self) -> bool:
-        """Whether there are as many pairs as may be."""
-        return len(self._order) == len(self._s)
-
     def clear(self) -> None:
         """Forget the pairs; M stays."""
         self._order.clear()
@@ -70,43 +68,42 @@ class Pairs:
     def restart(self, precondition: Callable[[Vector], Vector], grad: Vector) -> None:
         """Take another M, at a point with this gradient; the pairs stay."""
         self._precondition = precondition
-        for place in self._order:
-            self._v[place] = precondition(self._y[place].astype(np.float64, copy=False))
-        self._yv = (self._y @ self._v.T).astype(np.float64)
+        changes = {place: self._y[place].astype(np.float64, copy=False) for place in self._order}
+        for place, change in changes.items():
+            self._v[place] = precondition(change)
+        for place, change in changes.items():
+            self._yv[place] = self._algebra.dots(self._v, change)
+        self._scaled = precondition(grad)
         self._look(grad)
 
     def _look(self, grad: Vector) -> None:
-        self._scaled = self._precondition(grad)
-        self._products = np.zeros((2, len(self._s)))
-        for start in range(0, len(grad), CHUNK):
-            part = slice(start, start + CHUNK)
-            narrow = grad[part].astype(self._s.dtype, copy=False)
-            self._products[0] += self._s[:, part] @ narrow
-            self._products[1] += self._v[:, part] @ narrow
+        self._products = np.stack([self._algebra.dots(rows, grad) for rows in (self._s, self._v)])
 
-    def move(self, step: Vector, change: Vector, grad: Vector) -> None:
-        """Note a step, the change of the gradient along it, and the gradient where it led."""
-        curvature = float(step @ change)
+    def move(self, x: Vector, grad: Vector, new_x: Vector, new_grad: Vector) -> None:
+        """Note a step: the point and the gradient there, and those where it led."""
+        algebra = self._algebra
+        place = next(place for place in range(len(self._s)) if place not in self._order)
+        step, change, along = self._s[place], self._y[place], self._v[place]
+        algebra.moved(new_x, x, -1.0, out=step)
+        algebra.moved(new_grad, grad, -1.0, out=change)
         before, scaled = self._products, self._scaled
-        if curvature <= np.finfo(np.float64).eps * float(np.linalg.norm(step) * np.linalg.norm(change)):
-            self._look(grad)  # the change is nothing but rounding
-            return
-        place = self._order.pop(0) if self.full else len(self._order)
-        self._order.append(place)
-        self._s[place], self._y[place], self._v[place] = step, change, 0.0
-        self._look(grad)
-        along = self._scaled - scaled
-        self._v[place] = along
-        self._products[1, place] = float(along @ grad)
+        self._scaled = self._precondition(new_grad)
+        algebra.moved(self._scaled, scaled, -1.0, out=along)
+        self._look(new_grad)
+        curvature = algebra.dot(step, change)
+        if curvature <= np.finfo(np.float64).eps * algebra.norm(step) * algebra.norm(change):
+            return  # the change is nothing but rounding
+        self._order = [*self._order, place][-self._memory :]
         s_change, v_change = self._products - before
-        s_change[place], v_change[place] = curvature, float(along @ change)
+        s_change[place], v_change[place] = curvature, algebra.dot(along, change)
         self._sy[:, place] = s_change
         self._yv[place] = self._yv[:, place] = v_change
 
     def direction(self) -> Vector:
         """Return −H g for the gradient looked at last."""
+        algebra = self._algebra
         if not self._order:
-            return -self._scaled
+            return algebra.moved(self._scaled, self._scaled, -2.0)
         places = np.ix_(self._order, self._order)
         last = self._order[-1]
         gamma = self._sy[last, last] / self._yv[last, last]
@@ -117,10 +114,5 @@ class Pairs:
         shares = np.zeros((2, len(self._s)))
         shares[0, self._order] = -scipy.linalg.solve_triangular(upper, middle, trans="T")
         shares[1, self._order] = gamma * inner
-        narrow: NDArray[Any] = shares.astype(self._s.dtype)
-        out: Vector = -gamma * self._scaled
-        for start in range(0, len(out), CHUNK):
-            part = slice(start, start + CHUNK)
-            out[part] += narrow[0] @ self._s[:, part]
-            out[part] += narrow[1] @ self._v[:, part]
-        return out
+        out = algebra.combined(shares[0], self._s, -gamma, self._scaled)
+        return algebra.combined(shares[1], self._v, 1.0, out, out=out)

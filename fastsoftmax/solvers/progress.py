@@ -79,7 +79,7 @@ class Progress:
         record = Record(
             time.perf_counter() - self._start,
             value,
-            float(np.linalg.norm(grad)),
+            self._objective.algebra.norm(grad),
             gap,
             self._objective.passes - self._first_pass,
         )
@@ -88,7 +88,7 @@ class Progress:
             self._callback(record)
         excess = gap if gap is not None else decrement if trusted else np.inf
         self.suboptimality = excess / max(abs(value), TINY)
-        if excess <= goal or not grad.any():
+        if excess <= goal or record.grad_norm == 0.0:
             self.converged = True
             self.message = "certified" if self.certifiable else "estimated by the Newton decrement"
         elif not self.certifiable and value <= SEPARATED:
