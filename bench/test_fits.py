@@ -14,8 +14,9 @@ import pytest
 from bench.contenders import OURS, Fitted, bind
 from bench.contenders.naive import accuracy, objective
 from bench.contest import data_of, matches, note, others_for
+from bench.grid import DENSE_FITS, SPARSE_FITS
 from bench.measure import in_turn, seconds_of
-from bench.problems import DENSE_FITS, SPARSE_FITS, FitData
+from bench.problems import FitData
 
 PROBLEMS = DENSE_FITS | SPARSE_FITS
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bench.contest import hold, matches
-from bench.problems import DENSE, SPARSE
+from bench.grid import DENSE, SPARSE
 from bench.yardsticks import products
 
 PROBLEMS = DENSE | SPARSE

@@ -9,15 +9,8 @@ import pytest
 
 from bench.contenders import plain
 from bench.contest import hold, matches
-from bench.problems import (
-    COLUMNS,
-    DOUBLE_ROWS,
-    LABELLED_ROWS,
-    NARROW_LABELLED_ROWS,
-    NARROW_ROWS,
-    ROWS,
-    computed,
-)
+from bench.grid import COLUMNS, DOUBLE_ROWS, LABELLED_ROWS, NARROW_LABELLED_ROWS, NARROW_ROWS, ROWS
+from bench.problems import computed
 from bench.yardsticks import copy
 
 if TYPE_CHECKING:
