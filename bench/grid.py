@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from bench.problems import (
     Columns,
     Dense,
     Digits,
     FashionMnist,
+    Head,
     LabelledRows,
     Newsgroups,
     Problem,
@@ -81,6 +84,21 @@ SPARSE = by_key(
     both(Text("newsgroups20", "float32")),
     both(Text("clinc150", "float32")),
     both(SyntheticCsr("zipf", "float32", n_rows=10_000, n_features=50_000, n_classes=20, per_row=100)),
+)
+
+GRAM_BYTES = 64 * 2**20  # class blocks that take more are of use to nobody: there are cheaper preconditioners
+DENSE_GRAMS = {
+    key: problem
+    for key, problem in DENSE.items()
+    if problem.n_classes * (problem.n_features + 1) ** 2 * np.dtype(problem.dtype).itemsize <= GRAM_BYTES
+}
+SPARSE_GRAMS = by_key(
+    both(SyntheticCsr("zipf_512", "float32", n_rows=20_000, n_features=512, n_classes=20, per_row=30)),
+)
+
+HEADS = by_key(
+    [Head("2048x512x32000", "float32", 2_048, 512, 32_000)],
+    [Head("4096x2048x128256", "float32", 4_096, 2_048, 128_256, rounds=1, quick=False)],
 )
 
 # A capped contender is reported with the objective it reached; the full grid lets each run as far as it will.

@@ -64,6 +64,27 @@ class PassData(NamedTuple):
         return PassData(self.X.astype(dtype), self.target, *(a.astype(dtype) for a in self[2:]))
 
 
+class HeadData(NamedTuple):
+    """The output layer of a language model: rows (n, d), index targets, and coefficients (K, d).
+
+    Whoever takes rows a few at a time takes `block_rows` of them; plain NumPy takes all at once.
+    """
+
+    X: np.ndarray
+    target: np.ndarray
+    coef: np.ndarray
+    block_rows: int
+
+    @property
+    def longest_sum(self) -> int:
+        """The terms of the longest sum that a result's entry depends on."""
+        return max(*self.X.shape, len(self.coef))
+
+    def astype(self, dtype: Any) -> HeadData:
+        """Give the same data in another precision, a few rows at a time: their logits take gigabytes."""
+        return HeadData(self.X.astype(dtype), self.target, self.coef.astype(dtype), 256)
+
+
 class FitData(NamedTuple):
     """A training and a test set, the penalty, and the iterations that an open-ended solver may take."""
 
@@ -157,6 +178,19 @@ class Dense(Problem):
         X = rng.standard_normal((self.n_rows, self.n_features), dtype=self.dtype)
         target = rng.integers(self.n_classes, size=self.n_rows)
         return with_parameters(rng, X, target, self.n_classes)
+
+
+@dataclass(frozen=True)
+class Head(Dense):
+    """An output layer over a vocabulary: more classes than rows."""
+
+    def make(self) -> HeadData:
+        """Draw rows standard normal, and coefficients that make logits of order one."""
+        rng = np.random.default_rng(SEED)
+        X = rng.standard_normal((self.n_rows, self.n_features), dtype=self.dtype)
+        coef = rng.standard_normal((self.n_classes, self.n_features), dtype=self.dtype)
+        coef /= np.sqrt(self.n_features, dtype=self.dtype)
+        return HeadData(X, rng.integers(self.n_classes, size=self.n_rows), coef, self.n_rows)
 
 
 @dataclass(frozen=True)
