@@ -53,6 +53,11 @@ PASSES = {
 }
 
 
+def fit_memory(n_params: int) -> int:
+    """Give the bytes that a fit may hold above its data: 64 MiB and 24 float64 copies of the parameters."""
+    return 64 * 2**20 + 24 * 8 * n_params
+
+
 def goal_of(entry: Entry) -> Goal | None:
     """Give the goal of what an entry has measured, or None where none was set."""
     if entry.family == "passes" and entry.operation in ("value_and_grad", "hessp"):

@@ -240,19 +240,20 @@ class Digits(Problem):
 
 @dataclass(frozen=True)
 class FashionMnist(Problem):
-    """The first rows of Fashion-MNIST."""
+    """The first rows of Fashion-MNIST; as bytes they are pixels as stored, and C is in their units."""
 
     n_rows: int = 0
     max_iter: int = 0
     real: ClassVar[bool] = True
 
     def make(self) -> FitData:
-        """Pixels over 255."""
+        """Pixels over 255, unless bytes are wanted."""
         z = archive("fashion_mnist")
-        scale = np.asarray(1 / 255, self.dtype)
+        whole = self.dtype == "uint8"
+        scale = np.asarray(1 if whole else 1 / 255, self.dtype)
         X, X_test = z["X_train"][: self.n_rows] * scale, z["X_test"] * scale
         y, y_test = z["y_train"][: self.n_rows].astype(np.int64), z["y_test"].astype(np.int64)
-        return FitData(X, y, X_test, y_test, C=1.0, max_iter=self.max_iter)
+        return FitData(X, y, X_test, y_test, C=1 / 255**2 if whole else 1.0, max_iter=self.max_iter)
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ VERBS = {
     "diagonal": Traffic(products=2, parameters=2, labels=0),
     "predict": Traffic(products=1, parameters=1, labels=1),
     "linear_cross_entropy": Traffic(products=1, parameters=1, labels=1),
-    "linear_cross_entropy_value_and_grad": Traffic(products=3, parameters=2, labels=1, results=1),
+    "linear_cross_entropy_grad": Traffic(products=3, parameters=2, labels=1, results=1),
 }
 
 

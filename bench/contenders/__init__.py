@@ -25,7 +25,7 @@ predict
     cannot tell apart either is right.
 `sparse_` before any of these
     of `PassData` whose X is CSR.
-linear_cross_entropy, linear_cross_entropy_value_and_grad
+linear_cross_entropy, linear_cross_entropy_grad
     of `HeadData`; the mean loss, and with its derivatives by X and by the coefficients.
 fit, sparse_fit
     of `FitData`; read as `Fitted`.

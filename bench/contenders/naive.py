@@ -238,7 +238,7 @@ def linear_cross_entropy(data: HeadData) -> Call:
     return Call(run)
 
 
-def linear_cross_entropy_value_and_grad(data: HeadData) -> Call:
+def linear_cross_entropy_grad(data: HeadData) -> Call:
     X, target, coef, block_rows = data
 
     def run() -> tuple[float, np.ndarray, np.ndarray]:

@@ -136,7 +136,7 @@ def linear_cross_entropy(data: HeadData, chunks: bool = False) -> Call:
     return Call(functools.partial(head_loss(chunks), X, coef, target))
 
 
-def linear_cross_entropy_value_and_grad(data: HeadData, chunks: bool = False) -> Call:
+def linear_cross_entropy_grad(data: HeadData, chunks: bool = False) -> Call:
     X, coef = (torch.from_numpy(a).requires_grad_() for a in (data.X, data.coef))
     target, loss = torch.from_numpy(data.target), head_loss(chunks)
 
@@ -148,9 +148,7 @@ def linear_cross_entropy_value_and_grad(data: HeadData, chunks: bool = False) ->
 
 
 chunked_linear_cross_entropy = functools.partial(linear_cross_entropy, chunks=True)
-chunked_linear_cross_entropy_value_and_grad = functools.partial(
-    linear_cross_entropy_value_and_grad, chunks=True
-)
+chunked_linear_cross_entropy_grad = functools.partial(linear_cross_entropy_grad, chunks=True)
 
 
 def fit(data: FitData) -> Call:
