@@ -1,9 +1,10 @@
 """How much memory a call takes beside its data, everybody in a process of his own.
 
-`python -m bench memory` starts `python -m bench.memory CASE CONTENDER` for each. There the call is made once
-on a sixteenth of the rows, so that kernels are compiled and libraries loaded; what is free goes back to the
-system, the peak is set back, and the call is made on all rows. What counts is the peak above what the process
-held just before, results included. Linux only, since only there can a process set its peak back.
+`python -m bench memory` starts `python -m bench.memory CASE CONTENDER` for each. There the call is made
+once, so that kernels are compiled, for many threads where there are many rows, and libraries loaded. What is
+free goes back to the system, the peak is set back, and the call is made again. What counts is the peak above
+what the process held just before, results included. Linux with glibc only: there a process can set its peak
+back.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[1]
-FEW = 16  # of so many rows one is enough to compile for
 
 
 class Case(NamedTuple):
@@ -61,10 +61,8 @@ def measure(case: Case, contender: str) -> dict[str, Any]:
     module, _, variant = contender.partition(" ")
     prepare = bind(module, f"{variant}_{case.operation}" if variant else case.operation)
     data = load(case.problem)
-    few_rows = first_rows(data, data.X.shape[0] // FEW)
-    few = prepare(few_rows)
-    few.run()
     call = prepare(data)
+    call.run()
     before = settled()
     start = time.perf_counter()
     raw = call.run()
@@ -85,12 +83,6 @@ def measure(case: Case, contender: str) -> dict[str, Any]:
         "in_turn": {},
     }
     return {"name": contender, "extra_info": noted, "stats": dict.fromkeys(("median", "min", "max"), seconds)}
-
-
-def first_rows(data: Any, n_rows: int) -> Any:
-    """Give the same problem with its first rows only."""
-    target = "y" if hasattr(data, "y") else "target"
-    return data._replace(**{name: getattr(data, name)[:n_rows] for name in ("X", target)})
 
 
 def as_parts(result: Any) -> list[Any]:
