@@ -171,11 +171,15 @@ def rows_panel(axis: Axes, members: Members) -> None:
 
 
 def passes_figure(members: Members) -> Figure:
-    """Draw the time of a pass as a multiple of the two products that it contains."""
+    """Draw the time of a pass as a multiple of its products; a line of panels is as high as its largest."""
     split = panels(members, lambda key: f"{key[3]}, {key[2]}")
-    figure, axes = canvas(len(split), 5.4, 0.62 * max(map(len, split.values())) + 0.8, columns=2)
-    for axis, (title, groups_) in zip(axes, split.items()):
+    counts = [len(groups_) for groups_ in split.values()]
+    most = [max(counts[i - i % 2 : i - i % 2 + 2]) for i in range(len(counts))]
+    heights = [0.62 * count + 0.8 for count in most[::2]]
+    figure, axes = canvas(len(split), 5.4, sum(heights) / len(heights), columns=2, height_ratios=heights)
+    for axis, (title, groups_), largest in zip(axes, split.items(), most):
         passes_panel(axis, groups_)
+        axis.set_ylim(largest - 0.5, -0.5)
         yardstick = any_of(next(iter(groups_.values()))).noted["yardstick"]
         axis.set(title=title, xlabel=f"time ÷ {yardstick.replace('_', ' ')}")
     legend(figure, axes)
@@ -207,7 +211,6 @@ def passes_panel(axis: Axes, members: Members) -> None:
             axis.annotate(f"{ratio.median:.2f}", (ratio.high, place), **beside)
     axis.axvline(1, color=INK, linestyle=(0, (4, 3)), linewidth=1, label="products alone")
     axis.set_yticks(range(len(members)), [spaced(problem) for _, problem, _, _ in members])
-    axis.invert_yaxis()
     axis.grid(axis="y", visible=False)
 
 
