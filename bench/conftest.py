@@ -50,10 +50,9 @@ def pytest_benchmark_generate_machine_info() -> dict[str, Any]:
 
 
 def pytest_benchmark_generate_commit_info() -> dict[str, Any]:
-    from pytest_benchmark.utils import get_commit_info
+    from bench import results
 
-    info = get_commit_info()
-    return {key: info[key] for key in ("id", "time", "dirty")}
+    return results.commit()
 
 
 def pytest_benchmark_update_json(output_json: dict[str, Any]) -> None:

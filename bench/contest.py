@@ -6,11 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bench import agreement
-from bench.contenders import CONTENDERS, OURS, bind, entrants, module_of, plain
-from bench.measure import PAUSE_AFTER_BLAS_SECONDS, PAUSE_SECONDS, in_turn, seconds_of
+from bench import agreement, roofline
+from bench.contenders import CONTENDERS, OURS, NotOfferedError, bind, entrants, module_of, plain
+from bench.measure import (
+    PAUSE_AFTER_BLAS_SECONDS,
+    PAUSE_SECONDS,
+    calls_a_round,
+    in_turn,
+    once,
+    seconds_of,
+)
 from bench.problems import DataMissingError, Problem, load
-from bench.yardsticks import products
+from bench.yardsticks import copy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -49,6 +56,14 @@ def data_of(problem: Problem) -> Any:
         pytest.skip(str(missing))
 
 
+def call_of(contender: str, operation: str, data: Any) -> Call:
+    """Bind a contender, or skip the test saying what its version lacks."""
+    try:
+        return bind(contender, operation)(data)
+    except NotOfferedError as lacking:
+        pytest.skip(str(lacking))
+
+
 def first_call(call: Call) -> tuple[Any, float]:
     """Call once, apart from all timing: this is where a contender may compile."""
     kept = []
@@ -73,7 +88,7 @@ def hold(
     With `--benchmark-disable` it stops after the comparison.
     """
     data = data_of(problem)
-    call = bind(contender, operation)(data)
+    call = call_of(contender, operation, data)
     result, seconds = first_call(call)
     agreement.check(problem, operation, result)
     del result
@@ -82,9 +97,11 @@ def hold(
         benchmark.pedantic(call.run)
         return
     others = others_for(contender, operation, data, {yardstick.__name__: yardstick(data)})
-    pause = PAUSE_AFTER_BLAS_SECONDS if yardstick is products else PAUSE_SECONDS
-    _, turns = in_turn(benchmark, call.run, others, problem.rounds, pause=pause)
-    benchmark.extra_info.update(in_turn=turns, yardstick=yardstick.__name__)
+    pause = PAUSE_SECONDS if yardstick is copy else PAUSE_AFTER_BLAS_SECONDS
+    calls_of = once if problem.rounds == 1 else calls_a_round
+    _, turns = in_turn(benchmark, call.run, others, problem.rounds, calls_of, pause)
+    work = roofline.noted(operation, data, problem.dtype)
+    benchmark.extra_info.update(in_turn=turns, yardstick=yardstick.__name__, **work)
 
 
 def note(benchmark: Any, problem: Problem, operation: str, contender: str, **noted: Any) -> None:

@@ -3,7 +3,8 @@
 The source is the design's `targets.md`, its tables "Row kernels" and "A pass over X": a row there is a line
 here. A goal for softmax is one for `softmax_out`: the copy writes to given memory as well, and the pages of a
 new array come from the system at the system's pace. Formats of 16 bits, labels that do not exclude each other
-and axis 0 have no goal, nor do sparse matrices but for value and gradient in float32.
+and axis 0 have no goal. Of passes, value and gradient and the Hessian-vector product have one, and of sparse
+matrices only the former, in float32.
 """
 
 from __future__ import annotations
@@ -52,9 +53,14 @@ PASSES = {
 }
 
 
+def fit_memory(n_params: int) -> int:
+    """Give the bytes that a fit may hold above its data: 64 MiB and 24 float64 copies of the parameters."""
+    return 64 * 2**20 + 24 * 8 * n_params
+
+
 def goal_of(entry: Entry) -> Goal | None:
     """Give the goal of what an entry has measured, or None where none was set."""
-    if entry.family == "passes":
+    if entry.family == "passes" and entry.operation in ("value_and_grad", "hessp"):
         goal = PASSES.get(entry.problem)
         measured = entry.dtype, entry.operation
         sparse = goal is not None and goal.of in CONTENDERS

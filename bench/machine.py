@@ -41,6 +41,14 @@ def card() -> dict[str, Any]:
         "libraries": {name: version for name in LIBRARIES if (version := installed(name))},
         "thread_pools": thread_pools(),
         "numba_threading_layer": numba_threading_layer(),
+        **limits(),
+    }
+
+
+@functools.cache
+def limits() -> dict[str, Any]:
+    """Measure, once a process, how fast memory is copied and matrices are multiplied."""
+    return {
         "copy_gb_per_s": copy_bandwidth(),
         "gemm_gflop_per_s": {"float32": gemm_rate(np.float32), "float64": gemm_rate(np.float64)},
     }

@@ -37,6 +37,22 @@ def calls_a_round(run: Callable[[], Any]) -> int:
     return max(1, round(calls * ROUND_SECONDS / elapsed))
 
 
+def once(_: Callable[[], Any]) -> int:
+    """Call once a round: this one is long enough to be timed by itself."""
+    return 1
+
+
+def lap(
+    runs: dict[str, Callable[[], Any]], calls: dict[str, int], pause: float = PAUSE_SECONDS
+) -> dict[str, float]:
+    """Let everybody have his turn once, and give the seconds of a call of each."""
+    seconds = {}
+    for name, run in runs.items():
+        time.sleep(pause)
+        seconds[name] = seconds_of(run, calls[name])
+    return seconds
+
+
 def in_turn(
     benchmark: Any,
     run: Callable[[], Any],
@@ -59,17 +75,20 @@ def in_turn(
         the contender's time divided by the other's.
     """
     calls = {name: calls_of(other) for name, other in others.items()}
-    laps: dict[str, list[float]] = {name: [] for name in others}
+    laps: list[dict[str, float]] = []
 
     def rest_take_turns() -> None:
-        for name, other in others.items():
-            time.sleep(pause)
-            laps[name].append(seconds_of(other, calls[name]))
+        laps.append(lap(others, calls, pause))
         time.sleep(pause)
 
     result = benchmark.pedantic(run, rounds=rounds, iterations=calls_of(run), teardown=rest_take_turns)
     own = np.array(benchmark.stats.stats.data)
-    return result, {name: summary(own, np.array(lap[: len(own)])) for name, lap in laps.items()}
+    return result, {name: summary(own, turns_of(name, laps)[: len(own)]) for name in others}
+
+
+def turns_of(name: str, laps: list[dict[str, float]]) -> np.ndarray:
+    """Give the seconds of one of those who took turns, lap by lap."""
+    return np.array([seconds[name] for seconds in laps])
 
 
 def summary(own: np.ndarray, other: np.ndarray) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The pictures: bandwidth by K, passes against their products, fits by time and distance from the optimum."""
+"""The pictures: bandwidth by K, passes against their products, fits by time and distance, growth by size."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from bench.contenders import CONTENDERS, OURS
 from bench.report import machine_line
 from bench.results import bandwidth, copy_bandwidth, excess, groups, spaced
+from bench.scaling import by_axis, seconds_by_threads, slope, upper_half
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,16 +44,21 @@ STYLE = {
     "legend.frameon": False,
     "savefig.dpi": 160,
 }
+THREAD_COLOURS, THREAD_MARKERS = ("#3a78b5", "#c1272d"), "so"
 FLOOR = 1e-9  # where a fit is drawn whose excess is none
 LEAST_WIDTH = 6.4  # inches that the legend and the machine's line take
 
 
 def draw(card: dict[str, Any], entries: list[Entry], folder: Path, stem: str) -> list[Path]:
-    """Draw a picture a family that was run, of row kernels a picture a dtype, and say where they are."""
+    """Draw a picture a family that was run, but memory, and say where they are.
+
+    Row kernels and passes have a picture a dtype.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    figures = {"rows": rows_figure, "passes": passes_figure, "fits": fits_figure}
+    figures = {"rows": rows_figure, "passes": passes_figure, "fits": fits_figure, "scaling": scaling_figure}
     written = []
-    for name, members in panels(groups(entries), picture_of).items():
+    drawn = [entry for entry in entries if entry.family in figures]
+    for name, members in panels(groups(drawn), picture_of).items():
         with mpl.rc_context(STYLE):
             figure = figures[name.partition("-")[0]](members)
             figure.text(0.995, 0.005, machine_line(card), ha="right", va="bottom", size=7, color="#777777")
@@ -64,7 +70,7 @@ def draw(card: dict[str, Any], entries: list[Entry], folder: Path, stem: str) ->
 def picture_of(key: tuple[str, ...]) -> str:
     """Name the picture that a group goes to."""
     family, _, dtype, _ = key
-    return f"{family}-{dtype}" if family == "rows" else family
+    return f"{family}-{dtype}" if family in ("rows", "passes") else family
 
 
 def look_of(contender: str) -> dict[str, Any]:
@@ -165,12 +171,17 @@ def rows_panel(axis: Axes, members: Members) -> None:
 
 
 def passes_figure(members: Members) -> Figure:
-    """Draw the time of a pass as a multiple of the two products that it contains."""
+    """Draw the time of a pass as a multiple of its products; a line of panels is as high as its largest."""
     split = panels(members, lambda key: f"{key[3]}, {key[2]}")
-    figure, axes = canvas(len(split), 5.4, 0.62 * max(map(len, split.values())) + 0.8, columns=2)
-    for axis, (title, groups_) in zip(axes, split.items()):
+    counts = [len(groups_) for groups_ in split.values()]
+    most = [max(counts[i - i % 2 : i - i % 2 + 2]) for i in range(len(counts))]
+    heights = [0.62 * count + 0.8 for count in most[::2]]
+    figure, axes = canvas(len(split), 5.4, sum(heights) / len(heights), columns=2, height_ratios=heights)
+    for axis, (title, groups_), largest in zip(axes, split.items(), most):
         passes_panel(axis, groups_)
-        axis.set(title=title, xlabel="time ÷ products alone")
+        axis.set_ylim(largest - 0.5, -0.5)
+        yardstick = any_of(next(iter(groups_.values()))).noted["yardstick"]
+        axis.set(title=title, xlabel=f"time ÷ {yardstick.replace('_', ' ')}")
     legend(figure, axes)
     return figure
 
@@ -198,9 +209,8 @@ def passes_panel(axis: Axes, members: Members) -> None:
             beside = {"xytext": (4, 0), "textcoords": "offset points", "va": "center", "size": 7}
             beside["bbox"] = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}  # over the dashes
             axis.annotate(f"{ratio.median:.2f}", (ratio.high, place), **beside)
-    axis.axvline(1, color=INK, linestyle=(0, (4, 3)), linewidth=1, label="products")
+    axis.axvline(1, color=INK, linestyle=(0, (4, 3)), linewidth=1, label="products alone")
     axis.set_yticks(range(len(members)), [spaced(problem) for _, problem, _, _ in members])
-    axis.invert_yaxis()
     axis.grid(axis="y", visible=False)
 
 
@@ -219,3 +229,41 @@ def fits_figure(members: Members) -> Figure:
     axes[0].set_ylabel("(F − F*) / F*, F* the best of the run")
     legend(figure, axes)
     return figure
+
+
+def scaling_figure(members: Members) -> Figure:
+    """Draw seconds by size, a panel for each thing that grows, with what the machine's rates predict."""
+    axes_of = by_axis([entry for group in members.values() for entry in group.values()])
+    figure, axes = canvas(len(axes_of), 3.8, 3.0, columns=2)
+    for axis, (name, points) in zip(axes, axes_of.items()):
+        scaling_panel(axis, points)
+        axis.set(title=scaling_title(name, points), xlabel=name, xscale="log", yscale="log")
+        wide = points[-1].noted["size"] > 200 * points[0].noted["size"]
+        plain(axis.xaxis, subs=(1,) if wide else (1, 3))
+        plain(axis.yaxis, subs=(1, 3))
+    for leftmost in axes[::2]:
+        leftmost.set_ylabel("milliseconds a pass")
+    legend(figure, axes)
+    return figure
+
+
+def scaling_panel(axis: Axes, points: list[Entry]) -> None:
+    """Draw a line a number of threads, thicker where its slope was taken."""
+    sizes, part = [entry.noted["size"] for entry in points], upper_half(points)
+    looks = zip(THREAD_COLOURS, THREAD_MARKERS)
+    for (label, seconds), (colour, marker) in zip(seconds_by_threads(points).items(), looks):
+        milliseconds = [1e3 * each for each in seconds]
+        axis.plot(sizes, milliseconds, label=label, color=colour, marker=marker, markersize=4, linewidth=1)
+        axis.plot(sizes[part], milliseconds[part], color=colour, linewidth=2.4)
+    limit = [1e3 * entry.noted["predicted_seconds"] for entry in points]
+    axis.plot(sizes, limit, label="predicted", color=INK, linestyle=(0, (4, 3)), linewidth=1)
+
+
+def scaling_title(name: str, points: list[Entry]) -> str:
+    """Say what grows and what does not, and below that how steeply."""
+    sizes, part = [entry.noted["size"] for entry in points], upper_half(points)
+    slopes = (
+        f"{slope(sizes[part], seconds[part]):.2f} ({label})"
+        for label, seconds in seconds_by_threads(points).items()
+    )
+    return f"{name} grows; {points[0].noted['fixed']}\nslope " + ", ".join(slopes)

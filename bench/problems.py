@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -62,6 +62,27 @@ class PassData(NamedTuple):
     def astype(self, dtype: Any) -> PassData:
         """Give the same data in another precision."""
         return PassData(self.X.astype(dtype), self.target, *(a.astype(dtype) for a in self[2:]))
+
+
+class HeadData(NamedTuple):
+    """The output layer of a language model: rows (n, d), index targets, and coefficients (K, d).
+
+    Whoever takes rows a few at a time takes `block_rows` of them; plain NumPy takes all at once.
+    """
+
+    X: np.ndarray
+    target: np.ndarray
+    coef: np.ndarray
+    block_rows: int
+
+    @property
+    def longest_sum(self) -> int:
+        """The terms of the longest sum that a result's entry depends on."""
+        return max(*self.X.shape, len(self.coef))
+
+    def astype(self, dtype: Any) -> HeadData:
+        """Give the same data in another precision, a few rows at a time: their logits take gigabytes."""
+        return HeadData(self.X.astype(dtype), self.target, self.coef.astype(dtype), 256)
 
 
 class FitData(NamedTuple):
@@ -160,6 +181,19 @@ class Dense(Problem):
 
 
 @dataclass(frozen=True)
+class Head(Dense):
+    """An output layer over a vocabulary: more classes than rows."""
+
+    def make(self) -> HeadData:
+        """Draw rows standard normal, and coefficients that make logits of order one."""
+        rng = np.random.default_rng(SEED)
+        X = rng.standard_normal((self.n_rows, self.n_features), dtype=self.dtype)
+        coef = rng.standard_normal((self.n_classes, self.n_features), dtype=self.dtype)
+        coef /= np.sqrt(self.n_features, dtype=self.dtype)
+        return HeadData(X, rng.integers(self.n_classes, size=self.n_rows), coef, self.n_rows)
+
+
+@dataclass(frozen=True)
 class SyntheticCsr(Dense):
     """Text-like rows for a machine without the data folder: few entries a row, columns by Zipf's law."""
 
@@ -206,19 +240,20 @@ class Digits(Problem):
 
 @dataclass(frozen=True)
 class FashionMnist(Problem):
-    """The first rows of Fashion-MNIST."""
+    """The first rows of Fashion-MNIST; as bytes they are pixels as stored, and C is in their units."""
 
     n_rows: int = 0
     max_iter: int = 0
     real: ClassVar[bool] = True
 
     def make(self) -> FitData:
-        """Pixels over 255."""
+        """Pixels over 255, unless bytes are wanted."""
         z = archive("fashion_mnist")
-        scale = np.asarray(1 / 255, self.dtype)
+        whole = self.dtype == "uint8"
+        scale = np.asarray(1 if whole else 1 / 255, self.dtype)
         X, X_test = z["X_train"][: self.n_rows] * scale, z["X_test"] * scale
         y, y_test = z["y_train"][: self.n_rows].astype(np.int64), z["y_test"].astype(np.int64)
-        return FitData(X, y, X_test, y_test, C=1.0, max_iter=self.max_iter)
+        return FitData(X, y, X_test, y_test, C=1 / 255**2 if whole else 1.0, max_iter=self.max_iter)
 
 
 @dataclass(frozen=True)
@@ -266,78 +301,3 @@ def unit_rows(X: sp.csr_matrix) -> sp.csr_matrix:
     lengths = np.sqrt(np.asarray(X.multiply(X).sum(axis=1)).ravel())
     X.data /= np.repeat(lengths, np.diff(X.indptr)).astype(X.dtype)
     return X
-
-
-def both(problem: Problem) -> list[Problem]:
-    """Give a problem in float32, and in float64 for the full grid."""
-    return [problem, replace(problem, dtype="float64", quick=False)]
-
-
-def narrow(problem: Problem) -> list[Problem]:
-    """Give a problem in the two formats of 16 bits."""
-    # NumPy converts float16 entry by entry, which takes a second.
-    return [replace(problem, dtype="float16", dear=("naive",)), replace(problem, dtype="bfloat16")]
-
-
-def by_key(*groups: list[Problem]) -> dict[str, Problem]:
-    """Index problems by the name that tests and results use."""
-    return {problem.key: problem for group in groups for problem in group}
-
-
-SHAPES: dict[str, dict[str, Any]] = {
-    "1000000x10": {"n_rows": 1_000_000, "n_classes": 10},
-    "100000x100": {"n_rows": 100_000, "n_classes": 100},
-    "20000x1000": {"n_rows": 20_000, "n_classes": 1_000},
-    "512x128256": {"n_rows": 512, "n_classes": 128_256},
-    "64x10": {"n_rows": 64, "n_classes": 10},
-}
-HUGE = "512x128256"  # in float64 half a gigabyte an array: making and comparing them takes longer than timing
-SLOWER = ("scipy", "numexpr")  # than others, wherever results are large
-
-ROWS = by_key(
-    [Rows(name, "float32", **SHAPES[name], dear=SLOWER if name == HUGE else ()) for name in SHAPES],
-)
-DOUBLE_ROWS = by_key(
-    [Rows(name, "float64", **SHAPES[name], dear=SLOWER, quick=name != HUGE) for name in SHAPES],
-)
-NARROW_ROWS = by_key(
-    *(narrow(Rows(name, "", **SHAPES[name])) for name in ("1000000x10", "20000x1000")),
-    *(narrow(Rows(name, "", **SHAPES[name], quick=False)) for name in ("100000x100", HUGE)),
-)
-COLUMNS = by_key(
-    both(Columns("1000000x10", "float32", **SHAPES["1000000x10"])),
-    both(Columns("100000x100", "float32", **SHAPES["100000x100"], quick=False)),
-    both(Columns("20000x1000", "float32", **SHAPES["20000x1000"])),
-)
-LABELLED_ROWS = by_key(
-    both(LabelledRows("1000000x10", "float32", **SHAPES["1000000x10"])),
-    both(LabelledRows("20000x1000", "float32", **SHAPES["20000x1000"], dear=SLOWER)),
-)
-NARROW_LABELLED_ROWS = by_key(
-    *(narrow(LabelledRows(name, "", **SHAPES[name], quick=False)) for name in ("1000000x10", "20000x1000"))
-)
-
-RIVALS = ("naive", "sklearn", "torch")  # of passes; where one takes half a second, the products will do
-
-DENSE = by_key(
-    both(Dense("60000x784x10", "float32", 60_000, 784, 10)),
-    both(Dense("200000x54x7", "float32", 200_000, 54, 7)),
-    both(Dense("100000x512x100", "float32", 100_000, 512, 100, dear=RIVALS)),
-    both(Dense("20000x768x1000", "float32", 20_000, 768, 1_000, dear=RIVALS)),
-)
-
-SPARSE = by_key(
-    both(Text("newsgroups20", "float32")),
-    both(Text("clinc150", "float32")),
-    both(SyntheticCsr("zipf", "float32", n_rows=10_000, n_features=50_000, n_classes=20, per_row=100)),
-)
-
-# A capped contender is reported with the objective it reached; the full grid lets each run as far as it will.
-DENSE_FITS = by_key(
-    [Digits("digits", "float64")],
-    [FashionMnist("fashion_mnist_10000", "float32", n_rows=10_000, max_iter=150, rounds=1)],
-    [FashionMnist("fashion_mnist", "float32", n_rows=60_000, max_iter=1000, rounds=1, quick=False)],
-)
-SPARSE_FITS = by_key(
-    [Newsgroups("newsgroups20", "float64", max_iter=25, rounds=1, dear=("scipy", "torch"))],
-)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import ml_dtypes  # noqa: F401 - from here on NumPy knows "bfloat16"
 import numpy as np
 
+from bench import machine
 from bench.contenders import OURS
 
 FOLDER = Path(__file__).resolve().parent / "results"
@@ -53,6 +54,21 @@ def newest() -> Path:
     if not results:
         raise FileNotFoundError("no result in bench/results yet: python -m bench run --quick")
     return results[-1]
+
+
+def commit() -> dict[str, Any]:
+    """Say which state of the sources was measured."""
+    from pytest_benchmark.utils import get_commit_info
+
+    info = get_commit_info()
+    return {key: info[key] for key in ("id", "time", "dirty")}
+
+
+def write(path: Path, benchmarks: list[dict[str, Any]]) -> None:
+    """Save benchmarks that were not run by pytest as it would, with the machine card."""
+    path.parent.mkdir(exist_ok=True)
+    saved = {"machine_info": machine.card(), "commit_info": commit(), "benchmarks": benchmarks}
+    path.write_text(json.dumps(saved, indent=4))
 
 
 def read(path: Path) -> tuple[dict[str, Any], list[Entry]]:

@@ -6,7 +6,7 @@ one float64 NumPy function computes it for all, and the report gives its excess 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -14,15 +14,13 @@ import pytest
 from bench.contenders import OURS, Fitted, bind
 from bench.contenders.naive import accuracy, objective
 from bench.contest import data_of, matches, note, others_for
-from bench.measure import in_turn, seconds_of
-from bench.problems import DENSE_FITS, SPARSE_FITS, FitData
+from bench.grid import DENSE_FITS, SPARSE_FITS
+from bench.measure import in_turn, once, seconds_of
+
+if TYPE_CHECKING:
+    from bench.problems import FitData
 
 PROBLEMS = DENSE_FITS | SPARSE_FITS
-
-
-def once(_: Any) -> int:
-    """Call once a round: a fit is long enough to be timed by itself."""
-    return 1
 
 
 def verdict(fitted: Fitted, data: FitData) -> dict[str, Any]:

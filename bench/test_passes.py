@@ -1,4 +1,4 @@
-"""Passes over X, value and gradient and Hessian-vector product, against the two products they contain."""
+"""Passes over X, verb by verb, against the matrix products that each contains."""
 
 from __future__ import annotations
 
@@ -6,17 +6,30 @@ from typing import Any
 
 import pytest
 
+from bench.contenders import plain
 from bench.contest import hold, matches
-from bench.problems import DENSE, SPARSE
-from bench.yardsticks import products
+from bench.grid import DENSE, DENSE_GRAMS, HEADS, SPARSE, SPARSE_GRAMS
+from bench.yardsticks import forward, grams, products, three_products
 
-PROBLEMS = DENSE | SPARSE
+PROBLEMS = DENSE | SPARSE | SPARSE_GRAMS | HEADS
+YARDSTICKS = {
+    "gram": grams,
+    "predict": forward,
+    "linear_cross_entropy": forward,
+    "linear_cross_entropy_grad": three_products,
+}
 
 
 @pytest.mark.parametrize(
     ("problem", "operation", "contender"),
-    matches(DENSE, ["value_and_grad"], occasional=["hessp"])
-    + matches(SPARSE, ["sparse_value_and_grad"], occasional=["sparse_hessp"]),
+    matches(DENSE, ["value_and_grad", "hessp", "predict"], occasional=["diagonal"])
+    + matches(
+        SPARSE, ["sparse_value_and_grad", "sparse_hessp", "sparse_predict"], occasional=["sparse_diagonal"]
+    )
+    + matches(DENSE_GRAMS, [], occasional=["gram"])
+    + matches(SPARSE_GRAMS, [], occasional=["sparse_gram"])
+    + matches(HEADS, ["linear_cross_entropy", "linear_cross_entropy_grad"]),
 )
 def test_passes(benchmark: Any, problem: str, operation: str, contender: str) -> None:
-    hold(benchmark, PROBLEMS[problem], operation, contender, products, family="passes")
+    yardstick = YARDSTICKS.get(plain(operation), products)
+    hold(benchmark, PROBLEMS[problem], operation, contender, yardstick, family="passes")

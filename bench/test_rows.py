@@ -4,20 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
 
-from bench.contenders import plain
 from bench.contest import hold, matches
-from bench.problems import (
-    COLUMNS,
-    DOUBLE_ROWS,
-    LABELLED_ROWS,
-    NARROW_LABELLED_ROWS,
-    NARROW_ROWS,
-    ROWS,
-    computed,
-)
+from bench.grid import COLUMNS, DOUBLE_ROWS, LABELLED_ROWS, NARROW_LABELLED_ROWS, NARROW_ROWS, ROWS
 from bench.yardsticks import copy
 
 if TYPE_CHECKING:
@@ -28,20 +18,9 @@ ALL_ROWS = ROWS | DOUBLE_ROWS | NARROW_ROWS
 ALL_LABELLED_ROWS = LABELLED_ROWS | NARROW_LABELLED_ROWS
 
 
-def bytes_of(rows: Rows, operation: str) -> int:
-    """Count what a kernel moves that never goes back to memory: each entry read or written, once."""
-    entry = np.dtype(rows.dtype).itemsize  # is read
-    if operation != "logsumexp":
-        entry += np.dtype(rows.dtype).itemsize  # is written
-    if operation == "sigmoid_cross_entropy":
-        entry += np.dtype(computed(rows.dtype)).itemsize  # the label is read
-    return rows.n_rows * rows.n_classes * entry
-
-
 def hold_rows(benchmark: Any, rows: Rows, operation: str, contender: str) -> None:
-    """Time a contender beside the copy, noting what bandwidth is computed from."""
-    noted = {"shape": [rows.n_rows, rows.n_classes], "bytes": bytes_of(rows, plain(operation))}
-    hold(benchmark, rows, operation, contender, copy, family="rows", **noted)
+    """Time a contender beside the copy, noting the shape that bandwidth is drawn by."""
+    hold(benchmark, rows, operation, contender, copy, family="rows", shape=[rows.n_rows, rows.n_classes])
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,17 @@ softmax_axis0
     of `RowData` whose columns are summed, in given memory where that can be.
 `narrow_` before any of these
     of `RowData` whose logits have 16 bits, and so have results that are arrays.
-value_and_grad, hessp, and the same with `sparse_` before them
-    of `PassData`, without penalty; (value, coef, intercept) and (coef, intercept).
+value_and_grad, hessp, diagonal
+    of `PassData`, without penalty, over the mean loss; (value, coef, intercept) and twice (coef, intercept).
+gram
+    of `PassData`; the class blocks Σ pₖ (1 − pₖ) x̃ x̃ᵀ, (K, d + 1, d + 1), x̃ being x with a one after it.
+predict
+    of `PassData`; the likeliest class of each row, read as the logit it has: of two classes that rounding
+    cannot tell apart either is right.
+`sparse_` before any of these
+    of `PassData` whose X is CSR.
+linear_cross_entropy, linear_cross_entropy_grad
+    of `HeadData`; the mean loss, and with its derivatives by X and by the coefficients.
 fit, sparse_fit
     of `FitData`; read as `Fitted`.
 """
@@ -33,6 +42,11 @@ import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+class NotOfferedError(RuntimeError):
+    """The installed version of a contender has no such operation; the message says what is missing."""
+
 
 OURS = "fastsoftmax"
 REFERENCE = "naive"

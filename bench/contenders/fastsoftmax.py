@@ -1,17 +1,26 @@
-"""Our own, through its public names only and as its documentation says to call it."""
+"""Our own, through its public names only and as its documentation says to call it.
+
+Gram matrices have no public name: they are what preconditioners are made of, before they are factorised.
+"""
 
 from __future__ import annotations
 
 import functools
+import warnings
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
 import fastsoftmax
-from bench.contenders import Call, Fitted
+from bench.contenders import Call, Fitted, naive
+from fastsoftmax import validation
+from fastsoftmax.contracts import Params, RowBlock
+from fastsoftmax.kernels import cpu
+from fastsoftmax.losses import softmax as softmax_loss
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from bench.problems import FitData, PassData, RowData
+    from bench.problems import FitData, HeadData, PassData, RowData
 
 
 def softmax(data: RowData) -> Call:
@@ -48,9 +57,16 @@ narrow_cross_entropy = cross_entropy
 narrow_sigmoid_cross_entropy = sigmoid_cross_entropy
 
 
-def value_and_grad(data: PassData) -> Call:
-    objective = fastsoftmax.SoftmaxObjective(data.X, data.target, n_classes=len(data.coef))
-    params = objective.pack(data.coef, data.intercept)
+def objective_of(data: PassData, n_threads: int | None = None) -> tuple[Any, np.ndarray]:
+    """Give the objective, and the parameters as it wants them."""
+    objective = fastsoftmax.SoftmaxObjective(
+        data.X, data.target, n_classes=len(data.coef), n_threads=n_threads
+    )
+    return objective, objective.pack(data.coef, data.intercept)
+
+
+def value_and_grad(data: PassData, n_threads: int | None = None) -> Call:
+    objective, params = objective_of(data, n_threads)
 
     def read(raw: Any) -> tuple[Any, np.ndarray, np.ndarray]:
         value, grad = raw
@@ -60,10 +76,48 @@ def value_and_grad(data: PassData) -> Call:
 
 
 def hessp(data: PassData) -> Call:
-    objective = fastsoftmax.SoftmaxObjective(data.X, data.target, n_classes=len(data.coef))
-    params = objective.pack(data.coef, data.intercept)
+    objective, params = objective_of(data)
     direction = objective.pack(data.coef_direction, data.intercept_direction)
     return Call(functools.partial(objective.hessp, params, direction), objective.unpack)
+
+
+def diagonal(data: PassData) -> Call:
+    objective, params = objective_of(data)
+    return Call(functools.partial(objective.diagonal, params), objective.unpack)
+
+
+def gram(data: PassData) -> Call:
+    rows = validation.design_matrix(data.X)
+    block = RowBlock(rows, data.target, np.ones(rows.shape[0]))
+    params = Params(data.coef.astype(np.float64), data.intercept.astype(np.float64))
+    loss = softmax_loss.for_targets(data.target, len(data.coef))
+    run = functools.partial(cpu.gram, loss, params, False, block, dtype=data.X.dtype)
+    return Call(run, lambda sums: (np.tril(sums.coef),))  # nothing is promised above the diagonal
+
+
+def predict(data: PassData) -> Call:
+    n_classes = len(data.coef)
+    n_rows = 3 * n_classes  # with less than two a class, labels would be taken for a regression's
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # nothing is to be learnt
+        model = fastsoftmax.SoftmaxRegression(max_iter=0)
+        model.fit(data.X[:n_rows], np.arange(n_rows) % n_classes)
+    model.coef_, model.intercept_ = data.coef, data.intercept
+    return Call(functools.partial(model.predict, data.X), functools.partial(naive.chosen_logits, data))
+
+
+def linear_cross_entropy(data: HeadData) -> Call:
+    return Call(functools.partial(fastsoftmax.linear_cross_entropy, data.X, data.coef, data.target))
+
+
+def linear_cross_entropy_grad(data: HeadData) -> Call:
+    both, wanted = fastsoftmax.linear_cross_entropy_value_and_grad, ("X", "weight")
+
+    def read(raw: Any) -> tuple[Any, np.ndarray, np.ndarray]:
+        value, grads = raw
+        return np.asarray(value), grads.X, grads.weight
+
+    return Call(functools.partial(both, data.X, data.coef, data.target, wrt=wanted), read)
 
 
 def fit(data: FitData) -> Call:
@@ -78,4 +132,7 @@ def read_fit(model: Any) -> Fitted:
 
 sparse_value_and_grad = value_and_grad
 sparse_hessp = hessp
+sparse_diagonal = diagonal
+sparse_gram = gram
+sparse_predict = predict
 sparse_fit = fit

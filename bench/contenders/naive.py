@@ -9,13 +9,14 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import scipy.sparse as sp
 
 from bench.contenders import Call
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    from bench.problems import PassData, RowData
+    from bench.problems import HeadData, PassData, RowData
 
 
 def exp_shifted(logits: np.ndarray, axis: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -47,21 +48,60 @@ def gradient(residual: np.ndarray, X: Any) -> tuple[np.ndarray, np.ndarray]:
     return residual.T @ X, residual.sum(axis=0)
 
 
+def exact_logits(X: Any, coef: np.ndarray, intercept: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Give float64 logits by blocks of rows: the widened copy of a large X would not fit beside the rest."""
+    for rows in blocks(X.shape[0], 4096):
+        yield rows, X[rows].astype(np.float64) @ coef.T.astype(np.float64) + intercept
+
+
+def blocks(n_rows: int, block_rows: int) -> Iterator[slice]:
+    """Cut rows into slices of so many."""
+    return (slice(start, start + block_rows) for start in range(0, n_rows, block_rows))
+
+
+def chosen_logits(data: PassData, labels: np.ndarray) -> tuple[np.ndarray]:
+    """Give, in float64, the logit of the class that was predicted for each row."""
+    parts = [
+        logits[np.arange(len(logits)), labels[rows]]
+        for rows, logits in exact_logits(data.X, data.coef, data.intercept)
+    ]
+    return (np.concatenate(parts),)
+
+
+def with_ones(X: Any) -> Any:
+    """Give X with a column of ones after it, in one piece of memory."""
+    ones = np.ones((X.shape[0], 1), X.dtype)
+    return sp.hstack([X, ones], format="csr") if sp.issparse(X) else np.hstack([X, ones])
+
+
+def scaled(X: Any, factors: np.ndarray) -> Any:
+    """Multiply each row by a number."""
+    return sp.diags_array(factors) @ X if sp.issparse(X) else X * factors[:, np.newaxis]
+
+
+def dense(matrix: Any) -> np.ndarray:
+    """Give a matrix as an array."""
+    return matrix.toarray() if sp.issparse(matrix) else matrix
+
+
+def labels_of(X: Any, coef: np.ndarray, intercept: np.ndarray) -> np.ndarray:
+    """Give the class of the largest logit of each row."""
+    return np.argmax(X @ coef.T + intercept, axis=1)
+
+
 def objective(coef: np.ndarray, intercept: np.ndarray, X: Any, y: np.ndarray, C: float) -> float:
     """Give F = mean loss + ‖coef‖² / (2 C n) in float64, whatever was fitted in."""
     coef = np.asarray(coef, np.float64)
-    # In blocks of rows: the widened copy of a large X would not fit beside everything else.
-    losses = 0.0
-    for start in range(0, X.shape[0], 4096):
-        rows = slice(start, start + 4096)
-        logits = X[rows].astype(np.float64) @ coef.T + intercept
-        losses += mean_loss_and_residual(logits, y[rows])[0] * len(logits)
+    losses = sum(
+        mean_loss_and_residual(logits, y[rows])[0] * len(logits)
+        for rows, logits in exact_logits(X, coef, intercept)
+    )
     return (losses + np.vdot(coef, coef) / (2 * C)) / X.shape[0]
 
 
 def accuracy(coef: np.ndarray, intercept: np.ndarray, X: Any, y: np.ndarray) -> float:
     """Give the share of rows whose largest logit is the target's."""
-    return float(np.mean(np.argmax(X @ coef.T + intercept, axis=1) == y))
+    return float(np.mean(labels_of(X, coef, intercept) == y))
 
 
 def softmax(data: RowData) -> Call:
@@ -154,5 +194,69 @@ def hessp(data: PassData) -> Call:
     return Call(run)
 
 
+def curvatures(data: PassData) -> np.ndarray:
+    """Give p (1 − p), row by row and class by class."""
+    proba = probabilities(data.X @ data.coef.T + data.intercept)
+    return proba * (1 - proba)
+
+
+def diagonal(data: PassData) -> Call:
+    X = data.X
+
+    def run() -> tuple[np.ndarray, np.ndarray]:
+        squares = X.multiply(X) if sp.issparse(X) else X * X
+        return gradient(curvatures(data) / X.shape[0], squares)
+
+    return Call(run)
+
+
+def gram(data: PassData) -> Call:
+    X = with_ones(data.X)
+
+    def run() -> list[np.ndarray]:
+        return [dense(scaled(X, factors).T @ X) for factors in curvatures(data).T]
+
+    return Call(run, lambda raw: (np.tril(raw),))
+
+
+def predict(data: PassData) -> Call:
+    run = functools.partial(labels_of, data.X, data.coef, data.intercept)
+    return Call(run, functools.partial(chosen_logits, data))
+
+
+def linear_cross_entropy(data: HeadData) -> Call:
+    X, target, coef, block_rows = data
+
+    def run() -> float:
+        total = 0.0
+        for rows in blocks(len(X), block_rows):
+            shifted, _, total_power = exp_shifted(X[rows] @ coef.T)
+            picked = shifted[np.arange(len(shifted)), target[rows]]
+            total += np.sum(np.log(total_power[:, 0]) - picked, dtype=np.float64)
+        return total / len(X)
+
+    return Call(run)
+
+
+def linear_cross_entropy_grad(data: HeadData) -> Call:
+    X, target, coef, block_rows = data
+
+    def run() -> tuple[float, np.ndarray, np.ndarray]:
+        value, by_X, by_coef = 0.0, np.empty_like(X), np.zeros_like(coef)
+        for rows in blocks(len(X), block_rows):
+            mean, residual = mean_loss_and_residual(X[rows] @ coef.T, target[rows])
+            share = len(residual) / len(X)
+            residual *= share
+            value += share * mean
+            np.matmul(residual, coef, out=by_X[rows])
+            by_coef += residual.T @ X[rows]
+        return value, by_X, by_coef
+
+    return Call(run)
+
+
 sparse_value_and_grad = value_and_grad
 sparse_hessp = hessp
+sparse_diagonal = diagonal
+sparse_gram = gram
+sparse_predict = predict

@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.linear_model._linear_loss import LinearModelLoss
 
-from bench.contenders import Call, Fitted
+from bench.contenders import Call, Fitted, naive
 from bench.machine import THREADS
 
 if TYPE_CHECKING:
@@ -78,6 +78,13 @@ def hessp(data: PassData) -> Call:
     return Call(functools.partial(product, direction), read)
 
 
+def predict(data: PassData) -> Call:
+    model = LogisticRegression()
+    model.coef_, model.intercept_ = data.coef, data.intercept
+    model.classes_, model.n_features_in_ = np.arange(len(data.coef)), data.X.shape[1]
+    return Call(functools.partial(model.predict, data.X), functools.partial(naive.chosen_logits, data))
+
+
 def fit(data: FitData) -> Call:
     # Its default tolerance stops far from the optimum; here max_iter, and the precision of X, decide.
     model = LogisticRegression(C=data.C, solver="lbfgs", tol=1e-8, max_iter=data.max_iter)
@@ -96,4 +103,5 @@ def read_fit(model: Any) -> Fitted:
 
 sparse_value_and_grad = value_and_grad
 sparse_hessp = hessp
+sparse_predict = predict
 sparse_fit = fit

@@ -9,11 +9,13 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from bench.contenders import Call, Fitted
+from bench.contenders import Call, Fitted, NotOfferedError, naive
 from bench.machine import THREADS
 
 if TYPE_CHECKING:
-    from bench.problems import FitData, PassData, RowData
+    from collections.abc import Callable
+
+    from bench.problems import FitData, HeadData, PassData, RowData
 
 torch.set_num_threads(THREADS)
 
@@ -83,16 +85,70 @@ narrow_cross_entropy = cross_entropy
 narrow_sigmoid_cross_entropy = sigmoid_cross_entropy
 
 
-def value_and_grad(data: PassData) -> Call:
+def linear_loss(data: PassData) -> tuple[Callable[[], torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:
+    """Give the mean loss as a function, and the parameters that it can be differentiated by."""
     X, target = torch.from_numpy(data.X), torch.from_numpy(data.target)
-    coef = torch.from_numpy(data.coef).requires_grad_()
-    intercept = torch.from_numpy(data.intercept).requires_grad_()
+    params = tuple(torch.from_numpy(a).requires_grad_() for a in (data.coef, data.intercept))
+    return lambda: functional.cross_entropy(functional.linear(X, *params), target), params
+
+
+def value_and_grad(data: PassData) -> Call:
+    loss, params = linear_loss(data)
 
     def run() -> tuple[torch.Tensor, ...]:
-        value = functional.cross_entropy(functional.linear(X, coef, intercept), target)
-        return value.detach(), *torch.autograd.grad(value, (coef, intercept))
+        value = loss()
+        return value.detach(), *torch.autograd.grad(value, params)
 
     return Call(run)
+
+
+def hessp(data: PassData) -> Call:
+    """Differentiate the gradient along the direction once more."""
+    loss, params = linear_loss(data)
+    direction = tuple(map(torch.from_numpy, (data.coef_direction, data.intercept_direction)))
+
+    def run() -> tuple[torch.Tensor, ...]:
+        grads = torch.autograd.grad(loss(), params, create_graph=True)
+        return torch.autograd.grad(grads, params, direction)
+
+    return Call(run)
+
+
+def predict(data: PassData) -> Call:
+    X, coef, intercept = map(torch.from_numpy, (data.X, data.coef, data.intercept))
+
+    def read_labels(labels: torch.Tensor) -> tuple[np.ndarray]:
+        return naive.chosen_logits(data, labels.numpy())
+
+    return Call(lambda: functional.linear(X, coef, intercept).argmax(1), read_labels)
+
+
+def head_loss(chunks: bool) -> Callable[..., torch.Tensor]:
+    """Give the cross-entropy of a linear map; without chunks, which is faster, its logits are held."""
+    if not hasattr(functional, "linear_cross_entropy"):
+        raise NotOfferedError(f"PyTorch {torch.__version__} has no linear_cross_entropy")
+    options = torch.nn.LinearCrossEntropyOptions() if chunks else None
+    return functools.partial(functional.linear_cross_entropy, options=options)
+
+
+def linear_cross_entropy(data: HeadData, chunks: bool = False) -> Call:
+    X, target, coef = map(torch.from_numpy, data[:3])
+    return Call(functools.partial(head_loss(chunks), X, coef, target))
+
+
+def linear_cross_entropy_grad(data: HeadData, chunks: bool = False) -> Call:
+    X, coef = (torch.from_numpy(a).requires_grad_() for a in (data.X, data.coef))
+    target, loss = torch.from_numpy(data.target), head_loss(chunks)
+
+    def run() -> tuple[torch.Tensor, ...]:
+        value = loss(X, coef, target)
+        return value.detach(), *torch.autograd.grad(value, (X, coef))
+
+    return Call(run)
+
+
+chunked_linear_cross_entropy = functools.partial(linear_cross_entropy, chunks=True)
+chunked_linear_cross_entropy_grad = functools.partial(linear_cross_entropy_grad, chunks=True)
 
 
 def fit(data: FitData) -> Call:
