@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fastsoftmax.kernels.executor import even_bounds
+from fastsoftmax.kernels.thin import MOST_CLASSES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,12 +16,33 @@ MOST_PARTS = 64
 TILE_BYTES = 2**18  # a tile of X stays in a second-level cache between its two uses
 LEAST_TILE_ROWS = 64
 MOST_TILE_ROWS = 1024
+CLASS_RANGE = 768  # logits of more classes are computed a range of them at a time
+LOGITS_BYTES = 2**19  # a tile of logits stays in a second-level cache until they are used
+GATHERED_BYTES = 2**21
 
 
 def tile_rows(n_features: int, n_columns: int, itemsize: int) -> int:
     """Return how many rows of X and of their logits are worked on at a time; a multiple of 16."""
     rows = TILE_BYTES // (itemsize * (n_features + n_columns))
     return int(min(max(rows, LEAST_TILE_ROWS), MOST_TILE_ROWS)) // 16 * 16
+
+
+def class_bounds(n_outputs: int) -> NDArray[np.int64]:
+    """Return the bounds of nearly equal ranges of classes, whose logits are computed together."""
+    return even_bounds(n_outputs, -(-n_outputs // CLASS_RANGE))
+
+
+def logits_rows(n_features: int, n_columns: int, itemsize: int) -> int:
+    """Return how many rows to take at a time where logits of so many classes are all that is computed.
+
+    BLAS packs the coefficients anew for every tile, which more rows pay for; it has no need of a tile of X in
+    cache, as the thin products have.
+    """
+    if n_columns <= MOST_CLASSES:
+        return tile_rows(n_features, n_columns, itemsize)
+    room = GATHERED_BYTES // (itemsize * max(1, n_features))
+    rows = min(LOGITS_BYTES // (itemsize * n_columns), max(room, LEAST_TILE_ROWS), MOST_TILE_ROWS)
+    return int(rows) // 16 * 16
 
 
 def row_bounds(n_rows: int, gradient_size: int, least_rows: int) -> NDArray[np.int64]:
