@@ -79,7 +79,7 @@ def _first(relation: str) -> Callable[..., Any]:
 
 @intrinsic
 def first_above(typingctx, row, start, bound):
-    """Return the first place from `start` on whose element is larger than the bound; the length if none is."""
+    """Return the first place from `start` on whose element is above the bound; the length if none is."""
     return _first(">")(typingctx, row, start, bound)
 
 

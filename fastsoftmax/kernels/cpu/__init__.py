@@ -134,6 +134,6 @@ def logits(
     dtype: Any = None,
     out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
-    """Return X Wᵀ + b, (n, K), in the dtype that products with X are computed in; written to `out` if given."""
+    """Return X Wᵀ + b, (n, K), in the dtype that products with X are computed in; in `out` if given."""
     z: NDArray[Any] = _storage(X).logits(params, X, n_threads, dtype, out)
     return z

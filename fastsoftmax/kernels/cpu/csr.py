@@ -183,7 +183,7 @@ def sums(
 def logits(
     params: Params, X: Csr, n_threads: int | None, dtype: Any = None, out: NDArray[Any] | None = None
 ) -> NDArray[Any]:
-    """Return X Wᵀ + b, (n, K), in the dtype that products with X are computed in; written to `out` if given."""
+    """Return X Wᵀ + b, (n, K), in the dtype that products with X are computed in; in `out` if given."""
     dtype = np.dtype(dtype or compute_dtype(X))
     coef = params.coef.T.astype(dtype, order="C")
     intercept = params.intercept.astype(dtype)

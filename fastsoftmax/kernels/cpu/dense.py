@@ -14,7 +14,7 @@ from fastsoftmax.kernels import blas, compensated
 from fastsoftmax.kernels.cpu import partition
 from fastsoftmax.kernels.cpu.layout import copy_to
 from fastsoftmax.kernels.cpu.verbs import Diagonal, apply, apply_together
-from fastsoftmax.kernels.executor import even_bounds, kernel, run
+from fastsoftmax.kernels.executor import kernel, run
 from fastsoftmax.kernels.jit import jit
 from fastsoftmax.kernels.thin import MOST_CLASSES, dots_to, outer_to
 
@@ -231,13 +231,13 @@ def logits(
     dtype: Any = None,
     out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
-    """Return X Wᵀ + b, (n, K), in the dtype that products with X are computed in; written to `out` if given."""
+    """Return X Wᵀ + b, (n, K), in the dtype that products with X are computed in; in `out` if given."""
     dtype = np.dtype(dtype or compute_dtype(X))
     coef, intercept = params.coef.astype(dtype), params.intercept.astype(dtype)
     out = np.empty((X.shape[0], len(coef)), dtype) if out is None else out
     ranges = partition.class_bounds(len(coef))
     tile_rows = partition.logits_rows(X.shape[1], int(np.diff(ranges).max()), dtype.itemsize)
-    bounds = even_bounds(X.shape[0], max(1, min(partition.MOST_PARTS, X.shape[0] // tile_rows)))
+    bounds = partition.product_bounds(X.shape[0], coef.size)
     with blas.one_thread():
         run(
             _logits, bounds, X, coef, intercept, ranges, tile_rows, out,

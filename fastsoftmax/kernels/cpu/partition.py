@@ -19,6 +19,7 @@ MOST_TILE_ROWS = 1024
 CLASS_RANGE = 768  # logits of more classes are computed a range of them at a time
 LOGITS_BYTES = 2**19  # a tile of logits stays in a second-level cache until they are used
 GATHERED_BYTES = 2**21
+PART_PRODUCTS = 2**23  # parts of a product long enough to hide what starting one costs
 
 
 def tile_rows(n_features: int, n_columns: int, itemsize: int) -> int:
@@ -43,6 +44,12 @@ def logits_rows(n_features: int, n_columns: int, itemsize: int) -> int:
     room = GATHERED_BYTES // (itemsize * max(1, n_features))
     rows = min(LOGITS_BYTES // (itemsize * n_columns), max(room, LEAST_TILE_ROWS), MOST_TILE_ROWS)
     return int(rows) // 16 * 16
+
+
+def product_bounds(n_rows: int, coef_size: int) -> NDArray[np.int64]:
+    """Return the bounds of the parts that compute logits; few rows are cut finely where classes are many."""
+    least_rows = max(LEAST_TILE_ROWS, PART_PRODUCTS // max(1, coef_size))
+    return even_bounds(n_rows, max(1, min(MOST_PARTS, n_rows // least_rows)))
 
 
 def row_bounds(n_rows: int, gradient_size: int, least_rows: int) -> NDArray[np.int64]:

@@ -6,6 +6,7 @@ largest logits so far, and the sum of its exponentials with the shift that they 
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from fastsoftmax.contracts import Csr, Top
 from fastsoftmax.kernels import blas
 from fastsoftmax.kernels.cpu import csr, dense, partition
 from fastsoftmax.kernels.cpu.layout import copy_to
-from fastsoftmax.kernels.executor import even_bounds, kernel, run
+from fastsoftmax.kernels.executor import kernel, run
 from fastsoftmax.kernels.jit import jit
 from fastsoftmax.kernels.lanes import exponentials_sum, largest, plain_exponentials_sum
 from fastsoftmax.kernels.ranking import first_equal, offer, put_in_order
@@ -37,7 +38,7 @@ def _rows(X: Any, start: int, stop: int, room: Any) -> Any:
 
 
 def _logits_to(tile: Any, coef: Any, intercept: Any, out: Any) -> None:
-    """Write the logits of a range of classes to out; `coef`, flat, is (classes, d), or (d, classes) for CSR."""
+    """Write the logits of a range of classes to out; `coef`, flat, is (classes, d), for CSR (d, classes)."""
     if isinstance(tile, tuple):
         _sparse_logits_to(tile, coef, intercept, out)
     else:
@@ -136,7 +137,7 @@ def _coefficients(params: Params, ranges: Any, turned: bool, dtype: Any, n_threa
         return np.ascontiguousarray(params.coef, dtype).reshape(-1)
     n_features = params.coef.shape[1]
     flat = np.empty(params.coef.size, dtype)
-    for left, right in zip(ranges[:-1], ranges[1:]):
+    for left, right in itertools.pairwise(ranges):
         table = flat[left * n_features : right * n_features].reshape(n_features, right - left)
         copy_to(table, params.coef[left:right].T, n_threads)
     return flat
@@ -190,7 +191,7 @@ def top(
         work = 0.3 * len(X.data) * n_outputs
     else:
         rows = X
-        bounds = even_bounds(n_rows, max(1, min(partition.MOST_PARTS, n_rows // tile_rows)))
+        bounds = partition.product_bounds(n_rows, coef.size)
         work = 0.03 * n_rows * coef.size
     with blas.one_thread():
         run(
