@@ -158,6 +158,19 @@ class Solution(NamedTuple):
     history: Sequence[Record]
 
 
+class Top(NamedTuple):
+    """The k largest logits of each row, largest first; of equal ones the earlier class comes first.
+
+    `classes` (n, k) are their places, int64; `logits` (n, k) are in the dtype of the products; `totals` (n,)
+    float64 are Σ e^(z − max z) over all K classes, empty unless they were asked for. So logits[:, :1] +
+    log(totals) is the log-sum-exp, and e^(logits − logits[:, :1]) / totals are the probabilities.
+    """
+
+    classes: NDArray[np.int64]
+    logits: NDArray[Any]
+    totals: NDArray[np.float64]
+
+
 class Task(NamedTuple):
     """A verb of a device with its arguments, to be run on a `RowBlock`. It can be pickled.
 
@@ -224,8 +237,21 @@ class Device(Protocol):
     ) -> Sums:
         """Return Σ wᵢ Σ p̃ log p̃ and the residual sums of the mixed probabilities (1 − θ) p + θ q."""
 
-    def logits(self, params: Params, X: Any, n_threads: int | None, *, dtype: Any = None) -> NDArray[Any]:
-        """Return X Wᵀ + b, (n, K), in the dtype that the products are computed in."""
+    def logits(
+        self,
+        params: Params,
+        X: Any,
+        n_threads: int | None,
+        *,
+        dtype: Any = None,
+        out: NDArray[Any] | None = None,
+    ) -> NDArray[Any]:
+        """Return X Wᵀ + b, (n, K), in the dtype that the products are computed in; in `out` if given."""
+
+    def top(
+        self, params: Params, X: Any, k: int, n_threads: int | None = None, *, with_totals: bool = False
+    ) -> Top:
+        """Return the k largest logits of each row, without holding the others."""
 
     def softmax(self, x: NDArray[Any], out: NDArray[Any], n_threads: int | None = None) -> None:
         """Write the softmax of each row of x (n, K) to out."""

@@ -10,11 +10,17 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastsoftmax import devices
 from fastsoftmax.contracts import Params, row_slice
+from fastsoftmax.validation import is_narrow
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from numpy.typing import NDArray
 
-PREDICTION_BYTES = 32 * 2**20  # the logits of one block of rows
+    from fastsoftmax.contracts import Csr, Top
+
+PREDICTION_BYTES = 32 * 2**20  # what is held of one block of rows besides the result
+LEAST_ROWS = 64  # of a block: the coefficients are converted anew for each
 
 
 class Prediction:
@@ -31,46 +37,39 @@ class Prediction:
         """Return checked rows; the estimator knows how."""
         raise NotImplementedError
 
-    def _by_blocks(self, X: Any, function: Any) -> NDArray[Any]:
-        """Return function(logits) of all rows in one array, taking a bounded number of rows at a time."""
-        check_is_fitted(self)
-        narrow = getattr(X, "dtype", None) == np.float16
-        rows = self._rows(X, (), reset=False)
-        params = Params(self.coef_, self.intercept_)
-        device = devices.get(self.device)
-        n_rows = rows.shape[0]
-        step = max(256, PREDICTION_BYTES // (8 * len(self.intercept_)))
-        out: Any = None
-        for start in range(0, n_rows, step):
-            stop = min(start + step, n_rows)
-            piece = function(device.logits(params, row_slice(rows, start, stop), self.n_threads))
-            if out is None:
-                dtype = np.float16 if narrow and piece.dtype == np.float32 else piece.dtype
-                out = np.empty((n_rows, *piece.shape[1:]), dtype)
-            out[start:stop] = piece
-        return out
-
     def decision_function(self, X: Any) -> NDArray[Any]:
         """Return the logits: (n, K), or (n,) for two classes; float32 or float64 as products with X are."""
-        binary = self._is_binary() if hasattr(self, "classes_") else False
-        return self._by_blocks(X, lambda z: z[:, 0] if binary else z)
+        check_is_fitted(self)
+        logits = self._outputs(X, len(self.coef_), lambda z: z)
+        return logits[:, 0] if self._is_binary() else logits
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the likeliest class of each row, (n,); of a multi-label model, labels (n, K) of 0 and 1."""
         check_is_fitted(self)
+        rows = self._rows(X, (), reset=False)
         if self._multilabel:
-            return self._by_blocks(X, lambda z: (z > 0).astype(np.int64))
+            labels = np.empty((rows.shape[0], len(self.coef_)), np.int64)
+            for here, z in self._logits(rows):
+                labels[here] = z > 0
+            return labels
+        out = np.empty(rows.shape[0], self.classes_.dtype)
         if self._is_binary():
-            return self.classes_[self._by_blocks(X, lambda z: (z[:, 0] > 0).astype(np.intp))]
-        return self.classes_[self._by_blocks(X, lambda z: z.argmax(axis=1))]
+            for here, z in self._logits(rows):
+                out[here] = self.classes_[(z[:, 0] > 0).astype(np.intp)]
+            return out
+        for here, top in self._top(rows, 1):
+            out[here] = self.classes_[top.classes[:, 0]]
+        return out
 
     def predict_proba(self, X: Any) -> NDArray[Any]:
         """Return the probability of each class, (n, K); rows sum to one unless the model is multi-label."""
-        return self._by_blocks(X, lambda z: self._probabilities(z, log=False))
+        check_is_fitted(self)
+        return self._outputs(X, len(self.classes_), lambda z: self._probabilities(z, log=False))
 
     def predict_log_proba(self, X: Any) -> NDArray[Any]:
         """Return the logarithm of each class's probability, (n, K), from the logits: never log(0)."""
-        return self._by_blocks(X, lambda z: self._probabilities(z, log=True))
+        check_is_fitted(self)
+        return self._outputs(X, len(self.classes_), lambda z: self._probabilities(z, log=True))
 
     def predict_top_k(self, X: Any, k: int) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return the k likeliest classes of each row and their probabilities, likeliest first.
@@ -84,34 +83,109 @@ class Prediction:
         Returns
         -------
         classes : ndarray (n, k)
-            Labels; of equal probabilities the earlier class comes first.
+            Labels, in the order of the logits; of equal ones the earlier class comes first.
         proba : ndarray (n, k)
+
+        Raises
+        ------
+        ValueError
+            If k is no integer from 1 to K.
+
+        Notes
+        -----
+        Reads X once, and goes through the logits of a few rows at a time while they are in cache: of the
+        others nothing is held.
         """
         check_is_fitted(self)
         n_classes = len(self.classes_)
         if not (isinstance(k, numbers.Integral) and 1 <= k <= n_classes):
             raise ValueError(f"k must be an integer from 1 to {n_classes}; got {k!r}")
+        rows = self._rows(X, (), reset=False)
+        classes = np.empty((rows.shape[0], int(k)), self.classes_.dtype)
+        proba = np.empty(classes.shape, _result_dtype(X, rows))
+        best = self._top_of_two if self._is_binary() else self._top_of_many
+        for here, index, shares in best(rows, int(k)):
+            classes[here] = self.classes_[index]
+            proba[here] = shares
+        return classes, proba
 
-        def best(z: NDArray[Any]) -> NDArray[Any]:
+    def _top_of_two(self, rows: Any, k: int) -> Iterator[tuple[slice, NDArray[Any], NDArray[Any]]]:
+        """Yield a slice of the rows, their likeliest classes and the probabilities, for the binary model."""
+        for here, z in self._logits(rows):
             # By the logits: probabilities that round to one would lose their order.
-            logits = np.concatenate((-z, z), axis=1) if self._is_binary() else z
-            order = np.argsort(-logits, axis=1, kind="stable")[:, :k]
-            proba = self._probabilities(z, log=False)
-            return np.stack([order.astype(proba.dtype), np.take_along_axis(proba, order, axis=1)], axis=1)
+            second = z > 0
+            order = np.concatenate((second, ~second), axis=1)[:, :k]
+            yield here, order.astype(np.intp), self._sigmoid(np.where(order, z, -z))
 
-        both = self._by_blocks(X, best)
-        return self.classes_[both[:, 0].astype(np.intp)], both[:, 1]
+    def _top_of_many(self, rows: Any, k: int) -> Iterator[tuple[slice, NDArray[Any], NDArray[Any]]]:
+        """Yield a slice of the rows, their likeliest classes and the probabilities."""
+        for here, top in self._top(rows, k, with_totals=not self._multilabel):
+            if self._multilabel:
+                yield here, top.classes, self._sigmoid(top.logits)
+            else:
+                z = top.logits.astype(np.float64, copy=False)
+                with np.errstate(invalid="ignore"):  # beside an infinite logit, none has a probability
+                    yield here, top.classes, np.exp(z - z[:, :1]) / top.totals[:, None]
 
     def _is_binary(self) -> bool:
         return len(self.coef_) == 1 and not self._multilabel
 
+    def _blocks(self, rows: Any, bytes_per_row: int) -> Iterator[tuple[slice, Any]]:
+        """Yield slices of the rows that take a bounded number of bytes each, and what they hold."""
+        n_rows = rows.shape[0]
+        step = max(LEAST_ROWS, PREDICTION_BYTES // bytes_per_row)
+        for start in range(0, n_rows, step):
+            stop = min(start + step, n_rows)
+            yield slice(start, stop), row_slice(rows, start, stop)
+
+    def _logits(self, rows: Any, out: NDArray[Any] | None = None) -> Iterator[tuple[slice, NDArray[Any]]]:
+        """Yield a slice of the rows and their logits, which stand in `out` where that is given."""
+        device = devices.get(self.device)
+        params = Params(self.coef_, self.intercept_)
+        for here, piece in self._blocks(rows, 8 * len(self.coef_)):
+            room = None if out is None else out[here]
+            yield here, device.logits(params, piece, self.n_threads, out=room)
+
+    def _top(self, rows: Any, k: int, *, with_totals: bool = False) -> Iterator[tuple[slice, Top]]:
+        """Yield a slice of the rows and their largest logits."""
+        device = devices.get(self.device)
+        params = Params(self.coef_, self.intercept_)
+        for here, piece in self._blocks(rows, 32 * k):  # classes, logits, and what is made of them
+            yield here, device.top(params, piece, k, self.n_threads, with_totals=with_totals)
+
+    def _outputs(
+        self, X: Any, n_columns: int, finish: Callable[[NDArray[Any]], NDArray[Any]]
+    ) -> NDArray[Any]:
+        """Return finish(logits) of all rows, (n, n_columns).
+
+        Where shape and dtype let them, logits are computed where the result is to stand, and finished there.
+        """
+        rows = self._rows(X, (), reset=False)
+        out = np.empty((rows.shape[0], n_columns), _result_dtype(X, rows))
+        in_place = n_columns == len(self.coef_) and out.dtype != np.float16
+        for here, z in self._logits(rows, out if in_place else None):
+            finished = finish(z)
+            if not in_place:
+                out[here] = finished
+        return out
+
     def _probabilities(self, z: NDArray[Any], *, log: bool) -> NDArray[Any]:
-        """Turn logits into (log) probabilities of all classes."""
+        """Turn logits into (log) probabilities of all classes, in place where they are as many."""
         device: Any = devices.get(self.device)
         if self._is_binary():
             z = np.concatenate((-z, z), axis=1)
         if self._is_binary() or self._multilabel:
-            device.sigmoid(z, z, self.n_threads, log=log)
-        else:
-            (device.log_softmax if log else device.softmax)(z, z, self.n_threads)
+            return self._sigmoid(z, log=log)
+        (device.log_softmax if log else device.softmax)(z, z, self.n_threads)
         return z
+
+    def _sigmoid(self, z: NDArray[Any], *, log: bool = False) -> NDArray[Any]:
+        devices.get(self.device).sigmoid(z, z, self.n_threads, log=log)
+        return z
+
+
+def _result_dtype(X: Any, rows: NDArray[Any] | Csr) -> type:
+    """Return the dtype of what is predicted from X: that of products with its rows, or X's own float16."""
+    if not is_narrow(rows):
+        return np.float64
+    return np.float16 if getattr(X, "dtype", None) == np.float16 else np.float32

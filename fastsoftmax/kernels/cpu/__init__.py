@@ -24,6 +24,7 @@ from fastsoftmax.kernels.cpu.rows import (
     small_cross_entropy,
     softmax,
 )
+from fastsoftmax.kernels.cpu.top import top
 from fastsoftmax.kernels.cpu.verbs import Diagonal, Dual, Hessp, LossGrad
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ __all__ = [
     "sigmoid",
     "small_cross_entropy",
     "softmax",
+    "top",
 ]
 
 STORAGES: dict[type, Any] = {np.ndarray: dense, Csr: csr}
@@ -124,7 +126,14 @@ def gram(
     return grams.sums(_storage(block.X), loss, params, pairs, block, n_threads, dtype=dtype)
 
 
-def logits(params: Params, X: Any, n_threads: int | None = None, *, dtype: Any = None) -> NDArray[Any]:
-    """Return X Wᵀ + b, (n, K), in the dtype that products with X are computed in."""
-    out: NDArray[Any] = _storage(X).logits(params, X, n_threads, dtype)
-    return out
+def logits(
+    params: Params,
+    X: Any,
+    n_threads: int | None = None,
+    *,
+    dtype: Any = None,
+    out: NDArray[Any] | None = None,
+) -> NDArray[Any]:
+    """Return X Wᵀ + b, (n, K), in the dtype that products with X are computed in; in `out` if given."""
+    z: NDArray[Any] = _storage(X).logits(params, X, n_threads, dtype, out)
+    return z

@@ -192,12 +192,14 @@ def sums(
     return replace(gradient, value=math.fsum(values), weight=float(block.weight.sum()))
 
 
-def logits(params: Params, X: Csr, n_threads: int | None, dtype: Any = None) -> NDArray[Any]:
-    """Return X Wᵀ + b, (n, K), in the dtype that products with X are computed in."""
+def logits(
+    params: Params, X: Csr, n_threads: int | None, dtype: Any = None, out: NDArray[Any] | None = None
+) -> NDArray[Any]:
+    """Return X Wᵀ + b, (n, K), in the dtype that products with X are computed in; in `out` if given."""
     dtype = np.dtype(dtype or compute_dtype(X))
     coef = params.coef.T.astype(dtype, order="C")
     intercept = params.intercept.astype(dtype)
-    out = np.empty((X.shape[0], len(intercept)), dtype)
+    out = np.empty((X.shape[0], len(intercept)), dtype) if out is None else out
     bounds = even_bounds(X.shape[0], partition.MOST_PARTS)
     work = 0.3 * len(X.data) * len(intercept)
     data = X.data.astype(dtype, copy=False)

@@ -15,7 +15,8 @@ from fastsoftmax.kernels.cpu.gather import tile_of
 from fastsoftmax.kernels.cpu.layout import copy_to
 from fastsoftmax.kernels.cpu.multipliers import multipliers
 from fastsoftmax.kernels.cpu.verbs import Diagonal
-from fastsoftmax.kernels.executor import even_bounds, kernel, run
+from fastsoftmax.kernels.executor import kernel, run
+from fastsoftmax.kernels.jit import jit
 from fastsoftmax.kernels.thin import MOST_CLASSES, dots_to, outer_to
 
 if TYPE_CHECKING:
@@ -76,17 +77,30 @@ def _pass(
     values[part] = value
 
 
+@jit
+def logits_to(tile, coef, intercept, out):
+    """Write the logits of a tile of rows to out (n, K), for coef (K, d); all are C-ordered, of one dtype."""
+    if coef.shape[0] <= MOST_CLASSES:
+        dots_to(tile, coef, out)
+    else:
+        np.dot(tile, coef.T, out)
+    for i in range(out.shape[0]):
+        for k in range(out.shape[1]):
+            out[i, k] += intercept[k]
+
+
 @kernel
-def _logits(start, stop, part, X, coef, intercept, tile_rows, out):
-    n_outputs, n_features = coef.shape
-    room = np.empty((tile_rows, n_features), coef.dtype)
+def _logits(start, stop, part, X, coef, intercept, ranges, tile_rows, out):
+    room = np.empty((tile_rows, coef.shape[1]), coef.dtype)
+    logits = np.empty(tile_rows * np.max(np.diff(ranges)), coef.dtype)
     for first in range(start, stop, tile_rows):
-        n_rows = min(tile_rows, stop - first)
-        tile = tile_of(X, first, first + n_rows, room)
-        np.dot(tile, coef.T, out[first : first + n_rows])
-        for i in range(first, first + n_rows):
-            for k in range(n_outputs):
-                out[i, k] += intercept[k]
+        last = min(first + tile_rows, stop)
+        tile = tile_of(X, first, last, room)
+        for r in range(ranges.shape[0] - 1):
+            left, right = ranges[r], ranges[r + 1]
+            z = logits[: (last - first) * (right - left)].reshape(last - first, right - left)
+            logits_to(tile, coef[left:right], intercept[left:right], z)
+            out[first:last, left:right] = z
 
 
 def compute_dtype(X: Any) -> np.dtype[Any]:
@@ -148,16 +162,23 @@ def sums(
     return replace(result, value=math.fsum(values), weight=float(block.weight.sum()))
 
 
-def logits(params: Params, X: NDArray[Any], n_threads: int | None, dtype: Any = None) -> NDArray[Any]:
-    """Return X Wᵀ + b, (n, K), in the dtype that products with X are computed in."""
+def logits(
+    params: Params,
+    X: NDArray[Any],
+    n_threads: int | None,
+    dtype: Any = None,
+    out: NDArray[Any] | None = None,
+) -> NDArray[Any]:
+    """Return X Wᵀ + b, (n, K), in the dtype that products with X are computed in; in `out` if given."""
     dtype = np.dtype(dtype or compute_dtype(X))
     coef, intercept = params.coef.astype(dtype), params.intercept.astype(dtype)
-    tile_rows = partition.tile_rows(X.shape[1], len(coef), dtype.itemsize)
-    out = np.empty((X.shape[0], len(coef)), dtype)
-    bounds = even_bounds(X.shape[0], max(1, min(partition.MOST_PARTS, X.shape[0] // tile_rows)))
+    out = np.empty((X.shape[0], len(coef)), dtype) if out is None else out
+    ranges = partition.class_bounds(len(coef))
+    tile_rows = partition.logits_rows(X.shape[1], int(np.diff(ranges).max()), dtype.itemsize)
+    bounds = partition.product_bounds(X.shape[0], coef.size)
     with blas.one_thread():
         run(
-            _logits, bounds, X, coef, intercept, tile_rows, out,
+            _logits, bounds, X, coef, intercept, ranges, tile_rows, out,
             work=0.03 * X.shape[0] * coef.size, n_threads=n_threads,
         )  # fmt: skip
     return out
