@@ -6,71 +6,20 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import types
-from numba.extending import overload
 
 from fastsoftmax.contracts import Sums
 from fastsoftmax.kernels import blas, compensated
 from fastsoftmax.kernels.cpu import partition
+from fastsoftmax.kernels.cpu.gather import tile_of
 from fastsoftmax.kernels.cpu.layout import copy_to
 from fastsoftmax.kernels.cpu.verbs import Diagonal, apply, apply_together
 from fastsoftmax.kernels.executor import even_bounds, kernel, run
-from fastsoftmax.kernels.jit import jit
 from fastsoftmax.kernels.thin import MOST_CLASSES, dots_to, outer_to
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastsoftmax.contracts import Params, RowBlock
-
-
-def tile_of(X: Any, start: int, stop: int, room: Any) -> Any:
-    """Return rows start to stop as a C-ordered array of the dtype of `room`.
-
-    Rows that are so already are not copied; others are gathered and widened into `room`, so that X is never
-    copied or widened as a whole.
-    """
-    return X[start:stop] if _as_it_is(X, room) else _gather(X, start, stop, room)
-
-
-def _as_it_is(X: Any, room: Any) -> bool:
-    return X.dtype == room.dtype and X.flags.c_contiguous
-
-
-@jit
-def _gather(X, start, stop, room):
-    tile = room[: stop - start]
-    for i in range(stop - start):
-        for j in range(X.shape[1]):
-            tile[i, j] = X[start + i, j]
-    return tile
-
-
-@jit
-def _gather_columns_first(X, start, stop, room):
-    # Column by column: of an F-ordered X, a tile's rows lie together within a column. Blocks of 16 columns
-    # keep the lines that are written to in the first-level cache.
-    tile = room[: stop - start]
-    n_features = X.shape[1]
-    for first in range(0, n_features, 16):
-        last = min(first + 16, n_features)
-        for i0 in range(0, stop - start, 64):
-            i1 = min(i0 + 64, stop - start)
-            for j in range(first, last):
-                for i in range(i0, i1):
-                    tile[i, j] = X[start + i, j]
-    return tile
-
-
-@overload(tile_of)
-def _tile_of(X, start, stop, room):
-    if isinstance(X, types.Array):
-        if X.dtype == room.dtype and X.layout == "C":
-            return lambda X, start, stop, room: X[start:stop]
-        if X.layout == "F":
-            return lambda X, start, stop, room: _gather_columns_first(X, start, stop, room)
-        return lambda X, start, stop, room: _gather(X, start, stop, room)
-    return None
 
 
 @kernel
