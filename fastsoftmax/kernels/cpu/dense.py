@@ -10,8 +10,7 @@ import numpy as np
 from fastsoftmax.contracts import Sums
 from fastsoftmax.kernels import blas, compensated
 from fastsoftmax.kernels.cpu import partition
-from fastsoftmax.kernels.cpu.gather import tile_of
-from fastsoftmax.kernels.cpu.layout import copy_to
+from fastsoftmax.kernels.cpu.gather import columns_to, stored, tile_of
 from fastsoftmax.kernels.cpu.verbs import Diagonal, apply, apply_together
 from fastsoftmax.kernels.executor import even_bounds, kernel, run
 from fastsoftmax.kernels.thin import MOST_CLASSES, dots_to, outer_to
@@ -136,7 +135,7 @@ def sums(
     product with Xᵀ is left out, and that part of the sums is empty. Extra memory: at most 64 MiB of partial
     gradients, and a tile for each thread.
     """
-    X = block.X
+    X: Any = block.X
     n_rows, n_features = X.shape
     dtype = np.dtype(dtype or compute_dtype(X))
     coef = np.stack([p.coef for p in maps]).astype(dtype, copy=False)
@@ -153,8 +152,8 @@ def sums(
     kept = np.empty((0, n_outputs), dtype) if logits is None else logits
     with blas.one_thread():
         run(
-            _pass, bounds, verb, loss, isinstance(verb, Diagonal), X, block.target, block.weight, coef,
-            intercept, tile_rows, kept, values, row_values, coefs, intercepts, X_grad,
+            _pass, bounds, verb, loss, isinstance(verb, Diagonal), stored(X), block.target, block.weight,
+            coef, intercept, tile_rows, kept, values, row_values, coefs, intercepts, X_grad,
             work=0.05 * n_rows * n_features * n_outputs * len(maps), n_threads=n_threads,
         )  # fmt: skip
     return Sums(math.fsum(values), float(block.weight.sum()), coefs.sum(axis=0), intercepts.sum(axis=0))
@@ -169,7 +168,7 @@ def logits(params: Params, X: NDArray[Any], n_threads: int | None, dtype: Any = 
     bounds = even_bounds(X.shape[0], max(1, min(partition.MOST_PARTS, X.shape[0] // tile_rows)))
     with blas.one_thread():
         run(
-            _logits, bounds, X, coef, intercept, tile_rows, out,
+            _logits, bounds, stored(X), coef, intercept, tile_rows, out,
             work=0.03 * X.shape[0] * coef.size, n_threads=n_threads,
         )  # fmt: skip
     return out
@@ -177,4 +176,4 @@ def logits(params: Params, X: NDArray[Any], n_threads: int | None, dtype: Any = 
 
 def columns(X: NDArray[Any], out: NDArray[Any], n_threads: int | None) -> None:
     """Write the matrix, turned, to out (d, n)."""
-    copy_to(out.T, X, n_threads)
+    columns_to(X, out, n_threads)

@@ -1,31 +1,33 @@
 """Tiles of X as products want them: C-ordered, of their dtype. What X is stored as ends here.
 
-A row whose numbers lie side by side is widened a register at a time; of an X by columns, a square of one
-register each way is turned in registers. Both cost a fraction of the product that follows. Other strides are
-read number by number.
+A compiled pass is told where X lies, its strides and a code for what its numbers are, not a type: else it
+would be compiled, for seconds, for each dtype, order and read-only flag. Rows whose numbers lie side by side
+are widened a register at a time; of an X by columns, so is a square of one register each way, which is then
+turned. Either costs a fraction of the product that follows.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numba
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import carray, types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
 from fastsoftmax.contracts import Halves
+from fastsoftmax.kernels.cpu.partition import MOST_PARTS
+from fastsoftmax.kernels.executor import even_bounds, kernel, run
 from fastsoftmax.kernels.jit import jit, named_tuple_class
 from fastsoftmax.kernels.lanes import (
     INT32,
     INT64,
     REGISTER_BYTES,
-    data_and_length,
-    for_each_register,
-    is_row,
     load,
     prefetch,
+    splat,
     store,
     vector_type,
 )
@@ -33,11 +35,37 @@ from fastsoftmax.kernels.lanes import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-BYTES = ir.IntType(8).as_pointer()
+    from numpy.typing import NDArray
+
+UINT8, INT8, INT16, FLOAT16, FLOAT32, FLOAT64 = range(6)
+CODES = {np.dtype(name): code for code, name in enumerate(("u1", "i1", "i2", "f2", "f4", "f8"))}
+BLOCK = 32
+
+
+class Stored(NamedTuple):
+    """Where a dense matrix lies, how far its rows and columns are apart, and what its numbers are.
+
+    It does not keep the matrix alive: who hands it to a kernel does.
+    """
+
+    address: int
+    row_bytes: int
+    column_bytes: int
+    item_bytes: int
+    code: int
+
+
+def stored(X: NDArray[Any] | Halves) -> Any:
+    """Return what a kernel is told of a dense matrix; its dtype is one of `CODES`."""
+    if numba.config.DISABLE_JIT:  # plain Python reads no addresses
+        return X
+    numbers = X.bits if isinstance(X, Halves) else X
+    rows, columns = numbers.strides
+    return Stored(numbers.__array_interface__["data"][0], rows, columns, numbers.itemsize, CODES[X.dtype])
 
 
 def tile_of(X: Any, start: int, stop: int, room: Any) -> Any:
-    """Return rows start to stop as a C-ordered array of the dtype of `room`.
+    """Return rows start to stop of a `stored` matrix as a C-ordered array of the dtype of `room`.
 
     Rows that are so already are not copied; others are gathered and widened into `room`, so that X is never
     copied or widened as a whole.
@@ -49,134 +77,133 @@ def tile_of(X: Any, start: int, stop: int, room: Any) -> Any:
     return room[: stop - start]
 
 
-def element(X: Any, i: int, j: int) -> Any:
-    """Return one number of a dense matrix; float32 of `Halves`."""
-    return np.float32(X.bits[i, j].view(np.float16)) if isinstance(X, Halves) else X[i, j]
-
-
-def _array(X: Any) -> Any:
-    """Return the type of the array that holds the numbers of a dense matrix; None of anything else."""
-    array = X[0] if named_tuple_class(X) is Halves else X
-    return array if isinstance(array, types.Array) and array.ndim == 2 else None
-
-
-def _stored(X: Any, count: int) -> Any:
-    """Return the LLVM type of `count` numbers as X stores them."""
-    dtype = _array(X).dtype
-    if isinstance(dtype, types.Integer):
-        return ir.VectorType(ir.IntType(dtype.bitwidth), count)
-    return ir.VectorType(ir.FloatType() if dtype == types.float32 else ir.DoubleType(), count)
-
-
-def _converter(X: Any, kind: Any) -> Callable[[Any, Any], Any]:
-    """Return what emits the conversion of a vector as X stores it to a vector of floats or doubles."""
-    dtype = _array(X).dtype
-    if isinstance(dtype, types.Integer):
-        if named_tuple_class(X) is Halves:
-            return lambda builder, x: _of_half(builder, x, kind)
-        name = "sitofp" if dtype.signed else "uitofp"
+def _converter(number: Any, kind: Any) -> Callable[[Any, Any], Any]:
+    """Return what emits the conversion of a vector of numbers to a vector of floats or doubles."""
+    single = ir.VectorType(ir.FloatType(), kind.count)
+    if number == types.uint16:  # float16's bits; machines have no step from there to double
+        half = ir.VectorType(ir.HalfType(), kind.count)
+        return lambda builder, x: _cast(builder, builder.fpext(builder.bitcast(x, half), single), kind)
+    if isinstance(number, types.Integer):
+        name = "sitofp" if number.signed else "uitofp"
         return lambda builder, x: getattr(builder, name)(x, kind)
-    single = kind.element == ir.FloatType()
-    if single == (dtype == types.float32):
-        return lambda builder, x: x
-    return lambda builder, x: builder.fptrunc(x, kind) if single else builder.fpext(x, kind)
+    return lambda builder, x: _cast(builder, x, kind)
 
 
-def _of_half(builder: Any, bits: Any, kind: Any) -> Any:
-    half, single = (ir.VectorType(element, kind.count) for element in (ir.HalfType(), ir.FloatType()))
-    x = builder.fpext(builder.bitcast(bits, half), single)
-    return x if kind == single else builder.fpext(x, kind)  # machines have no step from half to double
-
-
-def _place(context: Any, builder: Any, X: Any, value: Any) -> tuple[Any, list[Any]]:
-    """Return the address of a matrix, counted in bytes, and its two strides."""
-    if named_tuple_class(X) is Halves:
-        value = builder.extract_value(value, 0)
-    array = context.make_array(_array(X))(context, builder, value)
-    return builder.bitcast(array.data, BYTES), cgutils.unpack_tuple(builder, array.strides, 2)
-
-
-def _row_writer(*, strided: bool) -> Any:
-    """Return the typing of f(X, i, out), which writes row i of X to out (d,), a contiguous row of floats."""
-
-    def typed(typingctx, X, i, out):
-        if not is_row(out):
-            return None
-
-        def codegen(context, builder, signature, arguments):
-            kind = vector_type(out.dtype)
-            stored, convert = _stored(X, kind.count), _converter(X, kind)
-            data, (row_bytes, step) = _place(context, builder, X, arguments[0])
-            row = builder.gep(data, [builder.mul(arguments[1], row_bytes)])
-            target, length = data_and_length(context, builder, out, arguments[2])
-            last = builder.sub(length, ir.Constant(INT64, 1))
-
-            def side_by_side(offset: Any, mask: Any) -> Any:
-                first = builder.bitcast(row, stored.element.as_pointer())
-                nothing = ir.Constant(stored, [0] * stored.count)
-                return load(builder, builder.gep(first, [offset]), stored, mask, nothing)
-
-            def one_by_one(offset: Any, mask: Any) -> Any:
-                x = ir.Constant(stored, ir.Undefined)
-                for lane in range(stored.count):
-                    j = builder.add(offset, ir.Constant(INT64, lane))
-                    if mask is not None:  # lanes that are not there read the last number
-                        j = builder.select(builder.icmp_signed("<", j, last), j, last)
-                    place = builder.gep(row, [builder.mul(j, step)])
-                    number = builder.load(builder.bitcast(place, stored.element.as_pointer()), align=1)
-                    x = builder.insert_element(x, number, ir.Constant(INT32, lane))
-                return x
-
-            def body(offset, mask):
-                x = (one_by_one if strided else side_by_side)(offset, mask)
-                store(builder, convert(builder, x), builder.gep(target, [offset]), mask)
-
-            for_each_register(builder, kind, target, length, body, aligned=False)
-            return context.get_dummy_value()
-
-        return types.void(X, types.intp, out), codegen
-
-    return typed
+def _cast(builder: Any, x: Any, kind: Any) -> Any:
+    if x.type == kind:
+        return x
+    return builder.fptrunc(x, kind) if kind.element == ir.FloatType() else builder.fpext(x, kind)
 
 
 @intrinsic
-def _row_to(typingctx, X, i, out):
-    """Write row i of X, whose numbers lie side by side, to out (d,)."""
-    return _row_writer(strided=False)(typingctx, X, i, out)
+def _widen(typingctx, address, steps, ahead, out, number):
+    """Write a matrix of the type of `number`, found at an address with two strides, to C-ordered floats.
 
-
-@intrinsic
-def _strided_row_to(typingctx, X, i, out):
-    """Write row i of X, whatever its strides, to out (d,)."""
-    return _row_writer(strided=True)(typingctx, X, i, out)
-
-
-@intrinsic
-def _square_to(typingctx, X, i, j, out, row, ahead):
-    """Write a square of X, a register each way from (i, j) on, to out from (row, j) on.
-
-    The numbers of a column of X lie side by side. Those `ahead` rows further on are fetched into cache.
+    uint16 stands for float16. What lies `ahead` bytes further on is fetched into cache.
     """
+    if not (out.ndim == 2 and out.layout == "C"):
+        return None
 
     def codegen(context, builder, signature, arguments):
         kind = vector_type(out.dtype)
-        stored, convert = _stored(X, kind.count), _converter(X, kind)
-        data, strides = _place(context, builder, X, arguments[0])
-        tile = context.make_array(out)(context, builder, arguments[3])
-        width = builder.extract_value(tile.shape, 1)
-        _, i, j, _, row, ahead = arguments
-        corner = builder.gep(data, [builder.mul(i, strides[0])])
-        columns = []
-        for c in range(kind.count):
-            column = builder.gep(corner, [builder.mul(builder.add(j, ir.Constant(INT64, c)), strides[1])])
-            prefetch(builder, builder.gep(column, [builder.mul(ahead, strides[0])]), to_write=False, level=2)
-            columns.append(convert(builder, load(builder, column, stored)))
-        for r, vector in enumerate(_turned(builder, columns)):
-            place = builder.mul(builder.add(row, ir.Constant(INT64, r)), width)
-            store(builder, vector, builder.gep(tile.data, [builder.add(place, j)]))
+        lanes = ir.Constant(INT64, kind.count)
+        element = context.get_data_type(number)
+        taken = ir.VectorType(element, kind.count)
+        convert = _converter(number, kind)
+        start = builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
+        row_step, step = cgutils.unpack_tuple(builder, arguments[1], 2)
+        array = context.make_array(out)(context, builder, arguments[3])
+        n_rows, width = cgutils.unpack_tuple(builder, array.shape, 2)
+
+        def side_by_side(row: Any, offset: Any) -> Any:
+            place = builder.gep(row, [builder.mul(offset, step)])
+            prefetch(builder, builder.gep(place, [arguments[2]]), to_write=False, level=2)
+            return builder.load(builder.bitcast(place, taken.as_pointer()), align=1)
+
+        def one_by_one(row: Any, offset: Any, last: Any = None) -> Any:
+            x = ir.Constant(taken, ir.Undefined)
+            for lane in range(kind.count):
+                j = builder.add(offset, ir.Constant(INT64, lane))
+                if last is not None:
+                    j = builder.select(builder.icmp_signed("<", j, last), j, last)
+                place = builder.bitcast(builder.gep(row, [builder.mul(j, step)]), element.as_pointer())
+                x = builder.insert_element(x, builder.load(place, align=1), ir.Constant(INT32, lane))
+            return x
+
+        def registers(take: Callable[[Any, Any], Any]) -> Callable[[Any, Any], None]:
+            def write(row: Any, target: Any) -> None:
+                # The last register overlaps the one before it.
+                last = builder.sub(width, lanes)
+                n_registers = builder.sdiv(builder.add(width, ir.Constant(INT64, kind.count - 1)), lanes)
+                with cgutils.for_range(builder, n_registers) as loop:
+                    offset = builder.mul(loop.index, lanes)
+                    offset = builder.select(builder.icmp_signed("<", offset, last), offset, last)
+                    store(builder, convert(builder, take(row, offset)), builder.gep(target, [offset]))
+
+            return write
+
+        def part_of_register(row: Any, target: Any) -> None:
+            # Lanes that are not there read the last number.
+            x = one_by_one(row, ir.Constant(INT64, 0), builder.sub(width, ir.Constant(INT64, 1)))
+            numbers = ir.Constant(ir.VectorType(INT32, kind.count), list(range(kind.count)))
+            left = splat(builder, builder.trunc(width, INT32), kind.count)
+            store(builder, convert(builder, x), target, builder.icmp_signed("<", numbers, left))
+
+        def every_row(write: Callable[[Any, Any], None]) -> None:
+            with cgutils.for_range(builder, n_rows) as loop:
+                row = builder.gep(start, [builder.mul(loop.index, row_step)])
+                write(row, builder.gep(array.data, [builder.mul(loop.index, width)]))
+
+        item = ir.Constant(INT64, number.bitwidth // 8)
+        with builder.if_else(builder.icmp_signed(">=", width, lanes)) as (is_wide, is_narrow):
+            with is_wide, builder.if_else(builder.icmp_signed("==", step, item)) as (is_dense, is_apart):
+                with is_dense:
+                    every_row(registers(side_by_side))
+                with is_apart:
+                    every_row(registers(one_by_one))
+            with is_narrow:
+                every_row(part_of_register)
         return context.get_dummy_value()
 
-    return types.void(X, types.intp, types.intp, out, types.intp, types.intp), codegen
+    return types.void(types.int64, types.UniTuple(types.int64, 2), types.int64, out, number), codegen
+
+
+@jit
+def _widened_to(code, address, steps, ahead, out):
+    """Write numbers of a code of `CODES` to C-ordered floats."""
+    if code == UINT8:
+        _widen(address, steps, ahead, out, np.uint8(0))
+    elif code == INT8:
+        _widen(address, steps, ahead, out, np.int8(0))
+    elif code == INT16:
+        _widen(address, steps, ahead, out, np.int16(0))
+    elif code == FLOAT16:
+        _widen(address, steps, ahead, out, np.uint16(0))
+    elif code == FLOAT32:
+        _widen(address, steps, ahead, out, np.float32(0))
+    else:
+        _widen(address, steps, ahead, out, np.float64(0))
+
+
+@intrinsic
+def _turn_square(typingctx, square, out, row, column):
+    """Write a square of a register each way, turned, to out from a place on."""
+
+    def codegen(context, builder, signature, arguments):
+        kind = vector_type(out.dtype)
+        source, target = (
+            context.make_array(t)(context, builder, a)
+            for t, a in ((square, arguments[0]), (out, arguments[1]))
+        )
+        width = builder.extract_value(target.shape, 1)
+        places = [ir.Constant(INT64, lane * kind.count) for lane in range(kind.count)]
+        columns = [load(builder, builder.gep(source.data, [place]), kind) for place in places]
+        for r, vector in enumerate(_turned(builder, columns)):
+            place = builder.mul(builder.add(arguments[2], ir.Constant(INT64, r)), width)
+            store(builder, vector, builder.gep(target.data, [builder.add(place, arguments[3])]))
+        return context.get_dummy_value()
+
+    return types.void(square, out, types.intp, types.intp), codegen
 
 
 def _turned(builder: Any, rows: list[Any]) -> list[Any]:
@@ -191,7 +218,6 @@ def _turned(builder: Any, rows: list[Any]) -> list[Any]:
     """
     count = len(rows)
     lanes = range(count)
-    rows = list(rows)
     size = count // 2
     while size:
         upper = [lane if not lane & size else count + lane - size for lane in lanes]
@@ -205,78 +231,73 @@ def _turned(builder: Any, rows: list[Any]) -> list[Any]:
     return rows
 
 
-@intrinsic
-def _widened(typingctx, bits):
-    """Return the float32 of a float16's bits."""
-    if bits != types.uint16:
-        return None
-
-    def codegen(context, builder, signature, arguments):
-        return builder.fpext(builder.bitcast(arguments[0], ir.HalfType()), ir.FloatType())
-
-    return types.float32(bits), codegen
-
-
-@overload(element)
-def _element(X, i, j):
-    if named_tuple_class(X) is Halves:
-        return lambda X, i, j: _widened(X.bits[i, j])
-    return lambda X, i, j: X[i, j]
-
-
 @jit
-def _gather_strided(X, start, stop, room):
-    tile = room[: stop - start]
-    for i in range(tile.shape[0]):
-        _strided_row_to(X, start + i, tile[i])
-    return tile
-
-
-@jit
-def _gather_rows(X, start, stop, room):
-    tile = room[: stop - start]
-    for i in range(tile.shape[0]):
-        _row_to(X, start + i, tile[i])
-    return tile
-
-
-@jit
-def _gather_columns(X, start, stop, room):
-    tile = room[: stop - start]
+def _gather_columns(X, start, tile):
+    """Write rows of X, whose columns' numbers lie side by side, to a tile of a square at least."""
     n_rows, n_features = tile.shape
-    lanes = REGISTER_BYTES // room.itemsize
-    if n_rows < lanes or n_features < lanes:
-        return _gather_strided(X, start, stop, room)
-    # The last squares overlap those before.
+    lanes = REGISTER_BYTES // tile.itemsize
+    square = np.empty((lanes, lanes), tile.dtype)
+    steps = (X.column_bytes, X.row_bytes)
+    # The last squares overlap those before them.
     for left in range(0, n_features, lanes):
         j = min(left, n_features - lanes)
         for top in range(0, n_rows, lanes):
             i = min(top, n_rows - lanes)
-            _square_to(X, start + i, j, tile, i, n_rows)
-    return tile
+            place = X.address + (start + i) * X.row_bytes + j * X.column_bytes
+            _widened_to(X.code, place, steps, n_rows * X.row_bytes, square)
+            _turn_square(square, tile, i, j)
+
+
+@intrinsic
+def _pointer(typingctx, address, room):
+    """Return an address as a pointer to numbers of the dtype of `room`."""
+
+    def codegen(context, builder, signature, arguments):
+        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+    return types.CPointer(room.dtype)(types.int64, room), codegen
 
 
 @jit
-def _gather(X, numbers, start, stop, room):
-    """Gather by what lies side by side; `numbers` is the array that X keeps its numbers in."""
-    if numbers.strides[1] == numbers.itemsize:
-        return _gather_rows(X, start, stop, room)
-    if numbers.strides[0] == numbers.itemsize:
-        return _gather_columns(X, start, stop, room)
-    return _gather_strided(X, start, stop, room)
+def _tile(X, start, stop, room, code):
+    n_features = room.shape[1]
+    first = X.address + start * X.row_bytes
+    side_by_side = X.column_bytes == X.item_bytes
+    no_gaps = side_by_side and X.row_bytes == n_features * X.item_bytes
+    if X.code == code and no_gaps and first % X.item_bytes == 0:
+        return carray(_pointer(first, room), (stop - start, n_features))
+    tile = room[: stop - start]
+    lanes = REGISTER_BYTES // room.itemsize
+    by_columns = X.row_bytes == X.item_bytes and not side_by_side
+    if by_columns and min(stop - start, n_features) >= lanes:
+        _gather_columns(X, start, tile)
+        return tile
+    _widened_to(X.code, first, (X.row_bytes, X.column_bytes), (stop - start) * X.row_bytes, tile)
+    return tile
 
 
 @overload(tile_of)
 def _tile_of(X, start, stop, room):
-    array, half = _array(X), named_tuple_class(X) is Halves
-    if array is None:
+    if named_tuple_class(X) is not Stored:
         return None
-    if array.layout == "C" and array.dtype == room.dtype and not half:
-        return lambda X, start, stop, room: X[start:stop]
-    if array.layout == "C":
-        return lambda X, start, stop, room: _gather_rows(X, start, stop, room)
-    if array.layout == "F":
-        return lambda X, start, stop, room: _gather_columns(X, start, stop, room)
-    if half:
-        return lambda X, start, stop, room: _gather(X, X.bits, start, stop, room)
-    return lambda X, start, stop, room: _gather(X, X, start, stop, room)
+    code = FLOAT32 if room.dtype == types.float32 else FLOAT64
+    return lambda X, start, stop, room: _tile(X, start, stop, room, code)
+
+
+@kernel
+def _turn(start, stop, part, X, out):
+    """Write rows start to stop of X to the columns of out (d, n), in blocks that stay in cache."""
+    n_features = out.shape[0]
+    room = np.empty((BLOCK, n_features), out.dtype)
+    for first in range(start, stop, BLOCK):
+        last = min(first + BLOCK, stop)
+        tile = tile_of(X, first, last, room)
+        for j in range(n_features):
+            for i in range(last - first):
+                out[j, first + i] = tile[i, j]
+
+
+def columns_to(X: NDArray[Any] | Halves, out: NDArray[Any], n_threads: int | None) -> None:
+    """Write a dense matrix, turned and widened, to out (d, n)."""
+    bounds = even_bounds(X.shape[0], MOST_PARTS)
+    run(_turn, bounds, stored(X), out, work=out.size, n_threads=n_threads)
