@@ -25,7 +25,6 @@ from fastsoftmax.kernels.lanes import (
     INT32,
     INT64,
     REGISTER_BYTES,
-    load,
     prefetch,
     splat,
     store,
@@ -168,42 +167,35 @@ def _widen(typingctx, address, steps, ahead, out, number):
     return types.void(types.int64, types.UniTuple(types.int64, 2), types.int64, out, number), codegen
 
 
-@jit
-def _widened_to(code, address, steps, ahead, out):
-    """Write numbers of a code of `CODES` to C-ordered floats."""
-    if code == UINT8:
-        _widen(address, steps, ahead, out, np.uint8(0))
-    elif code == INT8:
-        _widen(address, steps, ahead, out, np.int8(0))
-    elif code == INT16:
-        _widen(address, steps, ahead, out, np.int16(0))
-    elif code == FLOAT16:
-        _widen(address, steps, ahead, out, np.uint16(0))
-    elif code == FLOAT32:
-        _widen(address, steps, ahead, out, np.float32(0))
-    else:
-        _widen(address, steps, ahead, out, np.float64(0))
-
-
 @intrinsic
-def _turn_square(typingctx, square, out, row, column):
-    """Write a square of a register each way, turned, to out from a place on."""
+def _square_to(typingctx, address, steps, ahead, out, row, column, number):
+    """Do for a square of a register each way what `_widen` does, to out from a place on.
+
+    The numbers of its columns lie side by side.
+    """
 
     def codegen(context, builder, signature, arguments):
         kind = vector_type(out.dtype)
-        source, target = (
-            context.make_array(t)(context, builder, a)
-            for t, a in ((square, arguments[0]), (out, arguments[1]))
-        )
-        width = builder.extract_value(target.shape, 1)
-        places = [ir.Constant(INT64, lane * kind.count) for lane in range(kind.count)]
-        columns = [load(builder, builder.gep(source.data, [place]), kind) for place in places]
-        for r, vector in enumerate(_turned(builder, columns)):
-            place = builder.mul(builder.add(arguments[2], ir.Constant(INT64, r)), width)
-            store(builder, vector, builder.gep(target.data, [builder.add(place, arguments[3])]))
+        taken = ir.VectorType(context.get_data_type(number), kind.count)
+        convert = _converter(number, kind)
+        start = builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
+        _, column_step = cgutils.unpack_tuple(builder, arguments[1], 2)
+        array = context.make_array(out)(context, builder, arguments[3])
+        width = builder.extract_value(array.shape, 1)
+        lanes = [ir.Constant(INT64, lane) for lane in range(kind.count)]
+        columns = []
+        for lane in lanes:
+            place = builder.gep(start, [builder.mul(lane, column_step)])
+            prefetch(builder, builder.gep(place, [arguments[2]]), to_write=False, level=2)
+            x = builder.load(builder.bitcast(place, taken.as_pointer()), align=1)
+            columns.append(convert(builder, x))
+        for lane, vector in zip(lanes, _turned(builder, columns)):
+            place = builder.add(builder.mul(builder.add(arguments[4], lane), width), arguments[5])
+            store(builder, vector, builder.gep(array.data, [place]))
         return context.get_dummy_value()
 
-    return types.void(square, out, types.intp, types.intp), codegen
+    two = types.UniTuple(types.int64, 2)
+    return types.void(types.int64, two, types.int64, out, types.intp, types.intp, number), codegen
 
 
 def _turned(builder: Any, rows: list[Any]) -> list[Any]:
@@ -232,20 +224,23 @@ def _turned(builder: Any, rows: list[Any]) -> list[Any]:
 
 
 @jit
-def _gather_columns(X, start, tile):
-    """Write rows of X, whose columns' numbers lie side by side, to a tile of a square at least."""
+def _gather(X, start, tile, number):
+    """Write rows of X, whose numbers are of the type of `number`, to a tile."""
     n_rows, n_features = tile.shape
     lanes = REGISTER_BYTES // tile.itemsize
-    square = np.empty((lanes, lanes), tile.dtype)
-    steps = (X.column_bytes, X.row_bytes)
+    first = X.address + start * X.row_bytes
+    steps = (X.row_bytes, X.column_bytes)
+    ahead = n_rows * X.row_bytes
+    if X.column_bytes == X.item_bytes or X.row_bytes != X.item_bytes or min(n_rows, n_features) < lanes:
+        _widen(first, steps, ahead, tile, number)
+        return
     # The last squares overlap those before them.
     for left in range(0, n_features, lanes):
         j = min(left, n_features - lanes)
         for top in range(0, n_rows, lanes):
             i = min(top, n_rows - lanes)
-            place = X.address + (start + i) * X.row_bytes + j * X.column_bytes
-            _widened_to(X.code, place, steps, n_rows * X.row_bytes, square)
-            _turn_square(square, tile, i, j)
+            place = first + i * X.row_bytes + j * X.column_bytes
+            _square_to(place, steps, ahead, tile, i, j, number)
 
 
 @intrinsic
@@ -262,17 +257,22 @@ def _pointer(typingctx, address, room):
 def _tile(X, start, stop, room, code):
     n_features = room.shape[1]
     first = X.address + start * X.row_bytes
-    side_by_side = X.column_bytes == X.item_bytes
-    no_gaps = side_by_side and X.row_bytes == n_features * X.item_bytes
+    no_gaps = X.column_bytes == X.item_bytes and X.row_bytes == n_features * X.item_bytes
     if X.code == code and no_gaps and first % X.item_bytes == 0:
         return carray(_pointer(first, room), (stop - start, n_features))
     tile = room[: stop - start]
-    lanes = REGISTER_BYTES // room.itemsize
-    by_columns = X.row_bytes == X.item_bytes and not side_by_side
-    if by_columns and min(stop - start, n_features) >= lanes:
-        _gather_columns(X, start, tile)
-        return tile
-    _widened_to(X.code, first, (X.row_bytes, X.column_bytes), (stop - start) * X.row_bytes, tile)
+    if X.code == UINT8:
+        _gather(X, start, tile, np.uint8(0))
+    elif X.code == INT8:
+        _gather(X, start, tile, np.int8(0))
+    elif X.code == INT16:
+        _gather(X, start, tile, np.int16(0))
+    elif X.code == FLOAT16:
+        _gather(X, start, tile, np.uint16(0))
+    elif X.code == FLOAT32:
+        _gather(X, start, tile, np.float32(0))
+    else:
+        _gather(X, start, tile, np.float64(0))
     return tile
 
 
