@@ -15,10 +15,12 @@ import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import TypeAlias
 
     from numpy.typing import NDArray
 
     Vector = NDArray[np.float64]
+    Rows: TypeAlias = "NDArray[Any] | Halves | Csr"
 
 T = TypeVar("T")
 
@@ -38,11 +40,32 @@ class Params(NamedTuple):
     intercept: NDArray[np.float64]
 
 
+class Halves(NamedTuple):
+    """A dense matrix (n, d) of float16, as the uint16 of its bits.
+
+    Compiled code has no arrays of float16; this type tells a kernel what the bits mean. They may lie in any
+    order and with any strides.
+    """
+
+    bits: NDArray[np.uint16]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, d)."""
+        return self.bits.shape
+
+    @property
+    def dtype(self) -> np.dtype[np.float16]:
+        """That of the numbers, not of what holds them."""
+        return np.dtype(np.float16)
+
+
 class Csr(NamedTuple):
     """A sparse matrix by rows, as SciPy stores it: three flat arrays and a shape.
 
     `indices` and `indptr` are int32 or int64, both of one kind. Duplicate and unsorted columns are allowed.
-    `transpose` is the same matrix by columns (the rows of Xᵀ), where a source has built it.
+    `transpose` is the same matrix by columns (the rows of Xᵀ), where it is at hand; in it no entry is stored
+    in two parts, so that the squares of entries may be summed.
     """
 
     data: NDArray[Any]
@@ -52,11 +75,15 @@ class Csr(NamedTuple):
     transpose: Csr | None = None
 
 
-def row_slice(X: NDArray[Any] | Csr, start: int, stop: int) -> NDArray[Any] | Csr:
+def row_slice(X: Rows, start: int, stop: int) -> Rows:
     """Return rows start to stop of a matrix, without copying its entries."""
+    if isinstance(X, Halves):
+        return Halves(X.bits[start:stop])
     if not isinstance(X, Csr):
         return X[start:stop]
     stop = min(stop, X.shape[0])
+    if stop - start == X.shape[0]:
+        return X
     first, last = int(X.indptr[start]), int(X.indptr[stop])
     indptr = (X.indptr[start : stop + 1] - X.indptr[start]).astype(X.indptr.dtype, copy=False)
     return Csr(X.data[first:last], X.indices[first:last], indptr, (stop - start, X.shape[1]))
@@ -65,11 +92,11 @@ def row_slice(X: NDArray[Any] | Csr, start: int, stop: int) -> NDArray[Any] | Cs
 class RowBlock(NamedTuple):
     """Some rows of a data set, in memory: what a device computes on.
 
-    `X` is a dense (n, d) array or a `Csr`; `target` is (n,) integers or (n, K) probabilities; `weight` is
-    (n,) float64. A row of weight zero is never looked at.
+    `X` is a dense (n, d) array, `Halves` or a `Csr`; `target` is (n,) integers or (n, K) probabilities;
+    `weight` is (n,) float64. A row of weight zero is never looked at.
     """
 
-    X: NDArray[Any] | Csr
+    X: Rows
     target: NDArray[Any]
     weight: NDArray[np.float64]
 

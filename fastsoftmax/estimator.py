@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastsoftmax import devices, model_file, saved, validation
 from fastsoftmax import labels as label_reader
-from fastsoftmax.contracts import Csr, Record, RowBlock
+from fastsoftmax.contracts import Record, RowBlock
 from fastsoftmax.kernels import blas
 from fastsoftmax.objective import SoftmaxObjective
 from fastsoftmax.online import AnchoredObjective
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from fastsoftmax.contracts import Solution
+    from fastsoftmax.contracts import Rows, Solution
     from fastsoftmax.labels import Labels
 
 SOLVERS = {"newton-cg": "fastsoftmax.solvers.newton_cg", "lbfgs": "fastsoftmax.solvers.lbfgs"}
@@ -100,8 +100,8 @@ class SoftmaxRegression(Prediction, ClassifierMixin, BaseEstimator):
 
     Notes
     -----
-    float32, float64, uint8, int8 and int16 X are read as they are: nothing is copied or widened as a whole.
-    Products are float32 for float32 and narrower X; sums, gradients and parameters are float64.
+    float16, float32, float64, uint8, int8 and int16 X are read as they are: nothing is copied or widened as a
+    whole. Products are float32 for float32 and narrower X; sums, gradients and parameters are float64.
 
     References
     ----------
@@ -278,7 +278,7 @@ class SoftmaxRegression(Prediction, ClassifierMixin, BaseEstimator):
             raise ValueError(f"loss must be 'softmax' or 'sigmoid'; got {self.loss!r}")
         devices.get(self.device)
 
-    def _rows(self, X: Any, y: Any, *, reset: bool) -> NDArray[Any] | Csr:
+    def _rows(self, X: Any, y: Any, *, reset: bool) -> Rows:
         # y goes along only to be found missing: scikit-learn has the message for that.
         X = validate_data(
             self,
@@ -288,6 +288,7 @@ class SoftmaxRegression(Prediction, ClassifierMixin, BaseEstimator):
             accept_sparse=("csr", "csc"),
             accept_large_sparse=True,
             dtype="numeric",
+            ensure_all_finite=not validation.is_half(X),
         )
         return validation.design_matrix(X, checked=True)
 

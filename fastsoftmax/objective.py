@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from fastsoftmax.contracts import Source, Vector
+    from fastsoftmax.contracts import Rows, Source, Vector
 
 LOSSES: dict[str, Any] = {"softmax": softmax, "sigmoid": sigmoid}
 LOGITS_BYTES = 2**25
@@ -43,8 +43,8 @@ class SoftmaxObjective:
     Parameters
     ----------
     X : array_like or SciPy CSR/CSC, (n, d)
-        float32, float64, uint8, int8 and int16 are read as they are, in C or F order; other integers and
-        booleans are taken as float64.
+        float16, float32, float64, uint8, int8 and int16 are read as they are, in any order and with any
+        strides; other integers and booleans are taken as float64.
     y : array_like, (n,) or (n, K)
         Integers in [0, K), or probabilities: rows that sum to one ("softmax"), or independent labels in
         [0, 1] ("sigmoid").
@@ -375,7 +375,7 @@ class SoftmaxObjective:
         return np.concatenate((coef.ravel(), intercept)) if self.fit_intercept else coef.ravel()
 
 
-def targets(y: Any, n_classes: int | None, loss: str, rows: NDArray[Any] | Csr) -> NDArray[Any]:
+def targets(y: Any, n_classes: int | None, loss: str, rows: Rows) -> NDArray[Any]:
     """Return checked targets: int64 (n,), or probabilities (n, K) in the dtype that X's products have."""
     if loss not in LOSSES:
         raise ValueError(f"loss must be one of {', '.join(map(repr, LOSSES))}; got {loss!r}")

@@ -7,19 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastsoftmax.contracts import Csr
+from fastsoftmax import compressed
+from fastsoftmax.contracts import Csr, Halves
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Kept as they are; kernels widen a tile at a time. Everything else is taken as float64.
+    from fastsoftmax.contracts import Rows
+
+# Kept as they are, as is float16; kernels widen a tile at a time. Everything else is taken as float64.
 NATIVE_DTYPES = tuple(np.dtype(kind) for kind in ("f4", "f8", "u1", "i1", "i2"))
+# Of float16's bits, all but the sign; from infinity on they are no finite number.
+MAGNITUDE, INFINITE = np.uint16(0x7FFF), 0x7C00
+CHECKED_AT_ONCE = 2**18
 
 
-def design_matrix(
-    X: Any, *, name: str = "X", checked: bool = False, least_rows: int = 1
-) -> NDArray[Any] | Csr:
-    """Return X as a dense (n, d) array or a `Csr` whose every index may be followed.
+def design_matrix(X: Any, *, name: str = "X", checked: bool = False, least_rows: int = 1) -> Rows:
+    """Return X as a dense (n, d) array, as `Halves`, or as a `Csr` whose every index may be followed.
 
     Parameters
     ----------
@@ -27,7 +31,7 @@ def design_matrix(
     name : str
         What messages call it.
     checked : bool
-        X has been through scikit-learn's `check_array` already.
+        X has been through scikit-learn's `check_array` already, but for NaN and infinity where `is_half`.
     least_rows : int
         How many rows X must have.
 
@@ -41,8 +45,9 @@ def design_matrix(
 
     Notes
     -----
-    float32, float64, uint8, int8 and int16 in native byte order are never copied, float16 is copied to
-    float32 and everything else to float64. The check for NaN reads X once.
+    float16, float32, float64, uint8, int8 and int16 in native byte order are never copied, everything else is
+    copied to float64. CSC is kept as the transpose of the rows that are built from it. The check for NaN
+    reads X once.
     """
     import scipy.sparse
 
@@ -55,6 +60,7 @@ def design_matrix(
                 accept_sparse=("csr", "csc"),
                 dtype="numeric",
                 accept_large_sparse=True,
+                ensure_all_finite=not is_half(X),
                 ensure_min_samples=least_rows,
                 input_name=name,
             )
@@ -64,30 +70,28 @@ def design_matrix(
             kind = TypeError if text else type(error)
             raise kind(f"{name}: {str(error).splitlines()[0]}") from error
     if scipy.sparse.issparse(X):
-        return _csr(X, name)
-    if X.dtype == np.float16:
-        return np.asarray(X, np.float32)
+        return compressed.checked(X, name)
+    if is_half(X):
+        return _halves(X, name)
     return np.asarray(X) if X.dtype in NATIVE_DTYPES else np.asarray(X, np.float64)
 
 
-def _csr(X: Any, name: str) -> Csr:
-    # Checked before a conversion follows the indices: SciPy's own code does not look either.
-    outer, inner = X.shape if X.format == "csr" else X.shape[::-1]
-    indptr, indices, data = X.indptr, X.indices, X.data
-    if len(indptr) != outer + 1 or indptr[0] != 0 or np.any(np.diff(indptr) < 0):
-        raise ValueError(f"{name}: indptr of the {X.format} matrix must rise from 0 over {outer + 1} entries")
-    nnz = int(indptr[-1])
-    if nnz > len(indices) or nnz > len(data):
-        raise ValueError(f"{name}: the {X.format} matrix promises {nnz} stored entries and holds fewer")
-    if nnz and (indices[:nnz].min() < 0 or indices[:nnz].max() >= inner):
-        raise ValueError(f"{name}: an index of the {X.format} matrix lies outside [0, {inner})")
-    X = X.tocsr()
-    indices, indptr = X.indices, X.indptr
-    if indices.dtype != indptr.dtype:  # SciPy lets them differ; a kernel would be compiled for each pair
-        indices, indptr = indices.astype(np.int64), indptr.astype(np.int64)
-    dtype = np.float32 if X.dtype in (np.float16, np.float32) else np.float64
-    shape = (int(X.shape[0]), int(X.shape[1]))
-    return Csr(X.data[:nnz].astype(dtype, copy=False), indices[:nnz], indptr, shape)
+def is_half(X: Any) -> bool:
+    """Whether X is an array of float16 in native byte order, which `design_matrix` checks by itself."""
+    return isinstance(X, np.ndarray) and X.dtype == np.float16
+
+
+def _halves(X: NDArray[np.float16], name: str) -> Halves:
+    # scikit-learn's check may take a byte for each number; here few are looked at together.
+    from sklearn.utils import assert_all_finite
+
+    bits = np.asarray(X).view(np.uint16)
+    step = max(1, CHECKED_AT_ONCE // max(1, bits.shape[1]))
+    for start in range(0, len(bits), step):
+        part = slice(start, start + step)
+        if (bits[part] & MAGNITUDE).max(initial=0) >= INFINITE:
+            assert_all_finite(X[part], input_name=name)
+    return Halves(bits)
 
 
 def thread_count(n_threads: int | None) -> int | None:
@@ -189,7 +193,7 @@ def same_rows(X: Any, y: Any, *, name: str = "y") -> None:
         raise ValueError(f"X has {X.shape[0]} rows and {name} has {y.shape[0]}; they must agree")
 
 
-def is_narrow(rows: NDArray[Any] | Csr) -> bool:
+def is_narrow(rows: Rows) -> bool:
     """Whether float32 holds every value of the rows, so that their products are float32."""
     dtype = (rows.data if isinstance(rows, Csr) else rows).dtype
     return bool(dtype.itemsize <= 2 or dtype == np.float32)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from fastsoftmax.contracts import Rows
+
 
 class LinearGrads(NamedTuple):
     """Gradients of a linear cross-entropy; None where not asked for."""
@@ -169,9 +171,9 @@ def _linear(
     step = sparse_block_rows(n_classes) if isinstance(rows, Csr) else max(1, n_rows)
     pieces = []
     for part in (slice(start, start + step) for start in range(0, max(1, n_rows), step)):
-        block = RowBlock(
-            with_transpose(row_slice(rows, part.start, part.stop)), values[part], row_weight[part]
-        )
+        here = row_slice(rows, part.start, part.stop)
+        here = with_transpose(here) if "weight" in wrt else here
+        block = RowBlock(here, values[part], row_weight[part])
         pieces.append(
             device.loss_grad(
                 loss,
@@ -192,7 +194,7 @@ def _linear(
     )
 
 
-def _product_dtype(rows: NDArray[Any] | Csr, coef: NDArray[Any]) -> np.dtype[Any]:
+def _product_dtype(rows: Rows, coef: NDArray[Any]) -> np.dtype[Any]:
     """Return the dtype of X where it is a float's, otherwise that of the coefficients."""
     kind = rows.data.dtype if isinstance(rows, Csr) else rows.dtype
     if kind.kind != "f":

@@ -6,17 +6,16 @@ import functools
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import scipy.sparse
 
-from fastsoftmax import devices
-from fastsoftmax.contracts import Csr, RowBlock, Sums, row_slice
+from fastsoftmax import compressed, devices
+from fastsoftmax.contracts import Csr, Halves, RowBlock, Sums, row_slice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from fastsoftmax.contracts import Task
+    from fastsoftmax.contracts import Rows, Task
 
 T = TypeVar("T")
 SEED = 0
@@ -28,27 +27,18 @@ def sparse_block_rows(n_outputs: int) -> int:
     return max(1, MULTIPLIER_BYTES // (8 * n_outputs))
 
 
-def with_transpose(X: NDArray[Any] | Csr) -> NDArray[Any] | Csr:
+def with_transpose(X: Rows) -> Rows:
     """Return sparse rows with the same entries by column beside them; dense rows as they are."""
-    if not isinstance(X, Csr):
+    if not isinstance(X, Csr) or X.transpose is not None:
         return X
-    matrix: Any = scipy.sparse.csr_array((X.data, X.indices, X.indptr), shape=X.shape).tocsc()
-    kind = X.indices.dtype
-    columns = Csr(
-        matrix.data,
-        matrix.indices.astype(kind, copy=False),
-        matrix.indptr.astype(kind, copy=False),
-        (X.shape[1], X.shape[0]),
-    )
-    return X._replace(transpose=columns)
+    return X._replace(transpose=compressed.transposed(X))
 
 
-def _rows_of(X: NDArray[Any] | Csr, rows: NDArray[np.int64]) -> NDArray[Any] | Csr:
+def _rows_of(X: Rows, rows: NDArray[np.int64]) -> Rows:
     """Return some rows, copied."""
-    if not isinstance(X, Csr):
-        return X[rows]
-    matrix: Any = scipy.sparse.csr_array((X.data, X.indices, X.indptr), shape=X.shape)[rows]
-    return Csr(matrix.data, matrix.indices, matrix.indptr, matrix.shape)
+    if isinstance(X, Csr):
+        return compressed.from_scipy(compressed.to_scipy(X)[rows])
+    return Halves(X.bits[rows]) if isinstance(X, Halves) else X[rows]
 
 
 class ArraySource:
@@ -56,7 +46,7 @@ class ArraySource:
 
     Parameters
     ----------
-    X : ndarray (n, d) or Csr
+    X : ndarray (n, d), Halves or Csr
     target : ndarray (n,) or (n, K)
     weight : ndarray (n,), float64
     device : str
@@ -67,7 +57,7 @@ class ArraySource:
 
     def __init__(
         self,
-        X: NDArray[Any] | Csr,
+        X: Rows,
         target: NDArray[Any],
         weight: NDArray[np.float64],
         *,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastsoftmax.contracts import Csr
+from fastsoftmax.contracts import Csr, Halves
 from fastsoftmax.kernels.cpu import csr, dense, grams
 from fastsoftmax.kernels.cpu.columns import columns
 from fastsoftmax.kernels.cpu.narrow import narrow, narrow_losses
@@ -53,7 +53,7 @@ __all__ = [
     "top",
 ]
 
-STORAGES: dict[type, Any] = {np.ndarray: dense, Csr: csr}
+STORAGES: dict[type, Any] = {np.ndarray: dense, Halves: dense, Csr: csr}
 
 
 def _storage(X: Any) -> Any:

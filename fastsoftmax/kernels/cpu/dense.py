@@ -11,8 +11,7 @@ import numpy as np
 from fastsoftmax.contracts import Sums
 from fastsoftmax.kernels import blas, compensated
 from fastsoftmax.kernels.cpu import partition, wide
-from fastsoftmax.kernels.cpu.gather import tile_of
-from fastsoftmax.kernels.cpu.layout import copy_to
+from fastsoftmax.kernels.cpu.gather import columns_to, stored, tile_of
 from fastsoftmax.kernels.cpu.multipliers import multipliers
 from fastsoftmax.kernels.cpu.verbs import Diagonal
 from fastsoftmax.kernels.executor import kernel, run
@@ -129,7 +128,7 @@ def sums(
     product with Xᵀ is left out, and that part of the sums is empty. Extra memory: at most 64 MiB of partial
     gradients, and a tile for each thread.
     """
-    X = block.X
+    X: Any = block.X
     n_rows, n_features = X.shape
     dtype = np.dtype(dtype or compute_dtype(X))
     if partition.is_wide(maps[0].coef.size):
@@ -151,8 +150,8 @@ def sums(
     kept = np.empty((0, n_outputs), dtype) if logits is None else logits
     with blas.one_thread():
         run(
-            _pass, bounds, verb, loss, isinstance(verb, Diagonal), X, block.target, block.weight, coef,
-            intercept, tile_rows, kept, values, row_values, coefs, intercepts, X_grad,
+            _pass, bounds, verb, loss, isinstance(verb, Diagonal), stored(X), block.target, block.weight,
+            coef, intercept, tile_rows, kept, values, row_values, coefs, intercepts, X_grad,
             work=0.05 * n_rows * n_features * n_outputs * len(maps), n_threads=n_threads,
         )  # fmt: skip
     result = Sums.room(coefs.shape[1:] if coef_grad else (n_outputs, 0), n_outputs)
@@ -178,7 +177,7 @@ def logits(
     bounds = partition.product_bounds(X.shape[0], coef.size)
     with blas.one_thread():
         run(
-            _logits, bounds, X, coef, intercept, ranges, tile_rows, out,
+            _logits, bounds, stored(X), coef, intercept, ranges, tile_rows, out,
             work=0.03 * X.shape[0] * coef.size, n_threads=n_threads,
         )  # fmt: skip
     return out
@@ -186,4 +185,4 @@ def logits(
 
 def columns(X: NDArray[Any], out: NDArray[Any], n_threads: int | None) -> None:
     """Write the matrix, turned, to out (d, n)."""
-    copy_to(out, X.T, n_threads)
+    columns_to(X, out, n_threads)

@@ -1,60 +1,303 @@
-"""Rows of X as a tile: as they are where they can be read so, gathered and widened otherwise."""
+"""Tiles of X as products want them: C-ordered, of their dtype. What X is stored as ends here.
+
+A compiled pass is told where X lies, its strides and a code for what its numbers are, not a type: else it
+would be compiled, for seconds, for each dtype, order and read-only flag. Rows whose numbers lie side by side
+are widened a register at a time; of an X by columns, so is a square of one register each way, which is then
+turned. Either costs a fraction of the product that follows.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from numba import types
-from numba.extending import overload
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import carray, types
+from numba.core import cgutils
+from numba.extending import intrinsic, overload
 
-from fastsoftmax.kernels.jit import jit
+from fastsoftmax.contracts import Halves
+from fastsoftmax.kernels.cpu.partition import MOST_PARTS
+from fastsoftmax.kernels.executor import even_bounds, kernel, run
+from fastsoftmax.kernels.jit import jit, named_tuple_class
+from fastsoftmax.kernels.lanes import (
+    INT32,
+    INT64,
+    REGISTER_BYTES,
+    prefetch,
+    splat,
+    store,
+    vector_type,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+UINT8, INT8, INT16, FLOAT16, FLOAT32, FLOAT64 = range(6)
+CODES = {np.dtype(name): code for code, name in enumerate(("u1", "i1", "i2", "f2", "f4", "f8"))}
+BLOCK = 32
+
+
+class Stored(NamedTuple):
+    """Where a dense matrix lies, how far its rows and columns are apart, and what its numbers are.
+
+    It does not keep the matrix alive: who hands it to a kernel does.
+    """
+
+    address: int
+    row_bytes: int
+    column_bytes: int
+    item_bytes: int
+    code: int
+
+
+def stored(X: NDArray[Any] | Halves) -> Any:
+    """Return what a kernel is told of a dense matrix; its dtype is one of `CODES`."""
+    if numba.config.DISABLE_JIT:  # plain Python reads no addresses
+        return X
+    numbers = X.bits if isinstance(X, Halves) else X
+    rows, columns = numbers.strides
+    return Stored(numbers.__array_interface__["data"][0], rows, columns, numbers.itemsize, CODES[X.dtype])
 
 
 def tile_of(X: Any, start: int, stop: int, room: Any) -> Any:
-    """Return rows start to stop as a C-ordered array of the dtype of `room`.
+    """Return rows start to stop of a `stored` matrix as a C-ordered array of the dtype of `room`.
 
     Rows that are so already are not copied; others are gathered and widened into `room`, so that X is never
     copied or widened as a whole.
     """
-    return X[start:stop] if is_tile(X, room.dtype) else _gather(X, start, stop, room)
+    rows = X.bits[start:stop].view(np.float16) if isinstance(X, Halves) else X[start:stop]
+    if rows.dtype == room.dtype and rows.flags.c_contiguous:
+        return rows
+    room[: stop - start] = rows
+    return room[: stop - start]
 
 
-def is_tile(X: Any, dtype: Any) -> bool:
-    """Whether rows of X need neither gathering nor widening."""
-    return bool(X.dtype == dtype and X.flags.c_contiguous)
+def _converter(number: Any, kind: Any) -> Callable[[Any, Any], Any]:
+    """Return what emits the conversion of a vector of numbers to a vector of floats or doubles."""
+    single = ir.VectorType(ir.FloatType(), kind.count)
+    if number == types.uint16:  # float16's bits; machines have no step from there to double
+        half = ir.VectorType(ir.HalfType(), kind.count)
+        return lambda builder, x: _cast(builder, builder.fpext(builder.bitcast(x, half), single), kind)
+    if isinstance(number, types.Integer):
+        name = "sitofp" if number.signed else "uitofp"
+        return lambda builder, x: getattr(builder, name)(x, kind)
+    return lambda builder, x: _cast(builder, x, kind)
+
+
+def _cast(builder: Any, x: Any, kind: Any) -> Any:
+    if x.type == kind:
+        return x
+    return builder.fptrunc(x, kind) if kind.element == ir.FloatType() else builder.fpext(x, kind)
+
+
+@intrinsic
+def _widen(typingctx, address, steps, ahead, out, number):
+    """Write a matrix of the type of `number`, found at an address with two strides, to C-ordered floats.
+
+    uint16 stands for float16. What lies `ahead` bytes further on is fetched into cache.
+    """
+    if not (out.ndim == 2 and out.layout == "C"):
+        return None
+
+    def codegen(context, builder, signature, arguments):
+        kind = vector_type(out.dtype)
+        lanes = ir.Constant(INT64, kind.count)
+        element = context.get_data_type(number)
+        taken = ir.VectorType(element, kind.count)
+        convert = _converter(number, kind)
+        start = builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
+        row_step, step = cgutils.unpack_tuple(builder, arguments[1], 2)
+        array = context.make_array(out)(context, builder, arguments[3])
+        n_rows, width = cgutils.unpack_tuple(builder, array.shape, 2)
+
+        def side_by_side(row: Any, offset: Any) -> Any:
+            place = builder.gep(row, [builder.mul(offset, step)])
+            prefetch(builder, builder.gep(place, [arguments[2]]), to_write=False, level=2)
+            return builder.load(builder.bitcast(place, taken.as_pointer()), align=1)
+
+        def one_by_one(row: Any, offset: Any, last: Any = None) -> Any:
+            x = ir.Constant(taken, ir.Undefined)
+            for lane in range(kind.count):
+                j = builder.add(offset, ir.Constant(INT64, lane))
+                if last is not None:
+                    j = builder.select(builder.icmp_signed("<", j, last), j, last)
+                place = builder.bitcast(builder.gep(row, [builder.mul(j, step)]), element.as_pointer())
+                x = builder.insert_element(x, builder.load(place, align=1), ir.Constant(INT32, lane))
+            return x
+
+        def registers(take: Callable[[Any, Any], Any]) -> Callable[[Any, Any], None]:
+            def write(row: Any, target: Any) -> None:
+                # The last register overlaps the one before it.
+                last = builder.sub(width, lanes)
+                n_registers = builder.sdiv(builder.add(width, ir.Constant(INT64, kind.count - 1)), lanes)
+                with cgutils.for_range(builder, n_registers) as loop:
+                    offset = builder.mul(loop.index, lanes)
+                    offset = builder.select(builder.icmp_signed("<", offset, last), offset, last)
+                    store(builder, convert(builder, take(row, offset)), builder.gep(target, [offset]))
+
+            return write
+
+        def part_of_register(row: Any, target: Any) -> None:
+            # Lanes that are not there read the last number.
+            x = one_by_one(row, ir.Constant(INT64, 0), builder.sub(width, ir.Constant(INT64, 1)))
+            numbers = ir.Constant(ir.VectorType(INT32, kind.count), list(range(kind.count)))
+            left = splat(builder, builder.trunc(width, INT32), kind.count)
+            store(builder, convert(builder, x), target, builder.icmp_signed("<", numbers, left))
+
+        def every_row(write: Callable[[Any, Any], None]) -> None:
+            with cgutils.for_range(builder, n_rows) as loop:
+                row = builder.gep(start, [builder.mul(loop.index, row_step)])
+                write(row, builder.gep(array.data, [builder.mul(loop.index, width)]))
+
+        item = ir.Constant(INT64, number.bitwidth // 8)
+        with builder.if_else(builder.icmp_signed(">=", width, lanes)) as (is_wide, is_narrow):
+            with is_wide, builder.if_else(builder.icmp_signed("==", step, item)) as (is_dense, is_apart):
+                with is_dense:
+                    every_row(registers(side_by_side))
+                with is_apart:
+                    every_row(registers(one_by_one))
+            with is_narrow:
+                every_row(part_of_register)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.UniTuple(types.int64, 2), types.int64, out, number), codegen
+
+
+@intrinsic
+def _square_to(typingctx, address, steps, ahead, out, row, column, number):
+    """Do for a square of a register each way what `_widen` does, to out from a place on.
+
+    The numbers of its columns lie side by side.
+    """
+
+    def codegen(context, builder, signature, arguments):
+        kind = vector_type(out.dtype)
+        taken = ir.VectorType(context.get_data_type(number), kind.count)
+        convert = _converter(number, kind)
+        start = builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
+        _, column_step = cgutils.unpack_tuple(builder, arguments[1], 2)
+        array = context.make_array(out)(context, builder, arguments[3])
+        width = builder.extract_value(array.shape, 1)
+        lanes = [ir.Constant(INT64, lane) for lane in range(kind.count)]
+        columns = []
+        for lane in lanes:
+            place = builder.gep(start, [builder.mul(lane, column_step)])
+            prefetch(builder, builder.gep(place, [arguments[2]]), to_write=False, level=2)
+            x = builder.load(builder.bitcast(place, taken.as_pointer()), align=1)
+            columns.append(convert(builder, x))
+        for lane, vector in zip(lanes, _turned(builder, columns)):
+            place = builder.add(builder.mul(builder.add(arguments[4], lane), width), arguments[5])
+            store(builder, vector, builder.gep(array.data, [place]))
+        return context.get_dummy_value()
+
+    two = types.UniTuple(types.int64, 2)
+    return types.void(types.int64, two, types.int64, out, types.intp, types.intp, number), codegen
+
+
+def _turned(builder: Any, rows: list[Any]) -> list[Any]:
+    """Emit the transpose of a square of as many vectors as each has lanes.
+
+    Off-diagonal blocks are swapped [1]_: halves, then quarters within each block, and so on. The larger ones
+    are whole parts of a register, the smaller ones stay within such a part, on any machine.
+
+    References
+    ----------
+    .. [1] J. O. Eklundh, "A fast computer method for matrix transposing", IEEE Trans. Comp. C-21 (1972).
+    """
+    count = len(rows)
+    lanes = range(count)
+    size = count // 2
+    while size:
+        upper = [lane if not lane & size else count + lane - size for lane in lanes]
+        lower = [lane + size if not lane & size else count + lane for lane in lanes]
+        masks = [ir.Constant(ir.VectorType(INT32, count), mask) for mask in (upper, lower)]
+        for r in lanes:
+            if not r & size:
+                a, b = rows[r], rows[r + size]
+                rows[r], rows[r + size] = (builder.shuffle_vector(a, b, mask) for mask in masks)
+        size //= 2
+    return rows
 
 
 @jit
-def _gather(X, start, stop, room):
-    tile = room[: stop - start]
-    for i in range(stop - start):
-        for j in range(X.shape[1]):
-            tile[i, j] = X[start + i, j]
-    return tile
+def _gather(X, start, tile, number):
+    """Write rows of X, whose numbers are of the type of `number`, to a tile."""
+    n_rows, n_features = tile.shape
+    lanes = REGISTER_BYTES // tile.itemsize
+    first = X.address + start * X.row_bytes
+    steps = (X.row_bytes, X.column_bytes)
+    ahead = n_rows * X.row_bytes
+    if X.column_bytes == X.item_bytes or X.row_bytes != X.item_bytes or min(n_rows, n_features) < lanes:
+        _widen(first, steps, ahead, tile, number)
+        return
+    # The last squares overlap those before them.
+    for left in range(0, n_features, lanes):
+        j = min(left, n_features - lanes)
+        for top in range(0, n_rows, lanes):
+            i = min(top, n_rows - lanes)
+            place = first + i * X.row_bytes + j * X.column_bytes
+            _square_to(place, steps, ahead, tile, i, j, number)
+
+
+@intrinsic
+def _pointer(typingctx, address, room):
+    """Return an address as a pointer to numbers of the dtype of `room`."""
+
+    def codegen(context, builder, signature, arguments):
+        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+    return types.CPointer(room.dtype)(types.int64, room), codegen
 
 
 @jit
-def _gather_columns_first(X, start, stop, room):
-    # Column by column: of an F-ordered X, a tile's rows lie together within a column. Blocks of 16 columns
-    # keep the lines that are written to in the first-level cache.
+def _tile(X, start, stop, room, code):
+    n_features = room.shape[1]
+    first = X.address + start * X.row_bytes
+    no_gaps = X.column_bytes == X.item_bytes and X.row_bytes == n_features * X.item_bytes
+    if X.code == code and no_gaps and first % X.item_bytes == 0:
+        return carray(_pointer(first, room), (stop - start, n_features))
     tile = room[: stop - start]
-    n_features = X.shape[1]
-    for first in range(0, n_features, 16):
-        last = min(first + 16, n_features)
-        for i0 in range(0, stop - start, 64):
-            i1 = min(i0 + 64, stop - start)
-            for j in range(first, last):
-                for i in range(i0, i1):
-                    tile[i, j] = X[start + i, j]
+    if X.code == UINT8:
+        _gather(X, start, tile, np.uint8(0))
+    elif X.code == INT8:
+        _gather(X, start, tile, np.int8(0))
+    elif X.code == INT16:
+        _gather(X, start, tile, np.int16(0))
+    elif X.code == FLOAT16:
+        _gather(X, start, tile, np.uint16(0))
+    elif X.code == FLOAT32:
+        _gather(X, start, tile, np.float32(0))
+    else:
+        _gather(X, start, tile, np.float64(0))
     return tile
 
 
 @overload(tile_of)
 def _tile_of(X, start, stop, room):
-    if isinstance(X, types.Array):
-        if X.dtype == room.dtype and X.layout == "C":
-            return lambda X, start, stop, room: X[start:stop]
-        if X.layout == "F":
-            return lambda X, start, stop, room: _gather_columns_first(X, start, stop, room)
-        return lambda X, start, stop, room: _gather(X, start, stop, room)
-    return None
+    if named_tuple_class(X) is not Stored:
+        return None
+    code = FLOAT32 if room.dtype == types.float32 else FLOAT64
+    return lambda X, start, stop, room: _tile(X, start, stop, room, code)
+
+
+@kernel
+def _turn(start, stop, part, X, out):
+    """Write rows start to stop of X to the columns of out (d, n), in blocks that stay in cache."""
+    n_features = out.shape[0]
+    room = np.empty((BLOCK, n_features), out.dtype)
+    for first in range(start, stop, BLOCK):
+        last = min(first + BLOCK, stop)
+        tile = tile_of(X, first, last, room)
+        for j in range(n_features):
+            for i in range(last - first):
+                out[j, first + i] = tile[i, j]
+
+
+def columns_to(X: NDArray[Any] | Halves, out: NDArray[Any], n_threads: int | None) -> None:
+    """Write a dense matrix, turned and widened, to out (d, n)."""
+    bounds = even_bounds(X.shape[0], MOST_PARTS)
+    run(_turn, bounds, stored(X), out, work=out.size, n_threads=n_threads)

@@ -14,12 +14,13 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from fastsoftmax.contracts import Csr, Top
+from fastsoftmax.contracts import Csr, Halves, Top
 from fastsoftmax.kernels import blas
 from fastsoftmax.kernels.cpu import csr, dense, partition
+from fastsoftmax.kernels.cpu.gather import Stored, stored, tile_of
 from fastsoftmax.kernels.cpu.layout import copy_to
 from fastsoftmax.kernels.executor import kernel, run
-from fastsoftmax.kernels.jit import jit
+from fastsoftmax.kernels.jit import jit, named_tuple_class
 from fastsoftmax.kernels.lanes import exponentials_sum, largest, plain_exponentials_sum
 from fastsoftmax.kernels.ranking import first_equal, offer, put_in_order
 from fastsoftmax.losses.softmax import PLAIN_CLASSES
@@ -27,14 +28,14 @@ from fastsoftmax.losses.softmax import PLAIN_CLASSES
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fastsoftmax.contracts import Params
+    from fastsoftmax.contracts import Params, Rows
 
 
 def _rows(X: Any, start: int, stop: int, room: Any) -> Any:
     """Return rows start to stop of a dense array (in `room` where they must be widened) or of CSR arrays."""
-    if isinstance(X, tuple):
+    if isinstance(X, tuple) and not isinstance(X, Halves):
         return X[0], X[1], X[2][start : stop + 1]
-    return dense.tile_of(X, start, stop, room)
+    return tile_of(X, start, stop, room)
 
 
 def _logits_to(tile: Any, coef: Any, intercept: Any, out: Any) -> None:
@@ -47,9 +48,9 @@ def _logits_to(tile: Any, coef: Any, intercept: Any, out: Any) -> None:
 
 @overload(_rows)
 def _overload_rows(X, start, stop, room):
-    if isinstance(X, types.BaseTuple):
+    if named_tuple_class(X) is not Stored:
         return lambda X, start, stop, room: (X[0], X[1], X[2][start : stop + 1])
-    return lambda X, start, stop, room: dense.tile_of(X, start, stop, room)
+    return lambda X, start, stop, room: tile_of(X, start, stop, room)
 
 
 @overload(_logits_to)
@@ -145,7 +146,7 @@ def _coefficients(params: Params, ranges: Any, turned: bool, dtype: Any, n_threa
 
 def top(
     params: Params,
-    X: NDArray[Any] | Csr,
+    X: Rows,
     k: int,
     n_threads: int | None = None,
     *,
@@ -190,7 +191,7 @@ def top(
         bounds = csr.balanced_bounds(X.indptr, partition.MOST_PARTS)
         work = 0.3 * len(X.data) * n_outputs
     else:
-        rows = X
+        rows = stored(X)
         bounds = partition.product_bounds(n_rows, coef.size)
         work = 0.03 * n_rows * coef.size
     with blas.one_thread():

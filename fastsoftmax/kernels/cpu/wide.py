@@ -15,7 +15,7 @@ import numpy as np
 
 from fastsoftmax.contracts import Sums
 from fastsoftmax.kernels import blas
-from fastsoftmax.kernels.cpu.gather import is_tile, tile_of
+from fastsoftmax.kernels.cpu.gather import stored, tile_of
 from fastsoftmax.kernels.cpu.multipliers import multipliers
 from fastsoftmax.kernels.cpu.verbs import Diagonal
 from fastsoftmax.kernels.executor import even_bounds, kernel, run
@@ -126,7 +126,8 @@ def sums(
     intercept = np.stack([p.intercept for p in maps]).astype(dtype, copy=False)
     n_outputs = intercept.shape[1]
     tile_rows = min(n_rows, rows_at_a_time(n_features, len(maps) * n_outputs, dtype.itemsize))
-    as_it_is = is_tile(X, dtype)
+    as_it_is = isinstance(X, np.ndarray) and X.dtype == dtype and X.flags.c_contiguous
+    rows = stored(X)
     squared = isinstance(verb, Diagonal)
     room = np.empty((0 if as_it_is and not squared else tile_rows, n_features), dtype)
     products = np.empty((len(maps), tile_rows, n_outputs), dtype)
@@ -143,7 +144,7 @@ def sums(
         work = 0.05 * count * n_outputs * n_features
         tile = X[here] if as_it_is else room[:count]
         if not as_it_is:
-            run(_widen, few, X, first, tile, work=1.0 * tile.size, n_threads=n_threads)
+            run(_widen, few, rows, first, tile, work=1.0 * tile.size, n_threads=n_threads)
         with blas.one_thread():
             for m in range(1 if kept.size else 0, len(maps)):
                 out = products[m, :count]
