@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from fastsoftmax.contracts import Csr, Params
 from fastsoftmax.kernels import cpu
 from fastsoftmax.kernels.cpu.partition import CLASS_RANGE
+from fastsoftmax.kernels.jit import jit
 from fastsoftmax.kernels.ranking import first_above, first_equal, offer, put_in_order
 from tests import naive
 from tests.tolerance import assert_close
@@ -148,6 +149,16 @@ def test_infinite_logits():
     np.testing.assert_array_equal(np.isnan(found.totals), [True, True, False])
 
 
+@jit
+def place_above(row, start, bound):
+    return first_above(row, start, bound)
+
+
+@jit
+def place_equal(row, start, value):
+    return first_equal(row, start, value)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_first_element_that_is_sought(dtype):
     rng = np.random.default_rng(3)
@@ -156,7 +167,7 @@ def test_the_first_element_that_is_sought(dtype):
         row[rng.integers(0, length)] = np.nan
         for start in {0, 1, length // 2, length}:
             for value in (-1, 3, 5, 6):
-                for search, hits in ((first_above, row > value), (first_equal, row == value)):
+                for search, hits in ((place_above, row > value), (place_equal, row == value)):
                     places = np.flatnonzero(hits[start:])
                     found = start + places[0] if places.size else length
                     assert search(row, start, dtype(value)) == found, (search, row, start, value)

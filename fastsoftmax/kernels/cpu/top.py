@@ -26,8 +26,6 @@ from fastsoftmax.kernels.ranking import first_equal, offer, put_in_order
 from fastsoftmax.losses.softmax import PLAIN_CLASSES
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from fastsoftmax.contracts import Params, Rows
 
 
