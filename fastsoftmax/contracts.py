@@ -1,28 +1,24 @@
-"""The vocabulary that the floors share: what is passed between them, and what each may ask of another.
+"""The vocabulary that the floors share: what is passed between them. Nothing here computes.
 
-Nothing here computes. A kernel turns rows into `Sums`; a device offers kernels as verbs; a source runs a
-verb over all its rows and adds the sums; an objective divides, penalises and flattens them once; a solver
-sees nothing but an `Objective`.
+What they may ask of one another is in `fastsoftmax.protocols`.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from typing import TypeAlias
 
     from numpy.typing import NDArray
 
     Vector = NDArray[np.float64]
     Rows: TypeAlias = "NDArray[Any] | Halves | Csr"
-
-T = TypeVar("T")
 
 
 class DeviceUnavailable(RuntimeError):  # noqa: N818  (the name is part of the public interface)
@@ -212,222 +208,3 @@ class Task(NamedTuple):
     params: Params
     extra: tuple[Any, ...] = ()
     dtype: Any = None
-
-
-class Device(Protocol):
-    """A module with verbs over a block of rows."""
-
-    def loss_grad(
-        self, loss: Any, params: Params, block: RowBlock, n_threads: int | None = None, **outputs: Any
-    ) -> Sums:
-        """Return Σ wᵢ ℓᵢ and its gradient; `outputs` name what else is to be filled."""
-
-    def hessp(
-        self,
-        loss: Any,
-        params: Params,
-        direction: Params,
-        block: RowBlock,
-        n_threads: int | None = None,
-        *,
-        logits: NDArray[Any] | None = None,
-        dtype: Any = None,
-    ) -> Sums:
-        """Return the Hessian of Σ wᵢ ℓᵢ times a direction; the logits at `params` may be given."""
-
-    def gram(
-        self,
-        loss: Any,
-        params: Params,
-        pairs: bool,
-        block: RowBlock,
-        n_threads: int | None,
-        *,
-        dtype: Any = np.float64,
-    ) -> Sums:
-        """Return the class blocks of the Hessian of Σ wᵢ ℓᵢ as `coef`, or those of all pairs of classes."""
-
-    def diagonal(
-        self, loss: Any, params: Params, block: RowBlock, n_threads: int | None, *, dtype: Any = None
-    ) -> Sums:
-        """Return the diagonal of the Hessian of Σ wᵢ ℓᵢ."""
-
-    def dual(
-        self,
-        loss: Any,
-        params: Params,
-        mixture: tuple[float, NDArray[np.float64]],
-        block: RowBlock,
-        n_threads: int | None,
-        *,
-        dtype: Any = None,
-    ) -> Sums:
-        """Return Σ wᵢ Σ p̃ log p̃ and the residual sums of the mixed probabilities (1 − θ) p + θ q."""
-
-    def logits(
-        self,
-        params: Params,
-        X: Any,
-        n_threads: int | None,
-        *,
-        dtype: Any = None,
-        out: NDArray[Any] | None = None,
-    ) -> NDArray[Any]:
-        """Return X Wᵀ + b, (n, K), in the dtype that the products are computed in; in `out` if given."""
-
-    def top(
-        self, params: Params, X: Any, k: int, n_threads: int | None = None, *, with_totals: bool = False
-    ) -> Top:
-        """Return the k largest logits of each row, without holding the others."""
-
-    def softmax(self, x: NDArray[Any], out: NDArray[Any], n_threads: int | None = None) -> None:
-        """Write the softmax of each row of x (n, K) to out."""
-
-    def log_softmax(self, x: NDArray[Any], out: NDArray[Any], n_threads: int | None = None) -> None:
-        """Write the logarithm of the softmax of each row of x (n, K) to out."""
-
-    def logsumexp(self, x: NDArray[Any], out: NDArray[Any], n_threads: int | None = None) -> None:
-        """Write log Σ e^x of each row of x (n, K) to out (n,)."""
-
-    def columns(self, name: str, x: NDArray[Any], out: NDArray[Any], n_threads: int | None = None) -> None:
-        """Write softmax, log_softmax or logsumexp of each column of x (K, n) to out."""
-
-    def small_cross_entropy(
-        self,
-        x: NDArray[Any],
-        target: NDArray[np.int64],
-        ignore_index: int,
-        mean: bool,
-        slopes: NDArray[Any],
-    ) -> tuple[float, int, int]:
-        """Return the plain cross-entropy of few rows, how many count, and the place of a bad label or −1."""
-
-    def narrow(
-        self, name: str, x: NDArray[Any], out: NDArray[Any], brain: bool, n_threads: int | None = None
-    ) -> None:
-        """Write softmax, log_softmax or logsumexp of rows of float16 or bfloat16, seen as uint16."""
-
-    def narrow_losses(
-        self, loss: Any, x: NDArray[Any], target: NDArray[Any], brain: bool, **outputs: Any
-    ) -> float:
-        """Return Σ wᵢ ℓ(xᵢ, tᵢ) over rows of float16 or bfloat16, seen as uint16."""
-
-    def sigmoid(
-        self, x: NDArray[Any], out: NDArray[Any], n_threads: int | None = None, *, log: bool = False
-    ) -> None:
-        """Write 1 / (1 + e^(−x)), or its logarithm, to out."""
-
-    def all_in_unit(self, x: NDArray[Any], n_threads: int | None = None) -> bool:
-        """Return whether all elements of x lie in [0, 1]."""
-
-    def count_targets(
-        self,
-        target: NDArray[np.int64],
-        n_classes: int,
-        ignore_index: int,
-        class_weight: Vector | None,
-        sample_weight: Vector | None,
-    ) -> tuple[float, float, int | None]:
-        """Return the summed weights of the rows that count, and the place of a label out of range."""
-
-    def row_losses(self, loss: Any, x: NDArray[Any], target: NDArray[Any], **outputs: Any) -> float:
-        """Return Σ wᵢ ℓ(xᵢ, tᵢ) over the rows of x (n, K)."""
-
-
-class Source(Protocol):
-    """Where rows live. It knows no mathematics."""
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(n, d)."""
-
-    def sum(self, task: Task) -> Sums:
-        """Run the task on every block and add what comes back, in a fixed order."""
-
-    def subset(self, n_rows: int) -> Source:
-        """Return a source of so many of the rows, drawn at random but always the same ones."""
-
-    def replaced(self, function: Callable[[RowBlock], RowBlock]) -> Source:
-        """Return a source of what a function makes of each block."""
-
-    def map(self, function: Callable[[RowBlock], T]) -> list[T]:
-        """Return what a function makes of each block, in order."""
-
-
-class Algebra(Protocol):
-    """Sums and products of long float64 vectors, where the objective computes."""
-
-    def vector(self, size: int) -> Vector:
-        """Return a vector of whatever stood there."""
-
-    def dot(self, a: NDArray[Any], b: NDArray[Any]) -> float:
-        """Return a · b."""
-
-    def norm(self, a: NDArray[Any]) -> float:
-        """Return the Euclidean norm."""
-
-    def dots(self, rows: NDArray[Any], b: NDArray[Any]) -> Vector:
-        """Return the products of each row (m, n) with b (n,)."""
-
-    def combined(
-        self, shares: Vector, rows: NDArray[Any], factor: float, a: Vector, out: Vector | None = None
-    ) -> Vector:
-        """Return factor · a + shares (m,) @ rows (m, n), in `out` where it is given."""
-
-    def moved(self, a: Vector, b: Vector, factor: float, out: NDArray[Any] | None = None) -> Vector:
-        """Return a + factor · b, in `out` where it is given."""
-
-
-class Objective(Protocol):
-    """All that a solver sees: a smooth convex function of a flat float64 vector."""
-
-    @property
-    def algebra(self) -> Algebra:
-        """What computes with such vectors."""
-
-    @property
-    def size(self) -> int:
-        """The length of the vector."""
-
-    @property
-    def passes(self) -> int:
-        """How many times the data have been read so far."""
-
-    def value_and_grad(self, x: Vector) -> tuple[float, Vector]:
-        """F(x) and ∇F(x). One pass over the data."""
-
-    def hessp(self, x: Vector, v: Vector) -> Vector:
-        """∇²F(x) v. One pass over the data."""
-
-    def hessian(self, x: Vector) -> Callable[[Vector], Vector]:
-        """Return v ↦ ∇²F(x) v, for many products at one point. One pass over the data for each."""
-
-    def preconditioner(self, x: Vector, share: float = 1.0) -> Callable[[Vector], Vector]:
-        """Return a symmetric positive definite approximation of (∇²F(x))⁻¹, as a function.
-
-        `share` of the usual effort is enough: far from the optimum a rough one serves as well.
-        """
-
-    def lower_bound(self, x: Vector, value: float, grad: Vector) -> float | None:
-        """Return a lower bound of min F, from F and ∇F at x and at most one more pass, or None."""
-
-    def finer(self) -> Objective | None:
-        """Return the same objective from more precise products, or None where there are none.
-
-        It goes on counting passes where this one stands.
-        """
-
-
-class Solver(Protocol):
-    """A module-level function `minimize` that takes an objective to its minimum."""
-
-    def minimize(
-        self,
-        objective: Objective,
-        x0: Vector,
-        *,
-        tol: float,
-        max_iter: int,
-        callback: Callable[[Record], None] | None,
-    ) -> Solution:
-        """Stop when the suboptimality is at most `tol`, or after `max_iter` iterations."""

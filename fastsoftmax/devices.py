@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, cast
 from fastsoftmax.contracts import DeviceUnavailable
 
 if TYPE_CHECKING:
-    from fastsoftmax.contracts import Device, RowBlock, Sums, Task
+    from fastsoftmax.contracts import RowBlock, Sums, Task
+    from fastsoftmax.protocols import Device
 
 DEVICES = {"cpu": "fastsoftmax.kernels.cpu"}
 

@@ -10,7 +10,6 @@ from sklearn.utils import assert_all_finite, column_or_1d, compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
 from fastsoftmax import validation
-from fastsoftmax.objective import targets
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,14 +74,14 @@ def read(y: Any, rows: Any, loss: str, classes: NDArray[Any] | None = None) -> L
         )
     if len(found) == 2:
         column = (codes == 1)[:, np.newaxis]
-        return Labels(found, targets(column, 1, "sigmoid", rows), "sigmoid", 1)
+        return Labels(found, validation.targets(column, 1, "sigmoid", rows), "sigmoid", 1)
     if loss == "sigmoid":
         raise ValueError("loss='sigmoid' takes y as a matrix (n, K) of labels in [0, 1], or two classes")
-    return Labels(found, targets(codes, len(found), "softmax", rows), "softmax", len(found))
+    return Labels(found, validation.targets(codes, len(found), "softmax", rows), "softmax", len(found))
 
 
 def _matrix(y: Any, rows: Any, loss: str, width: int) -> Labels:
-    target = targets(y, width, loss, rows)
+    target = validation.targets(y, width, loss, rows)
     if loss == "softmax" and width == 2:
         return Labels(np.arange(2), np.ascontiguousarray(target[:, 1:]), "sigmoid", 1)
     return Labels(np.arange(width), target, loss, width)

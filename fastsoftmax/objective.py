@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from fastsoftmax.contracts import Rows, Source, Vector
+    from fastsoftmax.contracts import Vector
+    from fastsoftmax.protocols import Source
 
-LOSSES: dict[str, Any] = {"softmax": softmax, "sigmoid": sigmoid}
-LOGITS_BYTES = 2**25
+LOSSES = dict(zip(validation.LOSSES, (softmax, sigmoid), strict=True))
+LOGITS_BYTES = 3 * 2**24
 
 
 class SoftmaxObjective:
@@ -111,7 +112,7 @@ class SoftmaxObjective:
         n_threads: int | None = None,
     ) -> None:
         rows = validation.design_matrix(X)
-        target = targets(y, n_classes, loss, rows)
+        target = validation.targets(y, n_classes, loss, rows)
         weight = validation.sample_weights(sample_weight, rows.shape[0])
         if n_classes is None:
             n_classes = int(target.max()) + 1 if target.ndim == 1 else int(target.shape[1])
@@ -209,6 +210,28 @@ class SoftmaxObjective:
         grad, square = self._flat(sums, unpacked.coef)
         return sums.value / sums.weight + 0.5 * self.l2 * square, grad
 
+    def values_and_grads(self, params: ArrayLike, l2: ArrayLike | None = None) -> tuple[Vector, Vector]:
+        """Return F (m,) and ∇F (m, n_params) for several parameter vectors (m, n_params).
+
+        `l2` (m,) gives each a penalty of its own. Dense X is read once for up to eight of them.
+        """
+        vectors = np.asarray(params, dtype=np.float64)
+        if vectors.ndim != 2 or len(vectors) == 0:
+            raise ValueError(f"params must be (m, {self.n_params}) with m at least 1; got {vectors.shape}")
+        penalties = np.broadcast_to(self.l2 if l2 is None else np.asarray(l2, float), len(vectors))
+        sets = [self.unpack(vector) for vector in vectors]
+        device, n_threads, dtype = self._device, self._n_threads, self._dtype
+        parts = self._source.map(
+            lambda block: device.loss_grads(self._loss, sets, None, block, n_threads, dtype=dtype)
+        )
+        self.passes += 1
+        values, grads = np.empty(len(vectors)), np.empty(vectors.shape)
+        for i, (own, penalty) in enumerate(zip(sets, penalties, strict=True)):
+            sums = functools.reduce(Sums.__add__, [part[i] for part in parts])
+            grads[i], square = self._flat(sums, own.coef, penalty)
+            values[i] = sums.value / sums.weight + 0.5 * penalty * square
+        return values, grads
+
     def hessp(self, params: ArrayLike, direction: ArrayLike) -> Vector:
         """Return ∇²F(params) · direction (n_params,). One pass over X."""
         along = self.unpack(direction, name="direction")
@@ -228,12 +251,13 @@ class SoftmaxObjective:
     def hessian(self, params: ArrayLike) -> Callable[[Vector], Vector]:
         """Return v ↦ ∇²F(params) v (n_params,), for many products at one point. One pass over X for each.
 
-        Where the (n, K) logits take no more than 32 MiB they are computed once, for one pass more, and kept:
+        Where the (n, K) logits take no more than 48 MiB they are computed once, for one pass more, and kept:
         a product costs a third less.
         """
         here = self.unpack(params)
         n_rows = self._source.shape[0]
-        if n_rows * self.n_classes * 8 > LOGITS_BYTES:
+        itemsize = 4 if self._narrow and self._dtype is None else 8
+        if n_rows * self.n_classes * itemsize > LOGITS_BYTES:
             return functools.partial(self.hessp, params)
         device, n_threads, dtype = self._device, self._n_threads, self._dtype
         kept = self._source.map(lambda block: device.logits(here, block.X, n_threads, dtype=dtype))
@@ -364,24 +388,13 @@ class SoftmaxObjective:
         self.passes += 1
         return self._source.sum(task)
 
-    def _flat(self, sums: Sums, coef: NDArray[np.float64]) -> tuple[Vector, float]:
+    def _flat(self, sums: Sums, coef: NDArray[Any], l2: float | None = None) -> tuple[Vector, float]:
         """Return sums / Σ w + l2 · coef as one vector, which takes the place of the sums, and ‖coef‖²."""
         flat = sums.joined[: self.n_params]
-        square = self.algebra.penalise(flat[: coef.size], 1.0 / sums.weight, self.l2, coef.ravel())
+        l2 = self.l2 if l2 is None else l2
+        square = self.algebra.penalise(flat[: coef.size], 1.0 / sums.weight, l2, coef.ravel())
         flat[coef.size :] *= 1.0 / sums.weight
         return flat, square
 
     def _joined(self, coef: Vector, intercept: Vector) -> Vector:
         return np.concatenate((coef.ravel(), intercept)) if self.fit_intercept else coef.ravel()
-
-
-def targets(y: Any, n_classes: int | None, loss: str, rows: Rows) -> NDArray[Any]:
-    """Return checked targets: int64 (n,), or probabilities (n, K) in the dtype that X's products have."""
-    if loss not in LOSSES:
-        raise ValueError(f"loss must be one of {', '.join(map(repr, LOSSES))}; got {loss!r}")
-    y = np.asarray(y)
-    validation.same_rows(rows, y.reshape(-1) if y.ndim == 0 else y)
-    if y.ndim == 1 and loss == "softmax":
-        return validation.labels(y, n_classes)
-    dtype = np.float32 if validation.is_narrow(rows) else np.float64
-    return validation.probabilities(y, n_classes, dtype, rows_sum_to_one=loss == "softmax")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from fastsoftmax.contracts import Rows
 
+LOSSES = ("softmax", "sigmoid")
 # Kept as they are, as is float16; kernels widen a tile at a time. Everything else is taken as float64.
 NATIVE_DTYPES = tuple(np.dtype(kind) for kind in ("f4", "f8", "u1", "i1", "i2"))
 # Of float16's bits, all but the sign; from infinity on they are no finite number.
@@ -197,3 +198,15 @@ def is_narrow(rows: Rows) -> bool:
     """Whether float32 holds every value of the rows, so that their products are float32."""
     dtype = (rows.data if isinstance(rows, Csr) else rows).dtype
     return bool(dtype.itemsize <= 2 or dtype == np.float32)
+
+
+def targets(y: Any, n_classes: int | None, loss: str, rows: Rows) -> NDArray[Any]:
+    """Return checked targets: int64 (n,), or probabilities (n, K) in the dtype that X's products have."""
+    if loss not in LOSSES:
+        raise ValueError(f"loss must be one of {', '.join(map(repr, LOSSES))}; got {loss!r}")
+    y = np.asarray(y)
+    same_rows(rows, y.reshape(-1) if y.ndim == 0 else y)
+    if y.ndim == 1 and loss == "softmax":
+        return labels(y, n_classes)
+    dtype = np.float32 if is_narrow(rows) else np.float64
+    return probabilities(y, n_classes, dtype, rows_sum_to_one=loss == "softmax")

@@ -274,3 +274,24 @@ def test_two_classes_have_two_rows_of_coefficients():
     assert objective.n_classes == 2
     value, *_ = naive.objective(X, y, coef, intercept, l2=L2)
     assert_close(objective.value(objective.pack(coef, intercept)), value, scale=10)
+
+
+@pytest.mark.parametrize("storage", [np.asarray, sp.csr_array])
+def test_several_parameter_vectors_at_once(storage):
+    rng = np.random.default_rng(31)
+    X, y = rng.normal(size=(90, 6)), rng.integers(0, 4, 90)
+    objective = SoftmaxObjective(storage(X), y, l2=0.3, sample_weight=rng.random(90))
+    params = rng.normal(size=(11, objective.n_params))  # more than are summed together
+    values, grads = objective.values_and_grads(params)
+    alone = [objective.value_and_grad(own) for own in params]
+    assert_close(values, [value for value, _ in alone], n_terms=90)
+    assert_close(grads, [grad for _, grad in alone], n_terms=90)
+    penalties = np.linspace(0, 2, 11)
+    values, grads = objective.values_and_grads(params, penalties)
+    for value, grad, own, l2 in zip(values, grads, params, penalties):
+        coef = objective.unpack(own).coef
+        base, slope = objective.value_and_grad(own)
+        assert_close(value, base + (l2 - 0.3) / 2 * (coef**2).sum(), n_terms=90)
+        assert_close(grad, slope + objective.pack((l2 - 0.3) * coef, np.zeros(4)), n_terms=90)
+    with pytest.raises(ValueError, match="params"):
+        objective.values_and_grads(params[0])

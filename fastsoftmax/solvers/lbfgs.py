@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fastsoftmax.contracts import Objective, Record, Solution, Vector
+    from fastsoftmax.contracts import Record, Solution, Vector
+    from fastsoftmax.protocols import Objective
 
 LEAST_PAIRS = 8  # three vectors each, of many parameters at half the width
 MOST_PAIRS = 14  # more help where the Hessian changes for long, and mislead elsewhere

@@ -11,7 +11,8 @@ from fastsoftmax.solvers.progress import Progress
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fastsoftmax.contracts import Objective, Record, Solution, Vector
+    from fastsoftmax.contracts import Record, Solution, Vector
+    from fastsoftmax.protocols import Objective
 
 LOOSEST = 0.25  # the residual that ends an early inner solve, relative to the gradient
 MOST_INNER = 250

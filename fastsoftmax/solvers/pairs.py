@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fastsoftmax.contracts import Algebra, Vector
+    from fastsoftmax.contracts import Vector
+    from fastsoftmax.protocols import Algebra
 
 # The pairs only shape the next direction: of many parameters, seven digits are enough and half the memory.
 WIDE_SIZE = 2**17

@@ -12,7 +12,8 @@ from fastsoftmax.contracts import Record, Solution
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fastsoftmax.contracts import Objective, Vector
+    from fastsoftmax.contracts import Vector
+    from fastsoftmax.protocols import Objective
 
 TINY = float(np.finfo(np.float64).tiny)
 # Without a penalty, separable classes have their optimum at infinity: the loss falls to zero and the

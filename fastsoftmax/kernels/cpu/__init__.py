@@ -44,6 +44,7 @@ __all__ = [
     "logits",
     "logsumexp",
     "loss_grad",
+    "loss_grads",
     "narrow",
     "narrow_losses",
     "row_losses",
@@ -68,6 +69,29 @@ def loss_grad(
     `outputs` are those of the storage's `sums`: row_values, X_grad, coef_grad, dtype.
     """
     sums: Sums = _storage(block.X).sums(LossGrad(), loss, (params,), block, n_threads, **outputs)
+    return sums
+
+
+def loss_grads(
+    loss: Any,
+    params: list[Params],
+    weights: NDArray[np.float64] | None,
+    block: RowBlock,
+    n_threads: int | None = None,
+    *,
+    dtype: Any = None,
+) -> list[Sums]:
+    """Return Σ wᵢ ℓᵢ and its gradient for several parameters at once, each with weights (s, n) of its own.
+
+    `weights` None gives all of them the block's. One reading of dense X for up to eight of them.
+    """
+    if weights is None:
+        weights = np.broadcast_to(block.weight, (len(params), block.n_rows))
+    sets = [(own,) for own in params]
+    weights = np.ascontiguousarray(weights)
+    sums: list[Sums] = _storage(block.X).many_sums(
+        LossGrad(), loss, sets, block, weights, n_threads, dtype=dtype
+    )
     return sums
 
 

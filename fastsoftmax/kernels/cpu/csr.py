@@ -192,6 +192,26 @@ def sums(
     return replace(gradient, value=math.fsum(values), weight=float(block.weight.sum()))
 
 
+def many_sums(
+    verb: Any,
+    loss: Any,
+    sets: list[tuple[Params, ...]],
+    block: RowBlock,
+    weights: NDArray[np.float64],
+    n_threads: int | None,
+    *,
+    dtype: Any = None,
+) -> list[Sums]:
+    """Return the sums of a verb for several parameters, each with row weights (s, n) of its own.
+
+    One after the other: of sparse rows the coefficients are what takes the time to read, not the entries.
+    """
+    return [
+        sums(verb, loss, maps, block._replace(weight=weight), n_threads, dtype=dtype)
+        for maps, weight in zip(sets, weights, strict=True)
+    ]
+
+
 def logits(
     params: Params, X: Csr, n_threads: int | None, dtype: Any = None, out: NDArray[Any] | None = None
 ) -> NDArray[Any]:

@@ -29,51 +29,52 @@ def _pass(
     start, stop, part, verb, loss, squared, X, target, weight, coef, intercept, tile_rows,
     kept, values, row_values, coefs, intercepts, X_grad,
 ):  # fmt: skip
-    """Sum value, multiplierᵀ X and multiplier over the rows of one part.
+    """Sum value, multiplierᵀ X and multiplier over the rows of one part, for several parameters.
 
-    `coef` (m, K, d) and `intercept` (m, K) hold one linear map (m = 1), or the map and a direction (m = 2).
-    `kept` (n, K), where it is not empty, holds the first map's logits. `coefs`, `row_values` (n,) and
-    `X_grad` (n, d) are filled where they are not empty.
+    `coef` (s, m, K, d) and `intercept` (s, m, K) hold s times one linear map (m = 1), or the map and a
+    direction (m = 2); `weight` is (s, n). `kept` (n, K), where it is not empty, holds the first map's logits.
+    `coefs` (parts, s, K, d), `row_values` (n,) and `X_grad` (n, d) are filled where they are not empty.
     """
-    n_maps, n_outputs, n_features = coef.shape
+    n_sets, n_maps, n_outputs, n_features = coef.shape
     thin = n_outputs <= MOST_CLASSES
     room = np.empty((tile_rows, n_features), coef.dtype)
+    squares = np.empty((tile_rows if squared else 0, n_features), coef.dtype)
     logits = np.empty((n_maps, tile_rows, n_outputs), coef.dtype)
     product = np.empty((n_outputs, n_features), coef.dtype)
-    value = 0.0
-    lost = 0.0
+    lost = np.zeros(n_sets)
     for first in range(start, stop, tile_rows):
         n_rows = min(tile_rows, stop - first)
         tile = tile_of(X, first, first + n_rows, room)
-        for m in range(1 if kept.size else 0, n_maps):
-            if thin:
-                dots_to(tile, coef[m], logits[m, :n_rows])
-            else:
-                np.dot(tile, coef[m].T, logits[m, :n_rows])
-        tile_value, _ = multipliers(
-            verb, loss, logits, 0, n_rows, intercept, kept, target, weight, row_values, first
-        )
-        value, lost = compensated.add(value, lost, tile_value)
-        multiplier = logits[n_maps - 1, :n_rows]
-        for i in range(n_rows):
-            for k in range(n_outputs):
-                intercepts[part, k] += multiplier[i, k]
-        if X_grad.size:
-            np.dot(multiplier, coef[0], X_grad[first : first + n_rows])
-        if coefs.size:
-            if squared:
-                for i in range(n_rows):
-                    for j in range(n_features):
-                        room[i, j] = tile[i, j] * tile[i, j]
-                tile = room[:n_rows]
-            if thin:
-                outer_to(multiplier, tile, product)
-            else:
-                np.dot(multiplier.T, tile, product)
-            for k in range(n_outputs):
+        right = tile
+        if squared:
+            right = squares[:n_rows]
+            for i in range(n_rows):
                 for j in range(n_features):
-                    coefs[part, k, j] += product[k, j]
-    values[part] = value
+                    right[i, j] = tile[i, j] * tile[i, j]
+        for s in range(n_sets):
+            for m in range(1 if kept.size else 0, n_maps):
+                if thin:
+                    dots_to(tile, coef[s, m], logits[m, :n_rows])
+                else:
+                    np.dot(tile, coef[s, m].T, logits[m, :n_rows])
+            value, _ = multipliers(
+                verb, loss, logits, 0, n_rows, intercept[s], kept, target, weight[s], row_values, first
+            )
+            values[part, s], lost[s] = compensated.add(values[part, s], lost[s], value)
+            multiplier = logits[n_maps - 1, :n_rows]
+            for i in range(n_rows):
+                for k in range(n_outputs):
+                    intercepts[part, s, k] += multiplier[i, k]
+            if X_grad.size:
+                np.dot(multiplier, coef[s, 0], X_grad[first : first + n_rows])
+            if coefs.size:
+                if thin:
+                    outer_to(multiplier, right, product)
+                else:
+                    np.dot(multiplier.T, right, product)
+                for k in range(n_outputs):
+                    for j in range(n_features):
+                        coefs[part, s, k, j] += product[k, j]
 
 
 @jit
@@ -124,41 +125,91 @@ def sums(
 
     `logits` (n, K) are those of the first map, where they are known. `dtype` is that of the products, by
     default the one X has or fits in. `row_values` (n,) and `X_grad` (n, d), where given, receive wᵢ ℓᵢ and
-    wᵢ rᵢ W; without `coef_grad` the
-    product with Xᵀ is left out, and that part of the sums is empty. Extra memory: at most 64 MiB of partial
-    gradients, and a tile for each thread.
+    wᵢ rᵢ W; without `coef_grad` the product with Xᵀ is left out, and that part of the sums is empty. Extra
+    memory: at most 64 MiB of partial gradients, and a tile for each thread.
     """
+    dtype = np.dtype(dtype or compute_dtype(block.X))
+    outputs: dict[str, Any] = {
+        "row_values": row_values, "X_grad": X_grad, "coef_grad": coef_grad, "logits": logits, "dtype": dtype
+    }  # fmt: skip
+    if partition.is_wide(maps[0].coef.size):
+        return wide.sums(verb, loss, maps, block, n_threads, **outputs)
+    return _sums(verb, loss, [maps], block, block.weight[np.newaxis], n_threads, **outputs)[0]
+
+
+def many_sums(
+    verb: Any,
+    loss: Any,
+    sets: list[tuple[Params, ...]],
+    block: RowBlock,
+    weights: NDArray[np.float64],
+    n_threads: int | None,
+    *,
+    dtype: Any = None,
+) -> list[Sums]:
+    """Return the sums of a verb for several parameters, each with row weights (s, n) of its own.
+
+    X is read once for as many of them as have room for their partial gradients, 8 or more parts each.
+    """
+    dtype = np.dtype(dtype or compute_dtype(block.X))
+    size = sets[0][0].coef.size
+    if partition.is_wide(size):
+        blocks = [block._replace(weight=weight) for weight in weights]
+        return [sums(verb, loss, *one, n_threads, dtype=dtype) for one in zip(sets, blocks, strict=True)]
+    outputs: dict[str, Any] = {
+        "row_values": None, "X_grad": None, "coef_grad": True, "logits": None, "dtype": dtype
+    }  # fmt: skip
+    found: list[Sums] = []
+    step = partition.gradients_together(size)
+    for first in range(0, len(sets), step):
+        some = slice(first, first + step)
+        found += _sums(verb, loss, sets[some], block, weights[some], n_threads, **outputs)
+    return found
+
+
+def _sums(
+    verb: Any,
+    loss: Any,
+    sets: list[tuple[Params, ...]],
+    block: RowBlock,
+    weights: NDArray[np.float64],
+    n_threads: int | None,
+    *,
+    row_values: NDArray[np.float64] | None,
+    X_grad: NDArray[Any] | None,
+    coef_grad: bool,
+    logits: NDArray[Any] | None,
+    dtype: np.dtype[Any],
+) -> list[Sums]:
     X: Any = block.X
     n_rows, n_features = X.shape
-    dtype = np.dtype(dtype or compute_dtype(X))
-    if partition.is_wide(maps[0].coef.size):
-        return wide.sums(
-            verb, loss, maps, block, n_threads, row_values=row_values, X_grad=X_grad, coef_grad=coef_grad,
-            logits=logits, dtype=dtype,
-        )  # fmt: skip
-    coef = np.stack([p.coef for p in maps]).astype(dtype, copy=False)
-    intercept = np.stack([p.intercept for p in maps]).astype(dtype, copy=False)
-    n_outputs = coef.shape[1]
-    tile_rows = partition.tile_rows(n_features, n_outputs, dtype.itemsize, len(maps))
-    bounds = partition.row_bounds(n_rows, n_outputs * n_features if coef_grad else 1, tile_rows)
+    coef = np.array([[p.coef for p in maps] for maps in sets], dtype)
+    intercept = np.array([[p.intercept for p in maps] for maps in sets], dtype)
+    n_sets, n_maps, n_outputs = intercept.shape
+    tile_rows = partition.tile_rows(n_features, n_outputs, dtype.itemsize, n_maps)
+    size = n_sets * n_outputs * n_features if coef_grad else 1
+    bounds = partition.row_bounds(n_rows, size, tile_rows)
     n_parts = len(bounds) - 1
-    values = np.zeros(n_parts)
-    coefs = np.zeros((n_parts if coef_grad else 0, n_outputs, n_features))
-    intercepts = np.zeros((n_parts, n_outputs))
+    values = np.zeros((n_parts, n_sets))
+    coefs = np.zeros((n_parts if coef_grad else 0, n_sets, n_outputs, n_features))
+    intercepts = np.zeros((n_parts, n_sets, n_outputs))
     row_values = np.empty(0) if row_values is None else row_values
     X_grad = np.empty((0, n_features), dtype) if X_grad is None else X_grad
     kept = np.empty((0, n_outputs), dtype) if logits is None else logits
     with blas.one_thread():
         run(
-            _pass, bounds, verb, loss, isinstance(verb, Diagonal), stored(X), block.target, block.weight,
+            _pass, bounds, verb, loss, isinstance(verb, Diagonal), stored(X), block.target, weights,
             coef, intercept, tile_rows, kept, values, row_values, coefs, intercepts, X_grad,
-            work=0.05 * n_rows * n_features * n_outputs * len(maps), n_threads=n_threads,
+            work=0.05 * n_rows * coef.size, n_threads=n_threads,
         )  # fmt: skip
-    result = Sums.room(coefs.shape[1:] if coef_grad else (n_outputs, 0), n_outputs)
-    if coef_grad:
-        np.sum(coefs, axis=0, out=result.coef)
-    np.sum(intercepts, axis=0, out=result.intercept)
-    return replace(result, value=math.fsum(values), weight=float(block.weight.sum()))
+    found = []
+    for s in range(n_sets):
+        result = Sums.room((n_outputs, n_features if coef_grad else 0), n_outputs)
+        if coef_grad:
+            np.sum(coefs[:, s], axis=0, out=result.coef)
+        np.sum(intercepts[:, s], axis=0, out=result.intercept)
+        found.append(replace(result, value=math.fsum(values[:, s]), weight=float(weights[s].sum())))
+    return found
 
 
 def logits(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 PARTIAL_SUMS_BYTES = 64 * 2**20  # what all partial gradients together may take
 MOST_PARTS = 64
 LEAST_PARTS = 8
+MOST_GRADIENTS = 8  # more in one pass save little: it is computing that takes the time
 TILE_BYTES = 2**18  # a tile of X stays in a second-level cache between its two uses
 MOST_TILE_ROWS = 1024
 LEAST_TILE_ROWS = 64
@@ -38,6 +39,11 @@ def tile_rows(n_features: int, n_outputs: int, itemsize: int, n_maps: int = 1) -
 def is_wide(gradient_size: int) -> bool:
     """Whether gradients of their own would leave too few parts for the threads to share."""
     return LEAST_PARTS * 8 * gradient_size > PARTIAL_SUMS_BYTES
+
+
+def gradients_together(gradient_size: int) -> int:
+    """Return how many gradients may be summed in one pass, with parts enough for each."""
+    return max(1, min(MOST_GRADIENTS, PARTIAL_SUMS_BYTES // (LEAST_PARTS * 8 * gradient_size)))
 
 
 def class_bounds(n_outputs: int) -> NDArray[np.int64]:
