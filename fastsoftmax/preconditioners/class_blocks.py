@@ -23,7 +23,8 @@ def inverse(
     Parameters
     ----------
     blocks : ndarray (K, d + 1, d + 1)
-        Lower triangles; the last row and column are the intercept's. The factors are kept in its dtype.
+        Lower triangles; the last row and column are the intercept's. C-ordered; the factors are written over
+        them.
     weight : float
     l2 : float
     fit_intercept : bool
@@ -38,10 +39,15 @@ def inverse(
         matrix = block[:size, :size].astype(np.float64)
         matrix /= weight
         if diagonal is not None:
-            own = np.append(diagonal.coef[len(factors)], diagonal.intercept[len(factors)])
-            set_diagonal(matrix, own[:size])
+            entries = np.append(diagonal.coef[len(factors)], diagonal.intercept[len(factors)])
+            set_diagonal(matrix, entries[:size])
         matrix[np.arange(n_features), np.arange(n_features)] += l2
-        factors.append(factor(matrix, shift, blocks.dtype))
+        own = factor(matrix, shift, blocks.dtype)
+        # In the block's own memory, by columns as LAPACK reads it: with as much again for the factors, and
+        # those of the last preconditioner still there, a fit would hold three times the blocks.
+        kept = block.reshape(-1)[: size * size].reshape((size, size), order="F")
+        kept[:] = own.lower
+        factors.append(own._replace(lower=kept))
 
     def apply(vector: Params) -> None:
         intercept = vector.intercept
