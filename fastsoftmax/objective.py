@@ -297,7 +297,7 @@ class SoftmaxObjective:
                 inverse = whole.inverse(sums.coef, self.n_classes, *numbers, invariant)
             else:
                 all_rows = None if rows is self._source else self._curvatures(here)
-                inverse = class_blocks.inverse(sums.coef, *numbers, all_rows)
+                inverse = class_blocks.inverse(sums.coef, *numbers, all_rows, self._n_threads)
             if invariant:
                 inverse = projected(inverse, self.l2)
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import scipy.linalg
 
+from fastsoftmax.kernels.executor import even_bounds, kernel, run
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -16,16 +18,45 @@ LEAST = 1e-200  # less curvature is none; 1 / √LEAST squared is still far from
 
 
 class Factor(NamedTuple):
-    """S A S = L Lᵀ, with S = diag(scale) bringing the diagonal to one."""
+    """S A S = L Lᵀ, with S = diag(scale) bringing the diagonal to one; L (D, D) is C-ordered."""
 
     lower: NDArray[Any]
     scale: NDArray[np.float64]
 
-    def solve(self, b: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return A⁻¹ b."""
-        scaled = (self.scale * b).astype(self.lower.dtype, copy=False)
-        solution: NDArray[Any] = scipy.linalg.cho_solve((self.lower, True), scaled, check_finite=False)
-        return self.scale * solution
+
+@kernel(fastmath={"reassoc", "contract"})
+def _solve(start, stop, part, lowers, scales, vectors):
+    """Solve systems start to stop: vectors (m, D) become S L⁻ᵀ L⁻¹ S vectors."""
+    size = vectors.shape[1]
+    u = np.empty(size, lowers.dtype)
+    for m in range(start, stop):
+        for i in range(size):
+            u[i] = scales[m, i] * vectors[m, i]
+        # Forward and back, L goes by row by row as it lies.
+        for i in range(size):
+            row = lowers[m, i, :i]
+            known = u[:i]
+            total = u[i]
+            for j in range(len(row)):
+                total -= row[j] * known[j]
+            u[i] = total / lowers[m, i, i]
+        for i in range(size - 1, -1, -1):
+            row = lowers[m, i, :i]
+            others = u[:i]
+            found = u[i] / lowers[m, i, i]
+            u[i] = found
+            for j in range(len(row)):
+                others[j] -= row[j] * found
+        for i in range(size):
+            vectors[m, i] = scales[m, i] * u[i]
+
+
+def solve(
+    lowers: NDArray[Any], scales: NDArray[np.float64], vectors: NDArray[np.float64], n_threads: int | None
+) -> None:
+    """Solve m systems in place: vectors (m, D), with `lowers` (m, D, D) and `scales` (m, D) of their factors."""
+    m = len(vectors)
+    run(_solve, even_bounds(m, m), lowers, scales, vectors, work=0.3 * lowers.size, n_threads=n_threads)
 
 
 def factor(matrix: NDArray[np.float64], shift: float, dtype: Any = np.float64) -> Factor:
@@ -65,5 +96,5 @@ def factor(matrix: NDArray[np.float64], shift: float, dtype: Any = np.float64) -
         except np.linalg.LinAlgError:
             shift *= GROWTH
         else:
-            return Factor(lower.astype(dtype, copy=False), scale)
+            return Factor(np.ascontiguousarray(lower, dtype), scale)
     raise FloatingPointError("the Hessian is not finite; X or the parameters are too large")

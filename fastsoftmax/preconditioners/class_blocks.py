@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastsoftmax.preconditioners.cholesky import Factor, factor
+from fastsoftmax.preconditioners.cholesky import factor, solve
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 
 def inverse(
-    blocks: NDArray[Any], weight: float, l2: float, fit_intercept: bool, diagonal: Params | None = None
+    blocks: NDArray[Any],
+    weight: float,
+    l2: float,
+    fit_intercept: bool,
+    diagonal: Params | None = None,
+    n_threads: int | None = None,
 ) -> Inverse:
     """Return v ↦ blockdiag(Hₖ)⁻¹ v, in place, with Hₖ = blocks[k] / weight + l2 · I.
 
@@ -30,33 +35,32 @@ def inverse(
     fit_intercept : bool
     diagonal : Params, optional
         The diagonal of the Hessian over all rows, without l2, where the blocks are those of a sample.
+    n_threads : int, optional
     """
     n_features = blocks.shape[1] - 1
     size = n_features + fit_intercept
     shift = float(np.finfo(blocks.dtype).eps) * 16.0
-    factors: list[Factor] = []
-    for block in blocks:
+    # In the blocks' own memory: with as much again for the factors, and those of the last preconditioner
+    # still there, a fit would hold three times the blocks.
+    lowers = blocks.reshape(-1)[: len(blocks) * size * size].reshape((len(blocks), size, size))
+    scales = np.empty((len(blocks), size))
+    for k, block in enumerate(blocks):
         matrix = block[:size, :size].astype(np.float64)
         matrix /= weight
         if diagonal is not None:
-            entries = np.append(diagonal.coef[len(factors)], diagonal.intercept[len(factors)])
+            entries = np.append(diagonal.coef[k], diagonal.intercept[k])
             set_diagonal(matrix, entries[:size])
         matrix[np.arange(n_features), np.arange(n_features)] += l2
-        own = factor(matrix, shift, blocks.dtype)
-        # In the block's own memory, by columns as LAPACK reads it: with as much again for the factors, and
-        # those of the last preconditioner still there, a fit would hold three times the blocks.
-        kept = block.reshape(-1)[: size * size].reshape((size, size), order="F")
-        kept[:] = own.lower
-        factors.append(own._replace(lower=kept))
+        lowers[k], scales[k] = factor(matrix, shift, blocks.dtype)
 
     def apply(vector: Params) -> None:
-        intercept = vector.intercept
-        for k, own in enumerate(factors):
-            if fit_intercept:
-                solution = own.solve(np.append(vector.coef[k], intercept[k]))
-                vector.coef[k], intercept[k] = solution[:-1], solution[-1]
-            else:
-                vector.coef[k] = own.solve(vector.coef[k])
+        coef, intercept = vector
+        if not fit_intercept:
+            solve(lowers, scales, coef, n_threads)
+            return
+        joined = np.concatenate((coef, intercept[:, np.newaxis]), axis=1)
+        solve(lowers, scales, joined, n_threads)
+        coef[:], intercept[:] = joined[:, :-1], joined[:, -1]
 
     return apply
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastsoftmax.preconditioners.cholesky import factor
+from fastsoftmax.preconditioners.cholesky import factor, solve
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,15 +53,15 @@ def inverse(
             for other in range(k + 1):
                 hessian[k, places, other, places] += fill
     order = n_classes * size
-    own = factor(hessian.reshape(order, order), float(np.finfo(np.float64).eps) * order)
+    lower, scale = factor(hessian.reshape(order, order), float(np.finfo(np.float64).eps) * order)
 
     def apply(vector: Params) -> None:
         coef, intercept = vector
         if not fit_intercept:
-            coef[:] = own.solve(coef.ravel()).reshape(coef.shape)
+            solve(lower[np.newaxis], scale[np.newaxis], coef.reshape(1, -1), 1)
             return
         stacked = np.concatenate((coef, intercept[:, np.newaxis]), axis=1)
-        solution = own.solve(stacked.ravel()).reshape(stacked.shape)
-        coef[:], intercept[:] = solution[:, :-1], solution[:, -1]
+        solve(lower[np.newaxis], scale[np.newaxis], stacked.reshape(1, -1), 1)
+        coef[:], intercept[:] = stacked[:, :-1], stacked[:, -1]
 
     return apply
