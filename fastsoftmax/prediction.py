@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from fastsoftmax import devices
+from fastsoftmax import devices, validation
 from fastsoftmax.contracts import Params, row_slice
 
 if TYPE_CHECKING:
@@ -20,12 +20,12 @@ PREDICTION_BYTES = 32 * 2**20  # the logits of one block of rows
 class Prediction:
     """The predicting half of SoftmaxRegression, from `coef_`, `intercept_` and `classes_`."""
 
-    coef_: NDArray[np.float64]
-    intercept_: NDArray[np.float64]
+    coef_: Any
+    intercept_: NDArray[Any]
     classes_: NDArray[Any]
     device: str
     n_threads: int | None
-    _multilabel: bool
+    _multilabel: bool = False  # of a model whose coefficients were put in by hand
 
     def _rows(self, X: Any, y: Any, *, reset: bool) -> Any:
         """Return checked rows; the estimator knows how."""
@@ -36,7 +36,7 @@ class Prediction:
         check_is_fitted(self)
         narrow = getattr(X, "dtype", None) == np.float16
         rows = self._rows(X, (), reset=False)
-        params = Params(self.coef_, self.intercept_)
+        params = self._params()
         device = devices.get(self.device)
         n_rows = rows.shape[0]
         step = max(256, PREDICTION_BYTES // (8 * len(self.intercept_)))
@@ -103,7 +103,12 @@ class Prediction:
         return self.classes_[both[:, 0].astype(np.intp)], both[:, 1]
 
     def _is_binary(self) -> bool:
-        return len(self.coef_) == 1 and not self._multilabel
+        return self.coef_.shape[0] == 1 and not self._multilabel
+
+    def _params(self) -> Params:
+        """Return the fitted parameters as kernels take them, whatever they are kept in (`sparsify`)."""
+        both = validation.dense(self.coef_), self.intercept_
+        return Params(*(np.ascontiguousarray(each, np.float64) for each in both))
 
     def _probabilities(self, z: NDArray[Any], *, log: bool) -> NDArray[Any]:
         """Turn logits into (log) probabilities of all classes."""
