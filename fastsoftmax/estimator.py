@@ -213,8 +213,7 @@ class SoftmaxRegression(
             if settings.intercept_scaling is not None:
                 rows = liblinear.with_constant(rows, settings.intercept_scaling)
             labels = label_reader.read(y, rows, self.loss)
-            if self.solver == "liblinear" and labels.n_outputs > 1:
-                raise ValueError(liblinear.TWO_CLASSES)
+            liblinear.check_two_classes(self.solver, labels)
             weight = label_reader.weights(y, sample_weight, self.class_weight)
             fit = Fit(self, rows, labels, weight, settings)
             start = self._start(fit, labels)
@@ -269,8 +268,6 @@ class SoftmaxRegression(
         with self._kept_on_failure():
             self._validate_params()  # scikit-learn's wrapper does it for the first batch only
             settings = parameters.settle(self)
-            if self.solver == "liblinear":
-                raise ValueError("partial_fit does not penalise the intercept: not for solver='liblinear'")
             precision = getattr(self, "_precision", None)
             if precision is None and classes is None:
                 raise ValueError("classes must be given with the first call of partial_fit")
@@ -280,9 +277,11 @@ class SoftmaxRegression(
             rows = self._rows(X, y, reset=precision is None)
             labels = label_reader.read(y, rows, self.loss, known)
             weight = label_reader.weights(y, sample_weight, self.class_weight)
-            fit = Fit(self, rows, labels, weight, settings, penalised=False)
+            liblinear.check_two_classes(self.solver, labels)
+            # The penalty, with LIBLINEAR's of the intercept, is part of the quadratic.
+            fit = Fit(self, rows, labels, weight, settings._replace(intercept_scaling=None), penalised=False)
             if precision is None:
-                precision = fit.ridge(1.0 / settings.C)
+                precision = fit.ridge(settings)
                 centre = np.zeros(fit.objective.n_params)
             else:
                 centre = fit.parameters_of(self.coef_, self.intercept_)

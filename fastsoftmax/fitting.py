@@ -83,10 +83,11 @@ class Fit:
             "intercept_": np.array(intercept, self._dtype),
         }
 
-    def ridge(self, strength: float) -> Vector:
-        """Return the diagonal of the Hessian of (strength / 2) ‖coef‖²."""
-        coef = np.full((self._n_outputs, self.objective.n_features), strength)
-        return self.objective.pack(coef, np.zeros(self._n_outputs))
+    def ridge(self, settings: Settings) -> Vector:
+        """Return the diagonal of the Hessian of the penalty ‖coef‖² / (2 C), and of LIBLINEAR's intercept."""
+        coef = np.full((self._n_outputs, self.objective.n_features), 1.0 / settings.C)
+        intercept = 0.0 if settings.intercept_scaling is None else settings.intercept_scaling**-2 / settings.C
+        return self.objective.pack(coef, np.full(self._n_outputs, intercept))
 
     def precision_at(self, x: Vector) -> Vector:
         """Return the diagonal of the Hessian of Σ wᵢ ℓᵢ + ‖coef‖² / (2 C). One pass."""

@@ -77,7 +77,10 @@ def read(y: Any, rows: Any, loss: str, classes: NDArray[Any] | None = None) -> L
         column = (codes == 1)[:, np.newaxis]
         return Labels(found, targets(column, 1, "sigmoid", rows), "sigmoid", 1)
     if loss == "sigmoid":
-        raise ValueError("loss='sigmoid' takes y as a matrix (n, K) of labels in [0, 1], or two classes")
+        raise ValueError(
+            "Only binary classification is supported. The type of the target is multiclass: loss='sigmoid' "
+            "takes y as two classes, or as a matrix (n, K) of labels in [0, 1]"
+        )
     return Labels(found, targets(codes, len(found), "softmax", rows), "softmax", len(found))
 
 

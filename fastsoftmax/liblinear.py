@@ -20,10 +20,15 @@ if TYPE_CHECKING:
 
     Matrix = NDArray[Any] | Csr
 
-TWO_CLASSES = (
-    "The 'liblinear' solver does not support multiclass classification (n_classes >= 3): use another "
-    "solver, or wrap the estimator in a OneVsRestClassifier."
-)
+
+def check_two_classes(solver: str, labels: Any) -> None:
+    """Raise ValueError if LIBLINEAR is asked for more than two classes."""
+    if solver == "liblinear" and labels.n_outputs > 1:
+        raise ValueError(
+            "Only binary classification is supported. The type of the target is multiclass. The 'liblinear' "
+            "solver does not support multiclass classification (n_classes >= 3): use another solver, or wrap "
+            "the estimator in a OneVsRestClassifier."
+        )
 
 
 def with_constant(rows: Matrix, scaling: float) -> Matrix:

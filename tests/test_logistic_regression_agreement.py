@@ -9,8 +9,8 @@ from sklearn.linear_model import LogisticRegression
 from fastsoftmax import SoftmaxRegression
 from tests.problems import dataset, objective_of, reference
 
-# With F's curvature of at least l2 a gap bounds how far the coefficients are: by √(2 gap / l2), below 1e-4 for
-# all of these at a relative gap of 1e-12 and F < 1 but the largest sets, where the data's own curvature helps.
+# F's curvature is at least l2, so coefficients are at most √(2 gap / l2) away: below 1e-4 for all of these at
+# this relative gap but for the largest sets and C, where the data's own curvature does the rest.
 TIGHT = 1e-12
 
 

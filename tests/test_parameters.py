@@ -69,7 +69,20 @@ def test_liblinear_takes_two_classes():
     with pytest.raises(ValueError, match="does not support multiclass"):
         SoftmaxRegression(solver="liblinear").fit(*dataset("iris"))
     with pytest.raises(ValueError, match="liblinear"):
-        SoftmaxRegression(solver="liblinear").partial_fit(*dataset("breast_cancer"), classes=[0, 1])
+        SoftmaxRegression(solver="liblinear").partial_fit(*dataset("iris"), classes=[0, 1, 2])
+
+
+def test_partial_fit_penalises_liblinears_intercept():
+    X, y = dataset("breast_cancer")
+    X = X + 1.0
+    # in one batch there is nothing to approximate: what fit finds
+    options = {"solver": "liblinear", "intercept_scaling": 3.0, "C": 0.01, **TIGHT}
+    whole = SoftmaxRegression(**options).fit(X, y)
+    batch = SoftmaxRegression(**options).partial_fit(X, y, classes=[0, 1])
+    away = np.sqrt(2 * 1e-10 * len(y) * 0.01)  # √(2 gap / l2), F < 1
+    np.testing.assert_allclose(batch.coef_, whole.coef_, atol=2 * away)
+    np.testing.assert_allclose(batch.intercept_, whole.intercept_, atol=6 * away)
+    np.testing.assert_allclose(batch._precision, whole._precision, rtol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,6 @@ from tests.problems import dataset
         SoftmaxRegression(),
         SoftmaxRegression(solver="newton-cg"),
         SoftmaxRegression(solver="liblinear"),
-        SoftmaxRegression(loss="sigmoid"),
     ]
 )
 @pytest.mark.filterwarnings("ignore")  # the checks provoke warnings of scikit-learn's own
