@@ -220,8 +220,9 @@ class SoftmaxRegression(
             self.classes_, self._multilabel = labels.classes, labels.multilabel
             tasks = None
             if root is not None:
-                name, metadata = f"{settings.solver}-iter", {"sample_weight": sample_weight}
+                metadata = None if sample_weight is None else {"sample_weight": sample_weight}
                 told = {"estimator": self, "X": X, "y": y, "metadata": metadata}
+                name = f"{settings.solver}-iter"
                 tasks = observers.Tasks(root, name, self.max_iter, fit.attributes_of, **told)
             solution = self._minimize(settings.solver, fit.objective, start, tasks)
             # What partial_fit needs to go on from here, now that the rows are still at hand: one pass.
