@@ -72,17 +72,11 @@ def settle(model: Any) -> Settings:
     """
     penalty = _penalty(model)
     _refuse_what_the_solver_cannot(model.solver, penalty, model.dual)
-    if model.penalty != "deprecated":
-        _say_what_has_no_effect(model, penalty)
+    _say_what_has_no_effect(model, penalty)
     if penalty == "l1" or (penalty == "elasticnet" and model.l1_ratio != 0):
         raise ValueError(
             f"l1_ratio must be 0.0: only the squared penalty is here; got l1_ratio={model.l1_ratio!r} and "
             f"penalty={penalty!r}"
-        )
-    if model.n_jobs is not None:
-        _warn(
-            f"'n_jobs' has no effect; n_threads is the number of threads. Got n_jobs={model.n_jobs}",
-            FutureWarning,
         )
     scaled = model.solver == "liblinear" and model.fit_intercept
     C = np.inf if penalty is None else float(model.C)
@@ -122,6 +116,13 @@ def _refuse_what_the_solver_cannot(solver: str, penalty: str | None, dual: bool)
 
 
 def _say_what_has_no_effect(model: Any, penalty: str | None) -> None:
+    if model.n_jobs is not None:
+        _warn(
+            f"'n_jobs' has no effect; n_threads is the number of threads. Got n_jobs={model.n_jobs}",
+            FutureWarning,
+        )
+    if model.penalty == "deprecated":
+        return
     if penalty != "elasticnet" and model.l1_ratio is not None and 0 < model.l1_ratio < 1:
         _warn(
             f"l1_ratio parameter is only used when penalty is 'elasticnet'. Got (penalty={penalty})",

@@ -74,7 +74,8 @@ def test_metadata_routing():
     weight = np.where(y == 0, 0.0, 1.0)
     with sklearn.config_context(enable_metadata_routing=True):
         routed = SoftmaxRegression().set_fit_request(sample_weight=True)
-        pipeline = make_pipeline(StandardScaler(), routed)
+        scaler = StandardScaler().set_fit_request(sample_weight=False)
+        pipeline = make_pipeline(scaler, routed)
         pipeline.fit(X, y, sample_weight=weight)
         assert not np.any(pipeline.predict(X) == 0), "the weights did not arrive"
         with pytest.raises(sklearn.exceptions.UnsetMetadataPassedError):
@@ -152,7 +153,7 @@ def test_scikit_learns_callbacks(solver):
     steps = [(name, number) for name, number, _ in seen[1:-2]]
     assert steps == [(f"{model.solver_}-iter", number) for number in range(model.n_iter_[0])]
     assert seen[-2] == ("fit", 0, model.score(X, y))
-    assert not [name for name in vars(model) if "callback" in name and name != "_skl_callbacks"]
+    assert {name for name in vars(model) if "callback" in name} == {"callbacks", "_skl_callbacks"}
 
     model.set_params(max_iter=3, C=-1.0)
     seen.clear()
