@@ -3,39 +3,45 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
-import numbers
-import sys
+import importlib.util
 import warnings
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, _fit_context
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model._base import LinearClassifierMixin, SparseCoefMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastsoftmax import devices, model_file, saved, validation
+from fastsoftmax import fitting, liblinear, model_file, observers, parameters, saved, validation
 from fastsoftmax import labels as label_reader
-from fastsoftmax.contracts import Record, RowBlock
-from fastsoftmax.kernels import blas
-from fastsoftmax.objective import SoftmaxObjective
+from fastsoftmax.fitting import Fit
 from fastsoftmax.online import AnchoredObjective
 from fastsoftmax.prediction import Prediction
+
+HAS_CALLBACKS = importlib.util.find_spec("sklearn.callback") is not None  # scikit-learn from 1.9 on
+if HAS_CALLBACKS:
+    from sklearn.callback import CallbackSupportMixin
+else:
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """Nothing: there are no callbacks to support."""
+
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Sequence
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
-    from fastsoftmax.contracts import Rows, Solution
+    from fastsoftmax.contracts import Rows, Solution, Vector
     from fastsoftmax.labels import Labels
-
-SOLVERS = {"newton-cg": "fastsoftmax.solvers.newton_cg", "lbfgs": "fastsoftmax.solvers.lbfgs"}
-AUTO = "lbfgs"
+    from fastsoftmax.protocols import Objective
 
 
-class SoftmaxRegression(Prediction, ClassifierMixin, BaseEstimator):
+class SoftmaxRegression(
+    CallbackSupportMixin, Prediction, LinearClassifierMixin, SparseCoefMixin, BaseEstimator
+):
     """Multinomial logistic regression that says how close it came: a drop-in for LogisticRegression.
 
     Minimises F(W, b) = Σᵢ wᵢ ℓᵢ / Σᵢ wᵢ + (l2 / 2) ‖W‖² with l2 = 1 / (C Σ w), in nats: scikit-learn's
@@ -47,12 +53,15 @@ class SoftmaxRegression(Prediction, ClassifierMixin, BaseEstimator):
     C : float, default 1.0
         Inverse strength of the penalty; `inf` means none.
     l1_ratio : float, default 0.0
-        Only 0.0: the penalty is the squared norm.
+        Only 0.0: the penalty is the squared norm. None is 0.0, with scikit-learn's deprecation warning.
     fit_intercept : bool, default True
     class_weight : dict or "balanced", optional
         Weights of the classes, multiplied into the sample weights. For labels, not for probabilities.
-    solver : {"auto", "newton-cg", "lbfgs"}
-        "auto" is "lbfgs" in this version.
+    solver : {"auto", "lbfgs", "newton-cg", "newton-cholesky", "sag", "saga", "liblinear"}
+        "auto" is "lbfgs" in this version. What is not here by that name runs another solver to the same
+        optimum, and `solver_` says which: "newton-cholesky" runs "newton-cg"; "sag", "saga" and "liblinear"
+        run "auto". With "liblinear" the intercept is the coefficient of a feature of the value
+        `intercept_scaling` and is penalised with the others; two classes only, and X is copied.
     tol : float, default 1e-6
         Stop when (F − F*) / max(F, tiny) is certified (duality gap, for finite C) or estimated (Newton
         decrement, for C = inf) to be at most this: one meaning for every solver.
@@ -63,26 +72,32 @@ class SoftmaxRegression(Prediction, ClassifierMixin, BaseEstimator):
     random_state : int, RandomState or None
         Not used: fits are deterministic. Kept so that programs written for LogisticRegression run.
     verbose : int, default 0
-        1 prints a line on standard error after every step.
+        1 says on standard error how far it is: one live line on a terminal, a line a step elsewhere.
     n_threads : int, optional
         None takes every processor the process may use. The result does not depend on it.
     device : {"cpu"}
     callbacks : sequence of callables, optional
-        Each is called with the `Record` of every step.
+        Each is called with the `Record` of every step. scikit-learn's own callbacks (1.9) go to
+        `set_callbacks`; every solver reports to them.
     loss : {"softmax", "sigmoid"}
         "sigmoid" with y (n, K) of labels in [0, 1] that do not exclude each other is the multi-label model.
+    penalty, dual, intercept_scaling, n_jobs
+        As scikit-learn 1.9 has them, for programs that pass them: `penalty` is deprecated there (use
+        `l1_ratio` and C), `dual=True` and `intercept_scaling` go with solver "liblinear" (the optimum of
+        the dual is the same), `n_jobs` has no effect and says so.
 
     Attributes
     ----------
     coef_ : ndarray (K, d), or (1, d) for two classes
-        float64, whatever X is.
+        float32 where X is (or float16, and the solver is not "liblinear"), float64 otherwise. CSR after
+        `sparsify`.
     intercept_ : ndarray (K,) or (1,)
     classes_ : ndarray (K,)
         The labels in sorted order; 0 … K − 1 for probability and multi-label targets.
     n_features_in_ : int
     feature_names_in_ : ndarray (d,), where X had names that are all strings
     n_iter_ : ndarray (1,), int32
-        Steps of the solver.
+        Steps of the solver, at most `max_iter`.
     solver_ : str
         The solver that ran.
     objective_ : float
@@ -119,6 +134,8 @@ class SoftmaxRegression(Prediction, ClassifierMixin, BaseEstimator):
     True
     """
 
+    _parameter_constraints = parameters.CONSTRAINTS
+
     def __init__(
         self,
         *,
@@ -136,6 +153,10 @@ class SoftmaxRegression(Prediction, ClassifierMixin, BaseEstimator):
         device: str = "cpu",
         callbacks: Sequence[Any] | None = None,
         loss: str = "softmax",
+        penalty: str | None = "deprecated",
+        dual: bool = False,
+        intercept_scaling: float = 1,
+        n_jobs: int | None = None,
     ) -> None:
         self.C = C
         self.l1_ratio = l1_ratio
@@ -151,14 +172,21 @@ class SoftmaxRegression(Prediction, ClassifierMixin, BaseEstimator):
         self.device = device
         self.callbacks = callbacks
         self.loss = loss
+        self.penalty = penalty
+        self.dual = dual
+        self.intercept_scaling = intercept_scaling
+        self.n_jobs = n_jobs
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.classifier_tags.multi_label = self.loss == "sigmoid"
+        tags.classifier_tags.multi_class = self.loss == "softmax" and self.solver != "liblinear"
         return tags
 
     # --- fitting --------------------------------------------------------------------------------------
 
+    @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> Self:
         """Fit the model to rows X and labels y.
 
@@ -178,22 +206,36 @@ class SoftmaxRegression(Prediction, ClassifierMixin, BaseEstimator):
         ConvergenceWarning
             If the tolerance was not reached; says how far it is and what to change.
         """
+        # Before the state is kept: scikit-learn's wrapper takes down what this puts into it.
+        root = self._init_callback_context(max_subtasks=self.max_iter + 1) if HAS_CALLBACKS else None
         with self._kept_on_failure():
-            self._check_parameters()
+            settings = parameters.settle(self)
             rows = self._rows(X, y, reset=True)
+            if settings.intercept_scaling is not None:
+                rows = liblinear.with_constant(rows, settings.intercept_scaling)
             labels = label_reader.read(y, rows, self.loss)
+            liblinear.check_two_classes(self.solver, labels)
             weight = label_reader.weights(y, sample_weight, self.class_weight)
-            l2 = 0.0 if np.isinf(self.C) else 1.0 / (self.C * float(weight.sum()))
-            objective = self._objective(RowBlock(rows, labels.target, weight), labels, l2)
-            solver = AUTO if self.solver == "auto" else self.solver
-            solution = self._minimize(solver, objective, self._start(objective, labels))
-            self._keep(solution, objective, labels, solver)
+            fit = Fit(self, rows, labels, weight, settings)
+            start = self._start(fit, labels)
+            self.classes_, self._multilabel = labels.classes, labels.multilabel
+            tasks = None
+            if root is not None:
+                metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+                told = {"estimator": self, "X": X, "y": y, "metadata": metadata}
+                name = f"{settings.solver}-iter"
+                tasks = observers.Tasks(root, name, self.max_iter, fit.attributes_of, **told)
+            solution = self._minimize(settings.solver, fit.objective, start, tasks)
             # What partial_fit needs to go on from here, now that the rows are still at hand: one pass.
-            self._precision = objective.diagonal(solution.x) * float(weight.sum())
+            self._precision = fit.precision_at(solution.x)
+            self._keep(solution, fit, settings.solver)
+            if tasks is not None:
+                tasks.end()
         if not solution.converged:
             self._warn(solution)
         return self
 
+    @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
         self, X: Any, y: Any, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
     ) -> Self:
@@ -226,7 +268,8 @@ class SoftmaxRegression(Prediction, ClassifierMixin, BaseEstimator):
         .. [1] O. Chapelle, L. Li, "An empirical evaluation of Thompson sampling", NIPS 2011, algorithm 3.
         """
         with self._kept_on_failure():
-            self._check_parameters()
+            self._validate_params()  # scikit-learn's wrapper does it for the first batch only
+            settings = parameters.settle(self)
             precision = getattr(self, "_precision", None)
             if precision is None and classes is None:
                 raise ValueError("classes must be given with the first call of partial_fit")
@@ -236,17 +279,19 @@ class SoftmaxRegression(Prediction, ClassifierMixin, BaseEstimator):
             rows = self._rows(X, y, reset=precision is None)
             labels = label_reader.read(y, rows, self.loss, known)
             weight = label_reader.weights(y, sample_weight, self.class_weight)
-            objective = self._objective(RowBlock(rows, labels.target, weight), labels, 0.0)
+            liblinear.check_two_classes(self.solver, labels)
+            # The penalty, with LIBLINEAR's of the intercept, is part of the quadratic.
+            fit = Fit(self, rows, labels, weight, settings._replace(intercept_scaling=None), penalised=False)
             if precision is None:
-                ridge = np.full((labels.n_outputs, objective.n_features), 1.0 / self.C)
-                precision = objective.pack(ridge, np.zeros(labels.n_outputs))
-                centre = np.zeros(objective.n_params)
+                precision = fit.ridge(settings)
+                centre = np.zeros(fit.objective.n_params)
             else:
-                centre = objective.pack(self.coef_, self.intercept_)
-            anchored = AnchoredObjective(objective, centre, precision, float(weight.sum()))
-            solution = self._minimize(AUTO, anchored, centre)
+                centre = fit.parameters_of(self.coef_, self.intercept_)
+            anchored = AnchoredObjective(fit.objective, centre, precision, fit.total_weight)
+            solution = self._minimize(parameters.AUTO, anchored, centre)
             self._precision = precision + anchored.curvature(solution.x)
-            self._keep(solution, objective, labels, AUTO)
+            self.classes_, self._multilabel = labels.classes, labels.multilabel
+            self._keep(solution, fit, parameters.AUTO)
         if not solution.converged:
             self._warn(solution)
         return self
@@ -262,22 +307,6 @@ class SoftmaxRegression(Prediction, ClassifierMixin, BaseEstimator):
             self.__dict__.update(before)
             raise
 
-    def _check_parameters(self) -> None:
-        if not (isinstance(self.C, numbers.Real) and self.C > 0):
-            raise ValueError(f"C must be a positive number or inf; got {self.C!r}")
-        if self.l1_ratio != 0:
-            raise ValueError(f"l1_ratio must be 0.0: only the squared penalty is here; got {self.l1_ratio!r}")
-        if self.solver != "auto" and self.solver not in SOLVERS:
-            names = ", ".join(map(repr, ("auto", *SOLVERS)))
-            raise ValueError(f"solver must be one of {names}; got {self.solver!r}")
-        if not (isinstance(self.tol, numbers.Real) and self.tol >= 0):
-            raise ValueError(f"tol must be a number that is not negative; got {self.tol!r}")
-        if not (isinstance(self.max_iter, numbers.Integral) and self.max_iter >= 0):
-            raise ValueError(f"max_iter must be an integer that is not negative; got {self.max_iter!r}")
-        if self.loss not in ("softmax", "sigmoid"):
-            raise ValueError(f"loss must be 'softmax' or 'sigmoid'; got {self.loss!r}")
-        devices.get(self.device)
-
     def _rows(self, X: Any, y: Any, *, reset: bool) -> Rows:
         # y goes along only to be found missing: scikit-learn has the message for that.
         X = validate_data(
@@ -292,70 +321,43 @@ class SoftmaxRegression(Prediction, ClassifierMixin, BaseEstimator):
         )
         return validation.design_matrix(X, checked=True)
 
-    def _objective(self, rows: RowBlock, labels: Labels, l2: float) -> SoftmaxObjective:
-        return SoftmaxObjective.of_rows(
-            rows,
-            labels.n_outputs,
-            l2=l2,
-            fit_intercept=self.fit_intercept,
-            loss=labels.loss,
-            device=self.device,
-            n_threads=self.n_threads,
-        )
-
-    def _start(self, objective: SoftmaxObjective, labels: Labels) -> NDArray[np.float64]:
+    def _start(self, fit: Fit, labels: Labels) -> Vector:
         coef = getattr(self, "coef_", None)
-        fits = coef is not None and coef.shape == (objective.n_classes, objective.n_features)
+        fits = coef is not None and coef.shape == (labels.n_outputs, self.n_features_in_)
         if self.warm_start and fits and np.array_equal(self.classes_, labels.classes):
-            return objective.pack(self.coef_, self.intercept_)
-        return np.zeros(objective.n_params)
+            return fit.parameters_of(self.coef_, self.intercept_)
+        return np.zeros(fit.objective.n_params)
 
-    def _minimize(self, solver: str, objective: Any, start: NDArray[np.float64]) -> Solution:
-        # BLAS's threads would spin beside the kernels' between two passes, and the bits of the solver's inner
-        # products would depend on their number.
-        with blas.one_thread():
-            solution: Solution = importlib.import_module(SOLVERS[solver]).minimize(
-                objective, start, tol=self.tol, max_iter=self.max_iter, callback=self._callback()
+    def _minimize(
+        self, solver: str, objective: Objective, start: Vector, tasks: observers.Tasks | None = None
+    ) -> Solution:
+        with observers.watching(self.callbacks or (), self.verbose, tasks) as callback:
+            return fitting.minimize(
+                objective, start, solver, tol=self.tol, max_iter=self.max_iter, callback=callback
             )
-        return solution
 
-    def _callback(self) -> Any:
-        called = list(self.callbacks or ())
-        if self.verbose:
-            called.append(_print_record)
-        if not called:
-            return None
-
-        def call_all(record: Record) -> None:
-            for callback in called:
-                callback(record)
-
-        return call_all
-
-    def _keep(self, solution: Solution, objective: SoftmaxObjective, labels: Labels, solver: str) -> None:
-        coef, intercept = objective.unpack(solution.x)
-        self.coef_ = coef.copy()
-        self.intercept_ = intercept.copy()
-        self.classes_ = labels.classes
-        self.n_iter_ = np.array([len(solution.history) - 1], dtype=np.int32)
+    def _keep(self, solution: Solution, fit: Fit, solver: str) -> None:
+        self.__dict__.update(fit.attributes_of(solution.x))
+        # A point that is seen again in finer products is a record, but no step.
+        self.n_iter_ = np.array([min(len(solution.history) - 1, self.max_iter)], dtype=np.int32)
         self.solver_ = solver
         self.objective_ = solution.value
         self.duality_gap_ = solution.gap
         self.history_ = list(solution.history)
-        self._multilabel = labels.multilabel
 
     def _warn(self, solution: Solution) -> None:
         kind = "duality gap" if solution.gap is not None else "estimated gap"
-        advice = "Raise max_iter, or tol if this is close enough."
+        advice = "Increase the number of iterations (max_iter), scale the data, or raise tol."
         if "separable" in solution.message:
             advice = "Give a finite C."
         elif "precision" in solution.message:
             advice = "Pass X as float64, or raise tol."
         warnings.warn(
-            f"SoftmaxRegression stopped before tol={self.tol:g}: {solution.message}. Relative {kind} "
-            f"{solution.suboptimality:.2g} after {solution.history[-1].passes} passes over X. {advice}",
+            f"{self.solver_} failed to converge after {self.n_iter_[0]} iteration(s): {solution.message}. "
+            f"Relative {kind} {solution.suboptimality:.2g}, and tol={self.tol:g}, after "
+            f"{solution.history[-1].passes} passes over X. {advice}",
             ConvergenceWarning,
-            stacklevel=3,
+            stacklevel=4,  # this, fit, and scikit-learn's wrapper of it
         )
 
     # --- files ----------------------------------------------------------------------------------------
@@ -385,12 +387,3 @@ class SoftmaxRegression(Prediction, ClassifierMixin, BaseEstimator):
             return saved.restored(cls, arrays, header)
         except (KeyError, TypeError, IndexError) as error:
             raise ValueError(f"{str(path)!r} holds no SoftmaxRegression: {error!r}") from error
-
-
-def _print_record(record: Record) -> None:
-    gap = "" if record.gap is None else f"  gap {record.gap:.2e}"
-    print(
-        f"{record.seconds:8.2f} s  passes {record.passes:5d}  objective {record.objective:.9f}"
-        f"  gradient {record.grad_norm:.2e}{gap}",
-        file=sys.stderr,
-    )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from sklearn.preprocessing import LabelEncoder
-from sklearn.utils import assert_all_finite, column_or_1d, compute_class_weight
+from sklearn.utils import assert_all_finite, check_consistent_length, column_or_1d, compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
 from fastsoftmax import validation
@@ -58,7 +58,7 @@ def read(y: Any, rows: Any, loss: str, classes: NDArray[Any] | None = None) -> L
     if len(shape) != 1 and shape[1:] != (1,):
         raise ValueError(f"y must be labels (n,) or a matrix (n, K); got shape {shape}")
     y = column_or_1d(y, warn=True)
-    validation.same_rows(rows, y)
+    check_consistent_length(rows, y)
     assert_all_finite(y, input_name="y")
     check_classification_targets(y)
     encoder = LabelEncoder().fit(y if classes is None else classes)
@@ -76,7 +76,10 @@ def read(y: Any, rows: Any, loss: str, classes: NDArray[Any] | None = None) -> L
         column = (codes == 1)[:, np.newaxis]
         return Labels(found, validation.targets(column, 1, "sigmoid", rows), "sigmoid", 1)
     if loss == "sigmoid":
-        raise ValueError("loss='sigmoid' takes y as a matrix (n, K) of labels in [0, 1], or two classes")
+        raise ValueError(
+            "Only binary classification is supported. The type of the target is multiclass: loss='sigmoid' "
+            "takes y as two classes, or as a matrix (n, K) of labels in [0, 1]"
+        )
     return Labels(found, validation.targets(codes, len(found), "softmax", rows), "softmax", len(found))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from fastsoftmax import devices
+from fastsoftmax import devices, validation
 from fastsoftmax.contracts import Params, row_slice
 from fastsoftmax.validation import is_narrow
 
@@ -26,12 +26,12 @@ LEAST_ROWS = 64  # of a block: the coefficients are converted anew for each
 class Prediction:
     """The predicting half of SoftmaxRegression, from `coef_`, `intercept_` and `classes_`."""
 
-    coef_: NDArray[np.float64]
-    intercept_: NDArray[np.float64]
+    coef_: Any
+    intercept_: NDArray[Any]
     classes_: NDArray[Any]
     device: str
     n_threads: int | None
-    _multilabel: bool
+    _multilabel: bool = False  # of a model whose coefficients were put in by hand
 
     def _rows(self, X: Any, y: Any, *, reset: bool) -> Any:
         """Return checked rows; the estimator knows how."""
@@ -40,7 +40,7 @@ class Prediction:
     def decision_function(self, X: Any) -> NDArray[Any]:
         """Return the logits: (n, K), or (n,) for two classes; float32 or float64 as products with X are."""
         check_is_fitted(self)
-        logits = self._outputs(X, len(self.coef_), lambda z: z)
+        logits = self._outputs(X, self.coef_.shape[0], lambda z: z)
         return logits[:, 0] if self._is_binary() else logits
 
     def predict(self, X: Any) -> NDArray[Any]:
@@ -48,7 +48,7 @@ class Prediction:
         check_is_fitted(self)
         rows = self._rows(X, (), reset=False)
         if self._multilabel:
-            labels = np.empty((rows.shape[0], len(self.coef_)), np.int64)
+            labels = np.empty((rows.shape[0], self.coef_.shape[0]), np.int64)
             for here, z in self._logits(rows):
                 labels[here] = z > 0
             return labels
@@ -128,7 +128,12 @@ class Prediction:
                     yield here, top.classes, np.exp(z - z[:, :1]) / top.totals[:, None]
 
     def _is_binary(self) -> bool:
-        return len(self.coef_) == 1 and not self._multilabel
+        return self.coef_.shape[0] == 1 and not self._multilabel
+
+    def _params(self) -> Params:
+        """Return the fitted parameters as kernels take them, whatever they are kept in (`sparsify`)."""
+        both = validation.dense(self.coef_), self.intercept_
+        return Params(*(np.ascontiguousarray(each, np.float64) for each in both))
 
     def _blocks(self, rows: Any, bytes_per_row: int) -> Iterator[tuple[slice, Any]]:
         """Yield slices of the rows that take a bounded number of bytes each, and what they hold."""
@@ -141,15 +146,15 @@ class Prediction:
     def _logits(self, rows: Any, out: NDArray[Any] | None = None) -> Iterator[tuple[slice, NDArray[Any]]]:
         """Yield a slice of the rows and their logits, which stand in `out` where that is given."""
         device = devices.get(self.device)
-        params = Params(self.coef_, self.intercept_)
-        for here, piece in self._blocks(rows, 8 * len(self.coef_)):
+        params = self._params()
+        for here, piece in self._blocks(rows, 8 * self.coef_.shape[0]):
             room = None if out is None else out[here]
             yield here, device.logits(params, piece, self.n_threads, out=room)
 
     def _top(self, rows: Any, k: int, *, with_totals: bool = False) -> Iterator[tuple[slice, Top]]:
         """Yield a slice of the rows and their largest logits."""
         device = devices.get(self.device)
-        params = Params(self.coef_, self.intercept_)
+        params = self._params()
         for here, piece in self._blocks(rows, 32 * k):  # classes, logits, and what is made of them
             yield here, device.top(params, piece, k, self.n_threads, with_totals=with_totals)
 
@@ -162,7 +167,7 @@ class Prediction:
         """
         rows = self._rows(X, (), reset=False)
         out = np.empty((rows.shape[0], n_columns), _result_dtype(X, rows))
-        in_place = n_columns == len(self.coef_) and out.dtype != np.float16
+        in_place = n_columns == self.coef_.shape[0] and out.dtype != np.float16
         for here, z in self._logits(rows, out if in_place else None):
             finished = finish(z)
             if not in_place:

@@ -246,6 +246,6 @@ class Solver(Protocol):
         *,
         tol: float,
         max_iter: int,
-        callback: Callable[[Record], None] | None,
+        callback: Callable[[Record, Vector], None] | None,
     ) -> Solution:
         """Stop when the suboptimality is at most `tol`, or after `max_iter` iterations."""

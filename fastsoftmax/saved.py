@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from fastsoftmax import model_file
+from fastsoftmax import model_file, validation
 from fastsoftmax.contracts import Record
 
 # Objects of the program and choices for its machine, not parts of the model.
-LEFT_OUT = ("callbacks", "random_state", "n_threads", "device")
+LEFT_OUT = ("callbacks", "random_state", "n_threads", "n_jobs", "device")
 
 
 def parts_of(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -32,7 +32,7 @@ def parts_of(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         "history": [list(record) for record in model.history_],
         "multilabel": model._multilabel,
     }
-    arrays = {"coef": model.coef_, "intercept": model.intercept_}
+    arrays = {"coef": validation.dense(model.coef_), "intercept": model.intercept_}
     if hasattr(model, "_precision"):
         arrays["precision"] = model._precision
     return arrays, header

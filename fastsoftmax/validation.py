@@ -188,6 +188,11 @@ def probabilities(
     return np.ascontiguousarray(y, dtype=dtype)
 
 
+def dense(coef: Any) -> NDArray[Any]:
+    """Return coefficients as an array, whether or not `sparsify` has made them sparse."""
+    return coef if isinstance(coef, np.ndarray) else coef.toarray()
+
+
 def same_rows(X: Any, y: Any, *, name: str = "y") -> None:
     """Raise ValueError unless X and y have the same number of rows."""
     if X.shape[0] != y.shape[0]:

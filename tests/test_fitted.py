@@ -28,6 +28,10 @@ DEFAULTS = {
     "device": "cpu",
     "callbacks": None,
     "loss": "softmax",
+    "penalty": "deprecated",
+    "dual": False,
+    "intercept_scaling": 1,
+    "n_jobs": None,
 }
 FITTED = [
     "coef_",
@@ -55,7 +59,7 @@ def fitted(name="wine", **options):
 def test_constructor():
     assert SoftmaxRegression().get_params() == DEFAULTS
     with pytest.raises(TypeError):
-        SoftmaxRegression(penalty="l2")
+        SoftmaxRegression(1.0)  # scikit-learn's first one is penalty, which is deprecated: all have names
     options = {"C": 3.0, "solver": "nonsense", "tol": -1}
     model = SoftmaxRegression(**options)  # nothing is checked before fit
     assert {k: model.get_params()[k] for k in options} == options

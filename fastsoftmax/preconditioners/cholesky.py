@@ -54,7 +54,7 @@ def _solve(start, stop, part, lowers, scales, vectors):
 def solve(
     lowers: NDArray[Any], scales: NDArray[np.float64], vectors: NDArray[np.float64], n_threads: int | None
 ) -> None:
-    """Solve m systems in place: vectors (m, D), with `lowers` (m, D, D) and `scales` (m, D) of their factors."""
+    """Solve m systems in place: vectors (m, D); `lowers` (m, D, D) and `scales` (m, D) of their factors."""
     m = len(vectors)
     run(_solve, even_bounds(m, m), lowers, scales, vectors, work=0.3 * lowers.size, n_threads=n_threads)
 

@@ -47,7 +47,7 @@ def minimize(
     *,
     tol: float = 1e-6,
     max_iter: int = 1000,
-    callback: Callable[[Record], None] | None = None,
+    callback: Callable[[Record, Vector], None] | None = None,
 ) -> Solution:
     """Return the minimum of a smooth convex objective by limited-memory BFGS.
 
@@ -60,7 +60,7 @@ def minimize(
     max_iter : int
         The most steps.
     callback : callable, optional
-        Called with a `Record` after each step.
+        Called with a `Record` and the parameters at the start and after each step.
 
     Returns
     -------

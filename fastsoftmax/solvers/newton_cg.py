@@ -28,7 +28,7 @@ def minimize(
     *,
     tol: float = 1e-6,
     max_iter: int = 1000,
-    callback: Callable[[Record], None] | None = None,
+    callback: Callable[[Record, Vector], None] | None = None,
 ) -> Solution:
     """Return the minimum of a smooth convex objective by Newton steps.
 
@@ -41,7 +41,7 @@ def minimize(
     max_iter : int
         The most Newton steps.
     callback : callable, optional
-        Called with a `Record` after each step.
+        Called with a `Record` and the parameters at the start and after each step.
 
     Returns
     -------

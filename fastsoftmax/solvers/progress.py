@@ -34,7 +34,7 @@ class Progress:
         Stop once (F − F*) / max(F, tiny) is at most this: certified by a lower bound of F* where the
         objective has one, otherwise as the solver estimates it.
     callback : callable, optional
-        Called with each `Record`.
+        Called with each `Record` and the parameters there.
 
     Notes
     -----
@@ -43,7 +43,9 @@ class Progress:
     after every 20 passes; never for more than about one pass in twenty.
     """
 
-    def __init__(self, objective: Objective, tol: float, callback: Callable[[Record], None] | None) -> None:
+    def __init__(
+        self, objective: Objective, tol: float, callback: Callable[[Record, Vector], None] | None
+    ) -> None:
         self._objective = objective
         self._tol = tol
         self._callback = callback
@@ -86,7 +88,7 @@ class Progress:
         )
         self.history.append(record)
         if self._callback is not None:
-            self._callback(record)
+            self._callback(record, x)
         excess = gap if gap is not None else decrement if trusted else np.inf
         self.suboptimality = excess / max(abs(value), TINY)
         if excess <= goal or record.grad_norm == 0.0:

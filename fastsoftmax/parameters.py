@@ -1,0 +1,142 @@
+"""The classifier's parameters: what each may be, and what they ask for together."""
+
+from __future__ import annotations
+
+import warnings
+from numbers import Integral, Real
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.utils._param_validation import Hidden, Interval, StrOptions
+
+AUTO = "lbfgs"
+SOLVERS = {"lbfgs": "fastsoftmax.solvers.lbfgs", "newton-cg": "fastsoftmax.solvers.newton_cg"}
+# What runs under a name of scikit-learn's: the optimum is the same for all of them, and so is what tol means.
+RUNS = {
+    "auto": AUTO,
+    "lbfgs": "lbfgs",
+    "newton-cg": "newton-cg",
+    "newton-cholesky": "newton-cg",
+    "sag": AUTO,
+    "saga": AUTO,
+    "liblinear": AUTO,
+}
+CONSTRAINTS: dict[str, list[Any]] = {
+    "C": [Interval(Real, 0, None, closed="right")],
+    "l1_ratio": [Interval(Real, 0, 1, closed="both"), None],
+    "fit_intercept": ["boolean"],
+    "class_weight": [dict, StrOptions({"balanced"}), None],
+    "solver": [StrOptions(set(RUNS))],
+    "tol": [Interval(Real, 0, None, closed="left")],
+    "max_iter": [Interval(Integral, 0, None, closed="left")],
+    "warm_start": ["boolean"],
+    "random_state": ["random_state"],
+    "verbose": ["verbose"],
+    "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+    "device": [str],
+    "callbacks": ["array-like", None],
+    "loss": [StrOptions({"softmax", "sigmoid"})],
+    "penalty": [StrOptions({"l1", "l2", "elasticnet"}), None, Hidden(StrOptions({"deprecated"}))],
+    "dual": ["boolean"],
+    "intercept_scaling": [Interval(Real, 0, None, closed="neither")],
+    "n_jobs": [None, Integral],
+}
+
+
+class Settings(NamedTuple):
+    """What a fit does: the strength of its penalty, the solver that runs, and whose intercept it has.
+
+    `intercept_scaling` is None where the intercept is not penalised; otherwise the intercept is the
+    coefficient of a feature of that value, penalised with the others, as LIBLINEAR has it.
+    """
+
+    C: float
+    solver: str
+    intercept_scaling: float | None
+
+
+def settle(model: Any) -> Settings:
+    """Return what the parameters of a SoftmaxRegression ask for.
+
+    Raises
+    ------
+    ValueError
+        If they contradict each other, or ask for an absolute penalty.
+
+    Warns
+    -----
+    FutureWarning
+        For `penalty`, `n_jobs` and `l1_ratio=None`, which scikit-learn 1.8 deprecated.
+    UserWarning
+        If `penalty` leaves another parameter without effect.
+    """
+    penalty = _penalty(model)
+    _refuse_what_the_solver_cannot(model.solver, penalty, model.dual)
+    _say_what_has_no_effect(model, penalty)
+    if penalty == "l1" or (penalty == "elasticnet" and model.l1_ratio != 0):
+        raise ValueError(
+            f"l1_ratio must be 0.0: only the squared penalty is here; got l1_ratio={model.l1_ratio!r} and "
+            f"penalty={penalty!r}"
+        )
+    scaled = model.solver == "liblinear" and model.fit_intercept
+    C = np.inf if penalty is None else float(model.C)
+    return Settings(C, RUNS[model.solver], float(model.intercept_scaling) if scaled else None)
+
+
+def _penalty(model: Any) -> str | None:
+    """Return the kind of penalty in scikit-learn's older words: "l2", "l1", "elasticnet" or None."""
+    if model.penalty != "deprecated":
+        _warn(
+            "'penalty' was deprecated in scikit-learn 1.8: use l1_ratio=0 for 'l2', l1_ratio=1 for 'l1', a "
+            "number between for 'elasticnet', and C=np.inf for None",
+            FutureWarning,
+        )
+        if model.penalty == "elasticnet" and model.l1_ratio is None:
+            raise ValueError("l1_ratio must be specified when penalty is elasticnet")
+        kind: str | None = model.penalty
+        return kind
+    if model.l1_ratio is None:
+        _warn("'l1_ratio=None' was deprecated in scikit-learn 1.8: use a number from 0 to 1", FutureWarning)
+    if np.isinf(model.C):
+        return None
+    if not model.l1_ratio:
+        return "l2"
+    return "l1" if model.l1_ratio == 1 else "elasticnet"
+
+
+def _refuse_what_the_solver_cannot(solver: str, penalty: str | None, dual: bool) -> None:
+    if solver not in ("liblinear", "saga") and penalty not in ("l2", None):
+        raise ValueError(f"Solver {solver} supports only 'l2' or None penalties, got {penalty} penalty.")
+    if solver != "liblinear" and dual:
+        raise ValueError(f"Solver {solver} supports only dual=False, got dual={dual}")
+    if solver == "liblinear" and penalty == "elasticnet":
+        raise ValueError(f"Only 'saga' solver supports elasticnet penalty, got solver={solver}.")
+    if solver == "liblinear" and penalty is None:
+        raise ValueError("C=np.inf as well as penalty=None is not supported for the liblinear solver")
+
+
+def _say_what_has_no_effect(model: Any, penalty: str | None) -> None:
+    if model.n_jobs is not None:
+        _warn(
+            f"'n_jobs' has no effect; n_threads is the number of threads. Got n_jobs={model.n_jobs}",
+            FutureWarning,
+        )
+    if model.penalty == "deprecated":
+        return
+    if penalty != "elasticnet" and model.l1_ratio is not None and 0 < model.l1_ratio < 1:
+        _warn(
+            f"l1_ratio parameter is only used when penalty is 'elasticnet'. Got (penalty={penalty})",
+            UserWarning,
+        )
+    if (penalty, model.l1_ratio) not in (("l2", 0), ("l1", 1)) and penalty in ("l1", "l2"):
+        _warn(
+            f"Inconsistent values: penalty={penalty} with l1_ratio={model.l1_ratio}. Use l1_ratio only.",
+            UserWarning,
+        )
+    if penalty is None and model.C != 1.0:
+        _warn("Setting penalty=None will ignore the C and l1_ratio parameters", UserWarning)
+
+
+def _warn(text: str, kind: type[Warning]) -> None:
+    # Where fit is called: between lie this function, its caller, settle, fit, and scikit-learn's wrapper.
+    warnings.warn(text, kind, stacklevel=6)
