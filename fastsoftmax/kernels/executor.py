@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numba
 import numpy as np
 
+from fastsoftmax.kernels import native
 from fastsoftmax.kernels.jit import jit
 
 if TYPE_CHECKING:
@@ -47,21 +48,23 @@ def kernel(function: Callable[..., None] | None = None, **options: Any) -> Any:
 
     Notes
     -----
-    Numba cannot keep on disk a loop that takes the kernel as an argument, nor a closure over it. So the few
-    lines of the loop are made for each kernel from one text; the cache files them under the kernel's own
-    source file, which is what they change with.
+    Numba cannot keep on disk a loop that takes the kernel as an argument, nor a closure over it; and a kernel
+    that it can see it compiles once more into the loop. So the few lines of the loop are made for each kernel
+    from one text, and call it by its address. The cache files them under the kernel's own source file.
     """
     if function is None:
         return functools.partial(kernel, **options)
     code = function.__code__
     names = code.co_varnames[3 : code.co_argcount]
     text = (
-        f"def {function.__name__}_prange(bounds, {', '.join(names)}):\n"
+        f"def {function.__name__}_prange(bounds, serial, {', '.join(names)}):\n"
         f"    for part in prange(bounds.shape[0] - 1):\n"
-        f"        serial(bounds[part], bounds[part + 1], part, {', '.join(names)})\n"
+        f"        call(serial, (bounds[part], bounds[part + 1], int64(part), {', '.join(names)}))\n"
     )
     serial = jit(function, **options)
-    scope: dict[str, Any] = {"prange": numba.prange, "serial": serial, "__name__": function.__module__}
+    scope: dict[str, Any] = {
+        "prange": numba.prange, "call": native.call, "int64": np.int64, "__name__": function.__module__
+    }  # fmt: skip
     exec(compile(text, code.co_filename, "exec"), scope)
     loop = scope[f"{function.__name__}_prange"]
     return Kernel(serial, jit(loop, parallel=True))
@@ -222,7 +225,9 @@ def run(
         mask = numba.get_num_threads()
         numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
         try:
-            kernel.parallel(bounds, *arguments)
+            kinds = (numba.typeof(argument) for argument in arguments)
+            serial = native.address_of(kernel.serial, *(numba.int64,) * 3, *kinds)
+            kernel.parallel(bounds, serial, *arguments)
         finally:
             numba.set_num_threads(mask)
 

@@ -8,7 +8,8 @@ classes' gradients over a few registers of features stand there while the rows g
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import functools
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import llvmlite.binding
 from llvmlite import ir
@@ -16,6 +17,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from fastsoftmax.kernels import native
 from fastsoftmax.kernels.jit import jit
 from fastsoftmax.kernels.lanes import (
     INT32,
@@ -225,3 +227,17 @@ def outer_to(M, X, out):
                 if whole < n_features:
                     _outers(M, one, X, n_rows, whole, out, 1, 1)
         k += size
+
+
+class Products(NamedTuple):
+    """Where the two products lie (`native.call`)."""
+
+    dots_to: int
+    outer_to: int
+
+
+@functools.cache
+def products(dtype: str) -> Products:
+    """Return the products compiled for a dtype."""
+    matrix = types.Array(types.float32 if dtype == "float32" else types.float64, 2, "C")
+    return Products(*(native.address_of(function, *(matrix,) * 3) for function in (dots_to, outer_to)))

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastsoftmax.contracts import Sums
-from fastsoftmax.kernels import blas, compensated
+from fastsoftmax.kernels import blas, compensated, native
 from fastsoftmax.kernels.cpu import partition, wide
 from fastsoftmax.kernels.cpu.gather import columns_to, stored, tile_of
 from fastsoftmax.kernels.cpu.multipliers import multipliers
 from fastsoftmax.kernels.cpu.verbs import Diagonal
 from fastsoftmax.kernels.executor import kernel, run
 from fastsoftmax.kernels.jit import jit
-from fastsoftmax.kernels.thin import MOST_CLASSES, dots_to, outer_to
+from fastsoftmax.kernels.thin import MOST_CLASSES, products
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @kernel
 def _pass(
-    start, stop, part, verb, loss, squared, X, target, weight, coef, intercept, tile_rows,
+    start, stop, part, verb, loss, squared, thin, X, target, weight, coef, intercept, tile_rows,
     kept, values, row_values, coefs, intercepts, X_grad,
 ):  # fmt: skip
     """Sum value, multiplierᵀ X and multiplier over the rows of one part, for several parameters.
@@ -36,7 +36,7 @@ def _pass(
     `coefs` (parts, s, K, d), `row_values` (n,) and `X_grad` (n, d) are filled where they are not empty.
     """
     n_sets, n_maps, n_outputs, n_features = coef.shape
-    thin = n_outputs <= MOST_CLASSES
+    few = n_outputs <= MOST_CLASSES
     room = np.empty((tile_rows, n_features), coef.dtype)
     squares = np.empty((tile_rows if squared else 0, n_features), coef.dtype)
     logits = np.empty((n_maps, tile_rows, n_outputs), coef.dtype)
@@ -53,8 +53,8 @@ def _pass(
                     right[i, j] = tile[i, j] * tile[i, j]
         for s in range(n_sets):
             for m in range(1 if kept.size else 0, n_maps):
-                if thin:
-                    dots_to(tile, coef[s, m], logits[m, :n_rows])
+                if few:
+                    native.call(thin.dots_to, (tile, coef[s, m], logits[m, :n_rows]))
                 else:
                     np.dot(tile, coef[s, m].T, logits[m, :n_rows])
             value, _ = multipliers(
@@ -68,8 +68,8 @@ def _pass(
             if X_grad.size:
                 np.dot(multiplier, coef[s, 0], X_grad[first : first + n_rows])
             if coefs.size:
-                if thin:
-                    outer_to(multiplier, right, product)
+                if few:
+                    native.call(thin.outer_to, (multiplier, right, product))
                 else:
                     np.dot(multiplier.T, right, product)
                 for k in range(n_outputs):
@@ -78,10 +78,10 @@ def _pass(
 
 
 @jit
-def logits_to(tile, coef, intercept, out):
+def logits_to(thin, tile, coef, intercept, out):
     """Write the logits of a tile of rows to out (n, K), for coef (K, d); all are C-ordered, of one dtype."""
     if coef.shape[0] <= MOST_CLASSES:
-        dots_to(tile, coef, out)
+        native.call(thin.dots_to, (tile, coef, out))
     else:
         np.dot(tile, coef.T, out)
     for i in range(out.shape[0]):
@@ -90,7 +90,7 @@ def logits_to(tile, coef, intercept, out):
 
 
 @kernel
-def _logits(start, stop, part, X, coef, intercept, ranges, tile_rows, out):
+def _logits(start, stop, part, thin, X, coef, intercept, ranges, tile_rows, out):
     room = np.empty((tile_rows, coef.shape[1]), coef.dtype)
     logits = np.empty(tile_rows * np.max(np.diff(ranges)), coef.dtype)
     for first in range(start, stop, tile_rows):
@@ -99,7 +99,7 @@ def _logits(start, stop, part, X, coef, intercept, ranges, tile_rows, out):
         for r in range(ranges.shape[0] - 1):
             left, right = ranges[r], ranges[r + 1]
             z = logits[: (last - first) * (right - left)].reshape(last - first, right - left)
-            logits_to(tile, coef[left:right], intercept[left:right], z)
+            logits_to(thin, tile, coef[left:right], intercept[left:right], z)
             out[first:last, left:right] = z
 
 
@@ -198,8 +198,9 @@ def _sums(
     kept = np.empty((0, n_outputs), dtype) if logits is None else logits
     with blas.one_thread():
         run(
-            _pass, bounds, verb, loss, isinstance(verb, Diagonal), stored(X), block.target, weights,
-            coef, intercept, tile_rows, kept, values, row_values, coefs, intercepts, X_grad,
+            _pass, bounds, verb, loss, isinstance(verb, Diagonal), products(dtype.name),
+            stored(X, dtype), block.target, weights, coef, intercept, tile_rows, kept, values, row_values,
+            coefs, intercepts, X_grad,
             work=0.05 * n_rows * coef.size, n_threads=n_threads,
         )  # fmt: skip
     found = []
@@ -228,7 +229,7 @@ def logits(
     bounds = partition.product_bounds(X.shape[0], coef.size)
     with blas.one_thread():
         run(
-            _logits, bounds, stored(X), coef, intercept, ranges, tile_rows, out,
+            _logits, bounds, products(dtype.name), stored(X, dtype), coef, intercept, ranges, tile_rows, out,
             work=0.03 * X.shape[0] * coef.size, n_threads=n_threads,
         )  # fmt: skip
     return out

@@ -8,6 +8,7 @@ turned. Either costs a fraction of the product that follows.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numba
@@ -18,6 +19,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
 from fastsoftmax.contracts import Halves
+from fastsoftmax.kernels import native
 from fastsoftmax.kernels.cpu.partition import MOST_PARTS
 from fastsoftmax.kernels.executor import even_bounds, kernel, run
 from fastsoftmax.kernels.jit import jit, named_tuple_class
@@ -52,15 +54,24 @@ class Stored(NamedTuple):
     column_bytes: int
     item_bytes: int
     code: int
+    gather: int  # where `_gather_any` lies, compiled for the dtype of tiles
 
 
-def stored(X: NDArray[Any] | Halves) -> Any:
-    """Return what a kernel is told of a dense matrix; its dtype is one of `CODES`."""
+def stored(X: NDArray[Any] | Halves, dtype: Any) -> Any:
+    """Return what a kernel is told of a dense matrix, of a dtype in `CODES`, to have tiles of another."""
     if numba.config.DISABLE_JIT:  # plain Python reads no addresses
         return X
     numbers = X.bits if isinstance(X, Halves) else X
     rows, columns = numbers.strides
-    return Stored(numbers.__array_interface__["data"][0], rows, columns, numbers.itemsize, CODES[X.dtype])
+    address = numbers.__array_interface__["data"][0]
+    return Stored(address, rows, columns, numbers.itemsize, CODES[X.dtype], _compiled(np.dtype(dtype).name))
+
+
+@functools.cache
+def _compiled(dtype: str) -> int:
+    tile = types.Array(types.float32 if dtype == "float32" else types.float64, 2, "C")
+    kinds = numba.typeof(Stored(*(0,) * len(Stored._fields))), types.int64, tile
+    return int(native.address_of(_gather_any, *kinds))
 
 
 def tile_of(X: Any, start: int, stop: int, room: Any) -> Any:
@@ -254,13 +265,8 @@ def _pointer(typingctx, address, room):
 
 
 @jit
-def _tile(X, start, stop, room, code):
-    n_features = room.shape[1]
-    first = X.address + start * X.row_bytes
-    no_gaps = X.column_bytes == X.item_bytes and X.row_bytes == n_features * X.item_bytes
-    if X.code == code and no_gaps and first % X.item_bytes == 0:
-        return carray(_pointer(first, room), (stop - start, n_features))
-    tile = room[: stop - start]
+def _gather_any(X, start, tile):
+    """Write rows of X from `start` on to a tile."""
     if X.code == UINT8:
         _gather(X, start, tile, np.uint8(0))
     elif X.code == INT8:
@@ -273,6 +279,17 @@ def _tile(X, start, stop, room, code):
         _gather(X, start, tile, np.float32(0))
     else:
         _gather(X, start, tile, np.float64(0))
+
+
+@jit
+def _tile(X, start, stop, room, code):
+    n_features = room.shape[1]
+    first = X.address + start * X.row_bytes
+    no_gaps = X.column_bytes == X.item_bytes and X.row_bytes == n_features * X.item_bytes
+    if X.code == code and no_gaps and first % X.item_bytes == 0:
+        return carray(_pointer(first, room), (stop - start, n_features))
+    tile = room[: stop - start]
+    native.call(X.gather, (X, np.int64(start), tile))
     return tile
 
 
@@ -300,4 +317,4 @@ def _turn(start, stop, part, X, out):
 def columns_to(X: NDArray[Any] | Halves, out: NDArray[Any], n_threads: int | None) -> None:
     """Write a dense matrix, turned and widened, to out (d, n)."""
     bounds = even_bounds(X.shape[0], MOST_PARTS)
-    run(_turn, bounds, stored(X), out, work=out.size, n_threads=n_threads)
+    run(_turn, bounds, stored(X, out.dtype), out, work=out.size, n_threads=n_threads)

@@ -23,6 +23,7 @@ from fastsoftmax.kernels.executor import kernel, run
 from fastsoftmax.kernels.jit import jit, named_tuple_class
 from fastsoftmax.kernels.lanes import exponentials_sum, largest, plain_exponentials_sum
 from fastsoftmax.kernels.ranking import first_equal, offer, put_in_order
+from fastsoftmax.kernels.thin import Products, products
 from fastsoftmax.losses.softmax import PLAIN_CLASSES
 
 if TYPE_CHECKING:
@@ -36,12 +37,12 @@ def _rows(X: Any, start: int, stop: int, room: Any) -> Any:
     return tile_of(X, start, stop, room)
 
 
-def _logits_to(tile: Any, coef: Any, intercept: Any, out: Any) -> None:
+def _logits_to(thin: Any, tile: Any, coef: Any, intercept: Any, out: Any) -> None:
     """Write the logits of a range of classes to out; `coef`, flat, is (classes, d), for CSR (d, classes)."""
     if isinstance(tile, tuple):
         _sparse_logits_to(tile, coef, intercept, out)
     else:
-        _dense_logits_to(tile, coef, intercept, out)
+        _dense_logits_to(thin, tile, coef, intercept, out)
 
 
 @overload(_rows)
@@ -52,15 +53,15 @@ def _overload_rows(X, start, stop, room):
 
 
 @overload(_logits_to)
-def _overload_logits_to(tile, coef, intercept, out):
+def _overload_logits_to(thin, tile, coef, intercept, out):
     if isinstance(tile, types.BaseTuple):
-        return lambda tile, coef, intercept, out: _sparse_logits_to(tile, coef, intercept, out)
-    return lambda tile, coef, intercept, out: _dense_logits_to(tile, coef, intercept, out)
+        return lambda thin, tile, coef, intercept, out: _sparse_logits_to(tile, coef, intercept, out)
+    return lambda thin, tile, coef, intercept, out: _dense_logits_to(thin, tile, coef, intercept, out)
 
 
 @jit
-def _dense_logits_to(tile, coef, intercept, out):
-    dense.logits_to(tile, coef.reshape(intercept.shape[0], tile.shape[1]), intercept, out)
+def _dense_logits_to(thin, tile, coef, intercept, out):
+    dense.logits_to(thin, tile, coef.reshape(intercept.shape[0], tile.shape[1]), intercept, out)
 
 
 @jit
@@ -92,8 +93,9 @@ def _add_exponentials(row, best, exact, shift, total):
 
 @kernel
 def _top(
-    start, stop, part, X, coef, intercept, n_features, ranges, tile_rows, gathered, classes, logits, totals
-):
+    start, stop, part, thin, X, coef, intercept, n_features, ranges, tile_rows, gathered,
+    classes, logits, totals,
+):  # fmt: skip
     """Find the largest logits of the rows of a part; sum their exponentials where `totals` is not empty."""
     k = classes.shape[1]
     n_ranges = ranges.shape[0] - 1
@@ -111,7 +113,7 @@ def _top(
         for r in range(n_ranges):
             left, right = ranges[r], ranges[r + 1]
             z = tile_logits[: n_rows * (right - left)].reshape(n_rows, right - left)
-            _logits_to(tile, coef[left * n_features : right * n_features], intercept[left:right], z)
+            _logits_to(thin, tile, coef[left * n_features : right * n_features], intercept[left:right], z)
             for i in range(n_rows):
                 best = largest(z[i])
                 if k > 1:
@@ -186,15 +188,16 @@ def top(
     )
     if isinstance(X, Csr):
         rows: Any = X.data.astype(dtype, copy=False), X.indices, X.indptr
+        thin = Products(0, 0)  # no rows of X to multiply
         bounds = csr.balanced_bounds(X.indptr, partition.MOST_PARTS)
         work = 0.3 * len(X.data) * n_outputs
     else:
-        rows = stored(X)
+        rows, thin = stored(X, dtype), products(dtype.name)
         bounds = partition.product_bounds(n_rows, coef.size)
         work = 0.03 * n_rows * coef.size
     with blas.one_thread():
         run(
-            _top, bounds, rows, coef, params.intercept.astype(dtype), n_features, ranges, tile_rows,
+            _top, bounds, thin, rows, coef, params.intercept.astype(dtype), n_features, ranges, tile_rows,
             not isinstance(X, Csr), *found, work=work + n_rows * n_outputs, n_threads=n_threads,
         )  # fmt: skip
     return found

@@ -127,7 +127,7 @@ def sums(
     n_outputs = intercept.shape[1]
     tile_rows = min(n_rows, rows_at_a_time(n_features, len(maps) * n_outputs, dtype.itemsize))
     as_it_is = isinstance(X, np.ndarray) and X.dtype == dtype and X.flags.c_contiguous
-    rows = stored(X)
+    rows = stored(X, dtype)
     squared = isinstance(verb, Diagonal)
     room = np.empty((0 if as_it_is and not squared else tile_rows, n_features), dtype)
     products = np.empty((len(maps), tile_rows, n_outputs), dtype)
