@@ -32,7 +32,9 @@ def multipliers(verb, loss, logits, start, stop, intercept, kept, target, weight
                     row[k] += intercept[m, k]
     here = slice(first, first + n_rows)
     own_values = row_values[here] if row_values.size else row_values
-    done, tile_value = apply_together(verb, loss, multiplier, target[here], weight[here], own_values)
+    done, tile_value = apply_together(
+        verb, loss, logits[0, start:stop], multiplier, target[here], weight[here], own_values
+    )
     if done:
         return tile_value, lost
     for i in range(n_rows):

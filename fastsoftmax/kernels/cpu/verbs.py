@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
 from numba.extending import overload
 
-from fastsoftmax.kernels.cpu.small import cross_entropy_rows
-from fastsoftmax.kernels.jit import named_tuple_class
+from fastsoftmax.kernels.cpu.small import cross_entropy_rows, softmax_rows
+from fastsoftmax.kernels.jit import jit, named_tuple_class
 from fastsoftmax.kernels.tiles import MOST_CLASSES
 from fastsoftmax.losses import row_curvature, row_dual, row_hessp, row_loss
 from fastsoftmax.losses.softmax import SoftmaxIndex
@@ -69,31 +70,58 @@ def _dual(verb, loss, z, s, target):
     return row_dual(loss, s, target, verb.theta, verb.q)
 
 
-def apply_together(verb: Any, loss: Any, z: Any, target: Any, weight: Any, row_values: Any) -> Any:
-    """Do for all rows of z (n, K) what `apply` does for one, where there is a kernel for that.
+def apply_together(verb: Any, loss: Any, z: Any, s: Any, target: Any, weight: Any, row_values: Any) -> Any:
+    """Do for all rows of z and s (n, K) what `apply` does for one, where there is a kernel for that.
 
-    Returns whether there is one, and Σ wᵢ ℓᵢ; if so z holds the weighted multipliers, and `row_values` (n,)
+    Returns whether there is one, and Σ wᵢ ℓᵢ; if so s holds the weighted multipliers, and `row_values` (n,)
     the weighted values where it is not empty. Otherwise nothing has happened.
     """
     return False, 0.0
 
 
+@jit
+def _are_few(loss, z):
+    plain = loss.label_smoothing == 0.0 and loss.z_loss == 0.0 and loss.softcap == 0.0
+    return plain and z.shape[1] <= MOST_CLASSES
+
+
+# No label is ignored here, and logits that were just rounded need no exact differences.
+
+
+@jit
+def _losses_together(verb, loss, z, s, target, weight, row_values):
+    if not _are_few(loss, z):
+        return False, 0.0
+    n_rows = s.shape[0]
+    value = cross_entropy_rows(1.0, loss.class_weight, s, target, weight, -1, 0, n_rows, row_values, s, False)
+    return True, value
+
+
+@jit
+def _products_together(verb, loss, z, s, target, weight, row_values):
+    if not _are_few(loss, z):
+        return False, 0.0
+    softmax_rows(z, z, 0, z.shape[0], False)
+    for i in range(z.shape[0]):
+        own = weight[i] * loss.class_weight[target[i]]
+        p, row = z[i], s[i]
+        mean = 0.0
+        for k in range(len(row)):
+            mean += np.float64(p[k]) * row[k]
+        for k in range(len(row)):
+            row[k] = own * p[k] * (row[k] - mean)
+    return True, 0.0
+
+
 @overload(apply_together)
-def _apply_together(verb, loss, z, target, weight, row_values):
-    if named_tuple_class(verb) is not LossGrad or named_tuple_class(loss) is not SoftmaxIndex:
-        return lambda verb, loss, z, target, weight, row_values: (False, 0.0)
-
-    def few_classes(verb, loss, z, target, weight, row_values):
-        plain = loss.label_smoothing == 0.0 and loss.z_loss == 0.0 and loss.softcap == 0.0
-        if not plain or z.shape[1] > MOST_CLASSES:
-            return False, 0.0
-        # No label is ignored here, and logits that were just rounded need no exact differences.
-        value = cross_entropy_rows(
-            1.0, loss.class_weight, z, target, weight, -1, 0, z.shape[0], row_values, z, False
-        )
-        return True, value
-
-    return few_classes
+def _apply_together(verb, loss, z, s, target, weight, row_values):
+    by_verb: dict[Any, Any] = {LossGrad: _losses_together, Hessp: _products_together}
+    together = by_verb.get(named_tuple_class(verb))
+    if together is None or named_tuple_class(loss) is not SoftmaxIndex:
+        return lambda verb, loss, z, s, target, weight, row_values: (False, 0.0)
+    return lambda verb, loss, z, s, target, weight, row_values: together(
+        verb, loss, z, s, target, weight, row_values
+    )
 
 
 _APPLY: dict[type | None, Any] = {LossGrad: _loss_grad, Hessp: _hessp, Diagonal: _diagonal, Dual: _dual}

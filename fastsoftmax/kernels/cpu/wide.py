@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from fastsoftmax.contracts import Params, RowBlock
 
-LOGITS_BYTES = 2**25
+LOGITS_BYTES = 3 * 2**24
 WIDENED_BYTES = 2**24
 LEAST_ROWS, MOST_ROWS = 16, 2048
 PIECE = 256  # rows and columns of a product that one thread computes at a time
@@ -99,7 +99,8 @@ def _pieces(n_rows: int, n_columns: int) -> NDArray[np.int64]:
 def rows_at_a_time(n_features: int, n_outputs: int, itemsize: int) -> int:
     """Return how many rows are worked on together; `n_outputs` counts the logits of all maps."""
     room = min(LOGITS_BYTES // (n_outputs * itemsize), WIDENED_BYTES // (n_features * itemsize))
-    return max(LEAST_ROWS, min(MOST_ROWS, room))
+    step = PIECE if room >= PIECE else LEAST_ROWS  # a last piece of few rows takes as long as a whole one
+    return max(LEAST_ROWS, min(MOST_ROWS, room // step * step))
 
 
 def sums(
@@ -117,7 +118,7 @@ def sums(
 ) -> Sums:
     """Run a verb over the rows of a dense block; parameters and results are those of `dense.sums`.
 
-    Extra memory: 32 MiB of logits, 16 MiB for a tile of X if it has to be widened, and the coefficients where
+    Extra memory: 48 MiB of logits, 16 MiB for a tile of X if it has to be widened, and the coefficients where
     they are not of `dtype`.
     """
     X: Any = block.X
