@@ -13,6 +13,8 @@ from fastsoftmax.kernels import blas
 from fastsoftmax.preconditioners import choice
 
 if TYPE_CHECKING:
+    from typing import TypeGuard
+
     from numpy.typing import NDArray
 
     from fastsoftmax.contracts import Rows
@@ -21,7 +23,7 @@ FEATURES_PER_ROW = 2  # with fewer, the factorisation is dear for what it takes 
 FACTOR_BYTES = 48 * 2**20
 
 
-def is_worth_it(X: Rows, n_classes: int) -> bool:
+def is_worth_it(X: Rows, n_classes: int) -> TypeGuard[NDArray[Any] | Halves]:
     """Return whether a fit is to be done in the coordinates of X's row space; goes by the shape alone."""
     n_rows, n_features = X.shape
     return (
