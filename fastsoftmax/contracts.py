@@ -200,11 +200,11 @@ class Task(NamedTuple):
     `verb` names a function of the device module: "loss_grad", "hessp", "diagonal", "gram" or "dual". `extra`
     is what the verb takes besides the loss and the parameters: the direction for "hessp", whether pairs of
     classes are wanted for "gram", (θ, q) for "dual". `dtype` is that of the products; None leaves it to the
-    rows.
+    rows. `params` None, for "gram", asks for that of the rows alone.
     """
 
     verb: str
     loss: Any
-    params: Params
+    params: Params | None
     extra: tuple[Any, ...] = ()
     dtype: Any = None

@@ -118,6 +118,10 @@ class SoftmaxRegression(
     float16, float32, float64, uint8, int8 and int16 X are read as they are: nothing is copied or widened as a
     whole. Products are float32 for float32 and narrower X; sums, gradients and parameters are float64.
 
+    Dense X with at least twice as many features as rows, and 48 MiB as float64 at most, is factored once: the
+    solver sees the rows' coordinates in the space that they span, n of them and in float64. The optimum is
+    the same; the passes of `history_` are then passes over those.
+
     References
     ----------
     .. [1] C. M. Bishop, "Pattern Recognition and Machine Learning", Springer, 2006, sec. 4.3.4.

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastsoftmax import liblinear, parameters, validation
-from fastsoftmax.contracts import Csr, RowBlock
+from fastsoftmax.contracts import Csr, Params, RowBlock
 from fastsoftmax.kernels import blas
 from fastsoftmax.objective import SoftmaxObjective
+from fastsoftmax.row_space import RowSpace, is_worth_it
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,6 +39,8 @@ class Fit:
     Attributes
     ----------
     objective : SoftmaxObjective
+        What is to be minimised: of the rows, or of their coordinates in the space that they span where that
+        has far fewer dimensions (`fastsoftmax.row_space`).
     total_weight : float
     """
 
@@ -57,26 +60,35 @@ class Fit:
         single = rows.dtype == np.float32 if not isinstance(rows, Csr) else rows.data.dtype == np.float32
         self._dtype = np.float32 if single and model.solver != "liblinear" else np.float64
         self.total_weight = float(weight.sum())
-        self.objective = SoftmaxObjective.of_rows(
-            RowBlock(rows, labels.target, weight),
-            labels.n_outputs,
-            l2=1.0 / (settings.C * self.total_weight) if penalised else 0.0,  # 1 / inf is 0
-            fit_intercept=model.fit_intercept and self._scaling is None,
-            loss=labels.loss,
-            device=model.device,
-            n_threads=model.n_threads,
-        )
+        options = {
+            "l2": 1.0 / (settings.C * self.total_weight) if penalised else 0.0,  # 1 / inf is 0
+            "fit_intercept": model.fit_intercept and self._scaling is None,
+            "loss": labels.loss,
+            "device": model.device,
+            "n_threads": model.n_threads,
+        }
+        block = RowBlock(rows, labels.target, weight)
+        self._on_features = SoftmaxObjective.of_rows(block, labels.n_outputs, **options)
+        self.objective = self._on_features
+        # A batch's quadratic is one of the features, not of other coordinates.
+        self._space = RowSpace(rows) if penalised and is_worth_it(rows, labels.n_outputs) else None
+        if self._space is not None:
+            target = labels.target if labels.target.ndim == 1 else labels.target.astype(np.float64)
+            block = RowBlock(self._space.rows, target, weight)
+            self.objective = SoftmaxObjective.of_rows(block, labels.n_outputs, **options)
 
     def parameters_of(self, coef: Any, intercept: Any) -> Vector:
         """Return the flat parameters that coefficients (K, d), dense or sparse, and intercepts (K,) are."""
         coef = validation.dense(coef)
         if self._scaling is not None:
             coef = liblinear.joined(coef, intercept, self._scaling)
+        if self._space is not None:
+            coef = self._space.coordinates(coef)
         return self.objective.pack(coef, intercept)
 
     def attributes_of(self, x: Vector) -> dict[str, NDArray[Any]]:
         """Return `coef_` and `intercept_` of flat parameters, as arrays of their own."""
-        coef, intercept = self.objective.unpack(x)
+        coef, intercept = self._unpacked(x)
         if self._scaling is not None:
             coef, intercept = liblinear.split(coef, self._scaling)
         return {
@@ -92,10 +104,16 @@ class Fit:
 
     def precision_at(self, x: Vector) -> Vector:
         """Return the diagonal of the Hessian of Σ wᵢ ℓᵢ + ‖coef‖² / (2 C). One pass."""
-        precision = self.objective.diagonal(x) * self.total_weight
+        on_features = self._on_features.pack(*self._unpacked(x))
+        precision = self._on_features.diagonal(on_features) * self.total_weight
         if self._scaling is not None:
             precision[-1] /= self._scaling**2  # of the intercept, no longer of its feature's coefficient
         return precision
+
+    def _unpacked(self, x: Vector) -> Params:
+        """Return flat parameters as coefficients of the features, and intercepts."""
+        coef, intercept = self.objective.unpack(x)
+        return Params(coef if self._space is None else self._space.coef(coef), intercept)
 
 
 def minimize(

@@ -20,8 +20,7 @@ from fastsoftmax import devices, validation
 from fastsoftmax.algebra import Algebra
 from fastsoftmax.contracts import Csr, Params, RowBlock, Sums, Task
 from fastsoftmax.losses import sigmoid, softmax
-from fastsoftmax.preconditioners import choice, class_blocks, diagonal, whole
-from fastsoftmax.preconditioners.projection import projected
+from fastsoftmax.preconditioners import build, choice, diagonal, gram
 from fastsoftmax.sources.array import ArraySource, sparse_block_rows
 
 if TYPE_CHECKING:
@@ -280,26 +279,21 @@ class SoftmaxObjective:
         """Return v ↦ M⁻¹ v (n_params,), a symmetric positive semidefinite approximation of (∇²F)⁻¹.
 
         The form goes by size (`fastsoftmax.preconditioners.choice`), the rows may be a sample, and `share`
-        takes so much of it. Costs m n d² flops for m blocks of n rows, counted as one pass, a pass more for a
-        sample, and a factorisation. Raises FloatingPointError if the Hessian is not finite.
+        takes so much of it. Costs m n d² flops for m blocks of n rows (the Gram matrix: once), counted as a
+        pass, another for a diagonal, and a factorisation. FloatingPointError if the Hessian is not finite.
         """
         here = self.unpack(params)
         form, dtype = self._form
-        invariant = self._family.SHIFT_INVARIANT
+        numbers = self.l2, self.fit_intercept, self._family.SHIFT_INVARIANT
         if form == "diagonal":
-            inverse = diagonal.inverse(self._curvatures(here), self.l2, invariant, self._n_threads)
+            inverse = diagonal.inverse(self._curvatures(here), self.l2, numbers[-1], self._n_threads)
+        elif form == "gram":
+            inverse = build.of_spectrum(self._spectrum, self._curvatures(here).intercept, *numbers)
         else:
             rows = self._sample(share)
-            sums = rows.sum(Task("gram", self._loss, here, (form == "whole",), dtype))
-            self.passes += 1
-            numbers = sums.weight, self.l2, self.fit_intercept
-            if form == "whole":
-                inverse = whole.inverse(sums.coef, self.n_classes, *numbers, invariant)
-            else:
-                all_rows = None if rows is self._source else self._curvatures(here)
-                inverse = class_blocks.inverse(sums.coef, *numbers, all_rows, self._n_threads)
-            if invariant:
-                inverse = projected(inverse, self.l2)
+            sums = self._sum(Task("gram", self._loss, here, (form == "whole",), dtype), rows)
+            all_rows = None if rows is self._source else self._curvatures(here)
+            inverse = build.of_blocks(sums, form, self.n_classes, *numbers, all_rows, self._n_threads)
 
         def apply(vector: Vector) -> Vector:
             out = self.algebra.copied(vector)
@@ -312,6 +306,12 @@ class SoftmaxObjective:
     def _form(self) -> tuple[str, Any]:
         """The form of the preconditioner, and the dtype of its sums."""
         return choice.form_of(self.n_classes, self.n_features)
+
+    @functools.cached_property
+    def _spectrum(self) -> gram.Spectrum:
+        """The axes of the rows, which no parameters change. One pass over X."""
+        sums = self._sum(Task("gram", self._loss, None, (False,), np.float64))
+        return gram.spectrum(sums.coef[0], sums.weight, self.fit_intercept)
 
     def _sample(self, share: float) -> Source:
         """Return the rows that the preconditioner is summed over: all, or as many as are worth it."""
@@ -384,9 +384,9 @@ class SoftmaxObjective:
         )
         return np.asarray(sum(part[0] for part in parts) / sum(part[1] for part in parts))
 
-    def _sum(self, task: Task) -> Sums:
+    def _sum(self, task: Task, rows: Source | None = None) -> Sums:
         self.passes += 1
-        return self._source.sum(task)
+        return (self._source if rows is None else rows).sum(task)
 
     def _flat(self, sums: Sums, coef: NDArray[Any], l2: float | None = None) -> tuple[Vector, float]:
         """Return sums / Σ w + l2 · coef as one vector, which takes the place of the sums, and ‖coef‖²."""

@@ -56,14 +56,17 @@ class Device(Protocol):
     def gram(
         self,
         loss: Any,
-        params: Params,
+        params: Params | None,
         pairs: bool,
         block: RowBlock,
         n_threads: int | None,
         *,
         dtype: Any = np.float64,
     ) -> Sums:
-        """Return the class blocks of the Hessian of Σ wᵢ ℓᵢ as `coef`, or those of all pairs of classes."""
+        """Return the class blocks of the Hessian of Σ wᵢ ℓᵢ as `coef`, or those of all pairs of classes.
+
+        Without parameters, the Gram matrix of the rows: that of a curvature of 1.
+        """
 
     def diagonal(
         self, loss: Any, params: Params, block: RowBlock, n_threads: int | None, *, dtype: Any = None

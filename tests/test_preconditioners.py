@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.linalg
 import scipy.sparse as sp
 
 from fastsoftmax import SoftmaxObjective, objective, set_executor
@@ -11,7 +12,7 @@ from fastsoftmax.contracts import Params, RowBlock
 from fastsoftmax.kernels import cpu
 from fastsoftmax.kernels.cpu import grams
 from fastsoftmax.losses import sigmoid, softmax
-from fastsoftmax.preconditioners import choice
+from fastsoftmax.preconditioners import choice, gram
 from fastsoftmax.preconditioners.cholesky import factor, solve
 from fastsoftmax.preconditioners.class_blocks import set_diagonal
 from fastsoftmax.sources.array import ArraySource
@@ -127,7 +128,7 @@ def test_the_whole_hessian_is_inverted(loss, fit_intercept):
         np.testing.assert_allclose(inverse(obj.hessp(x, v)), v, rtol=1e-8, atol=1e-8)
 
 
-@pytest.mark.parametrize("form", ["whole", "class blocks", "diagonal"])
+@pytest.mark.parametrize("form", ["whole", "class blocks", "gram", "diagonal"])
 @pytest.mark.parametrize("loss", LOSSES)
 def test_every_form_is_symmetric_positive_and_near_the_inverse(loss, form, monkeypatch):
     X, y, weight, params = draw(loss=loss)
@@ -163,6 +164,76 @@ def test_class_blocks_invert_the_blocks(loss):
         pull = np.kron(np.full((K, K), 1 / K), np.diag([1 / L2] * D + [0.0]))
         inverse = (np.eye(K * size) - mean) @ inverse @ (np.eye(K * size) - mean) + pull
     np.testing.assert_allclose(M, inverse, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_without_parameters_the_block_is_the_rows_gram_matrix(dtype, storage, monkeypatch):
+    monkeypatch.setattr(grams, "LEAST_CHUNK", 16)
+    monkeypatch.setattr(grams, "MOST_CHUNK", 16)
+    X, y, weight, _ = draw(dtype)
+    block = RowBlock(design_matrix(STORAGES[storage](X)), y, weight)
+    sums = cpu.gram(softmax.for_targets(y, K), None, False, block)
+    ones = np.column_stack((X, np.ones(N))).astype(np.float64)
+    exact = (ones.T * weight) @ ones
+    assert sums.coef.shape == (1, D + 1, D + 1)
+    assert_close(np.tril(sums.coef[0]), np.tril(exact), n_terms=N, scale=np.abs(exact).max())
+
+
+@pytest.mark.parametrize("l2", [L2, 0.0])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_gram_matrix_with_a_scale_for_each_class_is_inverted(loss, fit_intercept, l2):
+    X, y, weight, params = draw(loss=loss)
+    X += 3.0  # a mean that the intercept shares
+    obj = SoftmaxObjective(
+        X, y, l2=l2, n_classes=K, loss=loss, sample_weight=weight, fit_intercept=fit_intercept
+    )
+    obj.__dict__["_form"] = ("gram", np.float64)
+    x = obj.pack(params.coef, params.intercept if fit_intercept else None)
+    M = by_class(matrix_of(obj.preconditioner(x), obj.n_params), obj)
+    ones = np.column_stack((X, np.ones(N)))
+    moments = ((ones.T * weight) @ ones / weight.sum())[: D + fit_intercept, : D + fit_intercept]
+    exact = oracle(X, weight, obj.unpack(x), loss=loss)
+    penalty = np.diag([l2] * D + [0.0] * fit_intercept)
+    inverse = [np.linalg.inv(exact[k, -1, k, -1] * moments + penalty) for k in range(K)]
+    inverse = scipy.linalg.block_diag(*inverse)
+    if loss == "softmax":
+        mean = np.kron(np.full((K, K), 1 / K), np.eye(D + fit_intercept))
+        pull = np.diag([1 / l2 if l2 else 0.0] * D + [0.0] * fit_intercept)
+        away = np.eye(len(mean)) - mean
+        inverse = away @ inverse @ away + np.kron(np.full((K, K), 1 / K), pull)
+    np.testing.assert_allclose(M, inverse, rtol=1e-8, atol=1e-8)
+
+
+def test_the_gram_matrix_is_summed_once():
+    X, y, weight, params = draw()
+    obj = of("softmax", X, y, weight)
+    obj.__dict__["_form"] = ("gram", np.float64)
+    for n_passes in (2, 3, 4):  # the matrix and the curvatures, then the curvatures alone
+        obj.preconditioner(obj.pack(*params))
+        assert obj.passes == n_passes
+
+
+def test_a_gram_matrix_of_rows_that_depend_on_one_another_and_a_class_without_curvature():
+    rng = np.random.default_rng(4)
+    X = rng.normal(size=(3, 5)) + 1e3
+    ones = np.column_stack((X, np.ones(3)))
+    rows = gram.spectrum(ones.T @ ones, 3.0, True)
+    assert rows.values[0] > 0.0
+    for curvatures in (np.array([0.2, 0.0]), np.zeros(2)):
+        vector = Params(rng.normal(size=(2, 5)), rng.normal(size=2))
+        gram.inverse(rows, curvatures, 0.0, True)(vector)
+        assert np.isfinite(vector.coef).all()
+        assert np.isfinite(vector.intercept).all()
+    with pytest.raises(FloatingPointError, match="not finite"):
+        gram.spectrum(np.full((3, 3), np.inf), 1.0, True)
+
+
+def test_the_form_goes_by_size():
+    forms = {(4, 63): "whole", (10, 784): "class blocks", (200, 256): "gram", (1000, 768): "gram"}
+    forms |= {(1000, 1500): "diagonal", (20, 1000): "diagonal", (4, 130_000): "diagonal"}
+    assert {shape: choice.form_of(*shape)[0] for shape in forms} == forms
 
 
 def test_a_sample_takes_the_diagonal_of_all_rows(monkeypatch):

@@ -11,6 +11,9 @@ import numpy as np
 
 WHOLE_ORDER = 256
 BLOCKS_BYTES = 40 * 2**20
+# The Gram matrix of all rows costs n d² flops once, a pass 4 n d K: so many features a class are four passes.
+FEATURES_PER_CLASS = 16
+GRAM_MATRICES = 3  # of order d, held while it is brought to its axes
 # A sample of the rows is enough where it has several rows for each column, and where its sums cost a few
 # passes; small ones, of so many flops, are not worth sampling for.
 ROWS_PER_COLUMN = 8
@@ -19,14 +22,15 @@ SMALL_BUILD = 5 * 10**9
 
 
 def form_of(n_classes: int, n_features: int) -> tuple[str, Any]:
-    """Return "whole", "class blocks" or "diagonal", and the dtype of its sums."""
+    """Return "whole", "class blocks", "gram" or "diagonal", and the dtype of its sums."""
     size = n_features + 1
     if n_classes * size <= WHOLE_ORDER:
         return "whole", np.float64
     for dtype in (np.float64, np.float32):
         if n_classes * size**2 * np.dtype(dtype).itemsize <= BLOCKS_BYTES:
             return "class blocks", dtype
-    return "diagonal", np.float64
+    fits = GRAM_MATRICES * 8 * size**2 <= BLOCKS_BYTES
+    return "gram" if fits and n_features <= FEATURES_PER_CLASS * n_classes else "diagonal", np.float64
 
 
 def rows_worth(form: str, n_rows: int, n_classes: int, n_features: int) -> int:

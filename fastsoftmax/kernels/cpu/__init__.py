@@ -139,14 +139,17 @@ def dual(
 
 def gram(
     loss: Any,
-    params: Params,
+    params: Params | None,
     pairs: bool,
     block: RowBlock,
     n_threads: int | None = None,
     *,
     dtype: Any = np.float64,
 ) -> Sums:
-    """Return the class blocks of the Hessian of Σ wᵢ ℓᵢ, or those of all pairs of classes, as `coef`."""
+    """Return the class blocks of the Hessian of Σ wᵢ ℓᵢ, or those of all pairs of classes, as `coef`.
+
+    Without parameters, the Gram matrix of the rows: that of a curvature of 1.
+    """
     return grams.sums(_storage(block.X), loss, params, pairs, block, n_threads, dtype=dtype)
 
 

@@ -73,7 +73,7 @@ def _add_grams(start, stop, part, columns, weights, out):
 def sums(
     storage: Any,
     loss: Any,
-    params: Params,
+    params: Params | None,
     pairs: bool,
     block: RowBlock,
     n_threads: int | None,
@@ -86,6 +86,8 @@ def sums(
     ----------
     storage : module
         Offers `logits` and `columns` for this kind of X.
+    params : Params or None
+        None takes 1 for the curvature of each row: the one block is then Σ wᵢ x̃ᵢ x̃ᵢᵀ.
     pairs : bool
         Whether to return the blocks of all pairs of classes l ≤ k, in the order (0, 0), (1, 0), (1, 1), …,
         not only those of each class with itself.
@@ -103,7 +105,7 @@ def sums(
     m n d² flops, and at most 12 MiB beside the result.
     """
     n_rows, n_features = block.X.shape
-    n_outputs = len(params.intercept)
+    n_outputs = 1 if params is None else len(params.intercept)
     n_blocks = n_outputs * (n_outputs + 1) // 2 if pairs else n_outputs
     widest = max(n_features + 1, n_blocks) * np.dtype(dtype).itemsize
     chunk = min(n_rows, max(LEAST_CHUNK, min(MOST_CHUNK, CHUNK_BYTES // widest)))
@@ -121,11 +123,14 @@ def sums(
         here = slice(start, start + count)
         storage.columns(rows, columns[:-1], n_threads)
         columns[-1] = 1.0
-        run(
-            _curvatures, even_bounds(count, MOST_PARTS), loss, pairs,
-            storage.logits(params, rows, n_threads), block.target[here], block.weight[here], weights,
-            work=4.0 * count * n_blocks, n_threads=n_threads,
-        )  # fmt: skip
+        if params is None:
+            weights[0] = block.weight[here]
+        else:
+            run(
+                _curvatures, even_bounds(count, MOST_PARTS), loss, pairs,
+                storage.logits(params, rows, n_threads), block.target[here], block.weight[here], weights,
+                work=4.0 * count * n_blocks, n_threads=n_threads,
+            )  # fmt: skip
         with blas.one_thread():
             run(
                 _add_grams, panels, columns, weights, out,
