@@ -1,4 +1,4 @@
-"""`python -m bench run`, `memory`, `scaling` and `optimum` measure; `python -m bench report` shows what was measured."""
+"""`python -m bench run`, `memory`, `scaling` and `optimum` measure; `report` shows what was measured."""
 
 from __future__ import annotations
 
