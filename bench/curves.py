@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 GROWTH = 1.6  # of the iterations from run to run
 SHORT_SECONDS = 0.2  # runs are repeated, three times at most, until they have taken this long
 GOAL = 1e-9  # of relative suboptimality, where a curve may end
+GRACE = 15.0  # seconds that starting a process, reading its data and a first fit may take besides
 SPARE = 0.9  # of the time limit, which the last run is planned to take
 LEAST = 1e-16  # an excess that rounding cannot tell from none
 
@@ -85,14 +86,22 @@ def alarm(seconds: float) -> Iterator[None]:
 def by_budgets(
     at_budget: Callable[[int], Timed], excess_of: Callable[[Fitted], float], limit: float
 ) -> Curve:
-    """Run a solver with growing budgets; a run may take `limit` seconds, and the last nearly does."""
+    """Run a solver with growing budgets; a run may take `limit` seconds, and the last nearly does.
+
+    The first run is not counted: libraries load what they need and start their threads.
+    """
     points: list[Point] = []
-    budget = 1
+    budget, warm = 1, False
     while budget:
         try:
-            with alarm(limit):
+            with alarm(limit + GRACE):
                 fitted, seconds = at_budget(budget)
         except TimeLimitError:
+            break
+        if not warm:
+            warm = True
+            continue
+        if seconds > limit:
             break
         points.append(Point(seconds, excess_of(fitted), fitted.passes))
         if points[-1].excess <= GOAL:

@@ -12,6 +12,8 @@ import numpy as np
 import scipy.sparse as sp
 from cyanure.estimators import Classifier
 
+INTERVAL = 10  # passes between two looks at the duality gap, where it may stop; what it counts is of these
+
 
 def classifier(n_rows: int, options: dict, max_iter: int) -> Classifier:
     """Give the softmax model with the penalty ‖coef‖² / (2 C n)."""
@@ -22,6 +24,7 @@ def classifier(n_rows: int, options: dict, max_iter: int) -> Classifier:
         lambda_1=1 / (options["C"] * n_rows),
         max_iter=max_iter,
         tol=1e-12,
+        duality_gap_interval=INTERVAL,
         n_threads=options["n_threads"],
         verbose=False,
     )
