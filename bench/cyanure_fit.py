@@ -44,10 +44,11 @@ def main(source: str, result: str, options: dict) -> None:
     start = time.perf_counter()
     model.fit(X, y)
     seconds = time.perf_counter() - start
-    n_iter = int(np.max(model.n_iter_))
-    np.savez(
-        result, coef=model.coef_.T, intercept=model.intercept_.ravel(), iterations=n_iter, seconds=seconds
-    )
+    last_look = int(np.max(model.n_iter_))
+    stopped = last_look <= options["max_iter"] - INTERVAL
+    iterations = last_look if stopped else options["max_iter"]
+    arrays = {"coef": model.coef_.T, "intercept": model.intercept_.ravel()}
+    np.savez(result, **arrays, iterations=iterations, seconds=seconds)
 
 
 if __name__ == "__main__":
