@@ -4,27 +4,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rich import box
-from rich.table import Table
 from rich.text import Text
 
-from bench.contenders import OURS
-from bench.goals import LEVEL, fit_memory, goal_of, reached, sooner
-from bench.results import (
-    Spread,
-    bandwidth,
-    best_rival,
-    excess,
-    first_of,
-    groups,
-    least_excess,
-    spaced,
-    time_to,
+from bench.cells import (
+    RANGE,
+    VERDICT,
+    WORDS,
+    blank,
+    digits,
+    duration,
+    heading,
+    named,
+    spread,
+    tally,
+    verdict,
 )
+from bench.contenders import OURS
+from bench.goals import fit_memory, goal_of, reached
+from bench.optimum_report import levels_table, optimum_table
+from bench.results import Spread, bandwidth, best_rival, excess, groups
 from bench.scaling import by_axis, seconds_by_threads, slope, upper_half
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from rich.table import Table
 
     from bench.results import Entry
 
@@ -36,42 +40,7 @@ TITLES = {
     "scaling": "How time grows",
     "optimum": "Time to the optimum",
 }
-WORDS = ("problem", "dtype", "operation", "contender", "best other", "grows", "fixed", "C")  # columns of text
-RANGE = VERDICT = ""  # the heading of the column beside a ratio, or a goal
 PRODUCTS = "products: those that a verb contains; of predict X·Wᵀ alone, of gram XᵀX once a class"
-MET, MISSED = "met", "missed"
-UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
-
-
-def duration(seconds: float) -> str:
-    """Write a time with three digits and its unit."""
-    unit, name = next(((unit, name) for unit, name in UNITS if seconds >= unit), UNITS[-1])
-    return f"{digits(seconds / unit)} {name}"
-
-
-def digits(number: float) -> str:
-    """Write a number with three digits, without an exponent."""
-    return f"{number:.{max(0, 2 - len(str(int(number))) + 1)}f}"
-
-
-def spread(ratio: Spread | None) -> tuple[Text, Text]:
-    """Write a ratio and, fainter, its range over rounds, for two columns."""
-    if ratio is None:
-        return Text("–", style="dim"), Text("")
-    several = ratio.low < ratio.high
-    over_rounds = f"{digits(ratio.low)}–{digits(ratio.high)}" if several else ""
-    return Text(digits(ratio.median)), Text(over_rounds, style="dim")
-
-
-def named(entry: Entry) -> Text:
-    """Write a contender's name; ours stands out."""
-    return Text(entry.contender, style="bold" if entry.contender == OURS else "")
-
-
-def heading(group: tuple[str, ...]) -> list[str]:
-    """Write what a group computes, as the first cells of its first line."""
-    _, problem, dtype, operation = group
-    return [spaced(problem), dtype, operation]
 
 
 def tables(entries: list[Entry], every: bool) -> Iterator[Table]:
@@ -88,22 +57,6 @@ def tables(entries: list[Entry], every: bool) -> Iterator[Table]:
             yield whole[family](title, members)
         elif members:
             yield (contender_table if every else our_table)(title, family, members)
-
-
-def blank(title: str, *columns: str) -> Table:
-    """Start a table: text to the left, numbers to the right."""
-    table = Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-    )
-    for column in columns:
-        left = column in (*WORDS, RANGE)
-        table.add_column(column, justify="left" if left else "right", no_wrap=True)
-    return table
 
 
 def limit_of(family: str) -> list[str]:
@@ -143,12 +96,6 @@ def predicted(entry: Entry) -> str:
     return "–" if seconds is None else duration(seconds)
 
 
-def tally(verdicts: list[str]) -> str | None:
-    """Count the goals met; nothing where there are none."""
-    judged = verdicts.count(MET) + verdicts.count(MISSED)
-    return f"{verdicts.count(MET)} of {judged} goals met" if judged else None
-
-
 def goal_cells(group: dict[str, Entry]) -> tuple[Text, Text]:
     """Write our goal, and whether it was met; nothing where there is none, or who it names was not there."""
     goal = goal_of(group[OURS])
@@ -156,11 +103,6 @@ def goal_cells(group: dict[str, Entry]) -> tuple[Text, Text]:
     if goal is None or measured is None:
         return Text(goal.text if goal else "–", style="dim"), Text("")
     return Text(goal.text), verdict(measured <= goal.limit)
-
-
-def verdict(met: bool) -> Text:
-    """Write whether a goal was met."""
-    return Text(MET, style="green") if met else Text(MISSED, style="red")
 
 
 def contender_table(title: str, family: str, members: dict[Any, dict[str, Entry]]) -> Table:
@@ -286,98 +228,6 @@ def scaling_table(title: str, entries: list[Entry]) -> Table:
         "time ~ sizeᵇ: b by least squares of the logarithms, from … to …; the largest by all threads"
     )
     return table
-
-
-def optimum_table(title: str, members: dict[Any, dict[str, Entry]]) -> Table:
-    """Give a line a set and penalty: our "auto", the best of our others, and the best of the rest."""
-    columns = ["problem", "dtype", "C", "first fit", "time", "passes", "best other", "time", "÷ ours"]
-    table = blank(f"{title}: to (F − F*) / F* = {LEVEL:.0e}", *columns, "goal", VERDICT, "F* certified to")
-    verdicts = []
-    for (_, problem, dtype, strength), group in members.items():
-        ours = first_of((e for name, e in group.items() if name == f"{OURS} auto"), LEVEL)
-        ours = ours or first_of((e for name, e in group.items() if name.startswith(OURS)), LEVEL)
-        rivals = [entry for name, entry in group.items() if not name.startswith(OURS)]
-        if ours is None:
-            continue
-        met = sooner_than(ours, rivals)
-        verdicts.append(met.plain)
-        rival = first_of(rivals, LEVEL)
-        against = [named(rival), arrival(rival, LEVEL), times_ours(rival, ours)] if rival else ["–"] * 3
-        goal = f"≥ {sooner(rival.contender):g}" if rival else "–"
-        at = time_to(ours, LEVEL)
-        passes = f"{at[1]:.0f}" if at else "–"
-        own = duration(ours.noted["first_fit_seconds"]), arrival(ours, LEVEL), passes
-        certified = ours.noted["optimum_gap"]
-        bound = "–" if certified is None else f"{certified:.0e}"
-        table.add_row(problem, dtype, strength.removeprefix("C = "), *own, *against, goal, met, bound)
-    table.caption = "; ".join(filter(None, [tally(verdicts), left_out(members)])) or None
-    return table
-
-
-def levels_table(title: str, members: dict[Any, dict[str, Entry]]) -> Table:
-    """Give a line a contender: seconds to each level, and where its curve ended."""
-    levels = list(next(iter(next(iter(members.values())).values())).noted["reached"])
-    table = blank(title, "problem", "dtype", "C", "contender", *levels, "least", "ended")
-    for (_, problem, dtype, strength), group in members.items():
-        first = [problem, dtype, strength.removeprefix("C = ")]
-        for entry in group.values():
-            cells = [arrival(entry, float(level)) for level in levels]
-            table.add_row(*first, named(entry), *cells, f"{least_excess(entry):.0e}", entry.noted["ended"])
-            first = ["", "", ""]
-        table.add_section()
-    table.caption = left_out(members)
-    return table
-
-
-def arrival(entry: Entry, level: float) -> Text:
-    """Write when a contender was at a level; else that its time was up, or that it stopped above it."""
-    at = time_to(entry, level)
-    if at:
-        return Text(duration(at[0]))
-    late = entry.noted["ended"] == "time limit"
-    return Text(f"> {entry.noted['limit_seconds']:g} s" if late else "never", style="dim")
-
-
-def seconds_at_least(entry: Entry) -> float:
-    """Give the seconds to LEVEL, or the time limit where that was too short, or infinity if it stopped."""
-    at = time_to(entry, LEVEL)
-    if at:
-        return at[0]
-    return float(entry.noted["limit_seconds"]) if entry.noted["ended"] == "time limit" else float("inf")
-
-
-def times_ours(rival: Entry, ours: Entry) -> str:
-    """Write a rival's time to LEVEL divided by ours."""
-    at = time_to(ours, LEVEL)
-    least = seconds_at_least(rival)
-    if at is None or least == float("inf"):
-        return "–"
-    return ("" if time_to(rival, LEVEL) else "> ") + digits(least / at[0])
-
-
-def sooner_than(ours: Entry, rivals: list[Entry]) -> Text:
-    """Write whether we were as much sooner at LEVEL as is meant, than everyone; nothing if nobody knows."""
-    at = time_to(ours, LEVEL)
-    wanted = [(entry, sooner(entry.contender) * (at[0] if at else float("inf"))) for entry in rivals]
-    if any(time_to(entry, LEVEL) and seconds_at_least(entry) < least for entry, least in wanted):
-        return verdict(False)
-    if at is None or any(seconds_at_least(entry) < least for entry, least in wanted):
-        return Text("")  # their time was up before ours times the goal
-    return verdict(True) if rivals else Text("")
-
-
-def left_out(members: dict[Any, dict[str, Entry]]) -> str | None:
-    """Say who was left out of which groups, and why."""
-    places: dict[str, list[str]] = {}
-    for (_, problem, _, _), group in members.items():
-        for contender, reason in next(iter(group.values())).noted["left_out"].items():
-            known = places.setdefault(f"{contender}: {reason}", [])
-            known += [problem] * (problem not in known)
-    everywhere = {problem for _, problem, _, _ in members}
-    lines = [
-        text if set(where) == everywhere else f"{text} ({', '.join(where)})" for text, where in places.items()
-    ]
-    return "left out: " + "; ".join(lines) if lines else None
 
 
 def machine_line(card: dict[str, Any]) -> str:
