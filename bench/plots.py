@@ -129,7 +129,8 @@ def canvas(
 def legend(figure: Figure, axes: list[Axes], columns: int | None = None) -> None:
     """Put one legend over all panels, on one line unless it has so many columns."""
     labelled = {label: handle for a in axes for handle, label in zip(*a.get_legend_handles_labels())}
-    names = [*(name for name in CONTENDERS if name in labelled), *sorted(labelled.keys() - set(CONTENDERS))]
+    rest = sorted(labelled.keys() - set(CONTENDERS), key=lambda name: (not name.startswith(OURS), name))
+    names = [*(name for name in CONTENDERS if name in labelled), *rest]
     figure.legend(
         [labelled[name] for name in names], names, loc="outside upper left", ncols=columns or len(names)
     )
