@@ -125,6 +125,7 @@ def time_to(points: Sequence[Point], level: float, *, between: bool) -> Point | 
     With `between`, for curves of few points, that is where the straight line of the logarithms from the
     point before crosses the level: the first run below it may have gone on for long after that.
     """
+    points = undominated(points) if between else points
     place = next((i for i, point in enumerate(points) if point.excess <= level), None)
     if place is None:
         return None
@@ -137,6 +138,17 @@ def time_to(points: Sequence[Point], level: float, *, between: bool) -> Point | 
     along = functools.partial(geometric, share=share)
     passes = None if after.passes is None else along(before.passes, after.passes)
     return Point(along(before.seconds, after.seconds), level, passes)
+
+
+def undominated(points: Sequence[Point]) -> list[Point]:
+    """Leave out runs that took longer than a later one that came as near: something else held them up."""
+    return [
+        point
+        for i, point in enumerate(points)
+        if not any(
+            later.seconds <= point.seconds and later.excess <= point.excess for later in points[i + 1 :]
+        )
+    ]
 
 
 def geometric(start: float, stop: float, share: float) -> float:

@@ -37,6 +37,12 @@ def test_time_of_a_step_is_that_of_the_first_point_below():
     assert time_to(points, 1e-4, between=True) is None
 
 
+def test_a_run_that_was_held_up_does_not_count():
+    points = [Point(1.0, 1e-1, 1), Point(9.0, 1e-2, 2), Point(4.0, 1e-3, 3)]
+    assert time_to(points, 1e-3, between=True).seconds == pytest.approx(4.0, rel=1e-14)
+    assert time_to(points, 1e-2, between=True).seconds == pytest.approx(2.0, rel=1e-14)
+
+
 def test_budgets_grow_to_the_limit_and_no_further():
     curve = by_budgets(solver(lambda n: 0.1 * n, 10**6), lambda fitted: 1 / fitted.iterations, limit=2.0)
     assert curve.ended == "time limit"
