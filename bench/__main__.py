@@ -1,4 +1,4 @@
-"""`python -m bench run`, `memory` and `scaling` measure; `python -m bench report` shows what was measured."""
+"""`python -m bench run`, `memory`, `scaling` and `optimum` measure; `report` shows what was measured."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from bench import results
 
@@ -39,6 +40,27 @@ def scaling(options: argparse.Namespace) -> int:
     return 0
 
 
+def optimum(options: argparse.Namespace) -> int:
+    """Follow fits to the optimum; each set is saved when it is done. 1 if there is a complaint."""
+    from bench import optimum as grid
+
+    chosen = options.sets or (grid.QUICK if options.quick else grid.sets(options.dtype))
+    unknown = set(chosen) - set(grid.sets(options.dtype))
+    if unknown:
+        print(f"no such set: {', '.join(sorted(unknown))}", file=sys.stderr)
+        return 2
+    limit = options.time_limit or (grid.QUICK_SECONDS if options.quick else grid.SECONDS)
+    plan = grid.Plan(chosen, options.C or grid.STRENGTHS, options.solvers, options.dtype, limit)
+    done: list[Any] = []
+    for group in grid.measure(plan):
+        done += group
+        results.write(results.FOLDER / f"{options.name}.json", done)
+    found = grid.complaints(done)
+    for complaint in found:
+        print(complaint, file=sys.stderr)
+    return 1 if found else 0
+
+
 def report(options: argparse.Namespace) -> int:
     """Print the tables and draw the plots of a result."""
     from rich.console import Console
@@ -61,7 +83,7 @@ def report(options: argparse.Namespace) -> int:
 def parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     top = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    commands = top.add_subparsers(required=True, metavar="run | memory | scaling | report")
+    commands = top.add_subparsers(required=True, metavar="run | memory | scaling | optimum | report")
     measure = commands.add_parser("run", help="measure the grid and save the result in bench/results")
     measure.add_argument(
         "--quick", action="store_true", help="the grid that `pytest bench` runs, not the full one"
@@ -78,6 +100,17 @@ def parser() -> argparse.ArgumentParser:
     grown.add_argument("--quick", action="store_true", help="only up to a sixteenth of the size")
     grown.add_argument("--name", default="scaling", help="the result's name")
     grown.set_defaults(command=scaling)
+    far = commands.add_parser("optimum", help="follow fits of real sets to the optimum, ours and others'")
+    far.add_argument("--quick", action="store_true", help="three small sets, and a few seconds a fit")
+    far.add_argument("--sets", nargs="+", metavar="SET", help="only these sets")
+    far.add_argument("--C", nargs="+", type=float, metavar="C", help="inverse strengths of the penalty")
+    far.add_argument(
+        "--solvers", nargs="+", default=(), metavar="TEXT", help="only contenders whose names contain a TEXT"
+    )
+    far.add_argument("--dtype", choices=("float32", "float64"), default="float64", help="that of X, for all")
+    far.add_argument("--time-limit", type=float, metavar="SECONDS", help="the most that one fit may take")
+    far.add_argument("--name", default="optimum", help="the result's name")
+    far.set_defaults(command=optimum)
     show = commands.add_parser("report", help="show a saved result as tables and plots")
     show.add_argument(
         "--json", type=Path, metavar="FILE", help="the result; by default the newest in bench/results"

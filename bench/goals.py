@@ -86,3 +86,12 @@ def reached(goal: Goal, group: dict[str, Entry]) -> float | None:
         ratio = group[goal.of].to_ours if goal.of in group else None
         return None if ratio is None else 1 / ratio.median
     return None if ours.to_yardstick is None else ours.to_yardstick.median
+
+
+LEVEL = 1e-6
+"""The relative suboptimality to which times to the optimum are compared."""
+
+
+def sooner(contender: str) -> float:
+    """Give how many times sooner than a contender we mean to be at LEVEL."""
+    return 20.0 if contender.startswith("sklearn ") else 5.0

@@ -17,7 +17,17 @@ from threadpoolctl import threadpool_info
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LIBRARIES = ("fastsoftmax", "numpy", "scipy", "scikit-learn", "numba", "llvmlite", "torch", "numexpr")
+LIBRARIES = (
+    "fastsoftmax",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "scikit-learn-intelex",
+    "numba",
+    "llvmlite",
+    "torch",
+    "numexpr",
+)
 VECTOR_UNITS = ("avx2", "fma", "avx512f", "asimd", "sve")
 
 # The cores this process may use: `taskset -c 0,1` gives two to every contender alike.

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from bench.contenders import CONTENDERS, OURS
+from bench.goals import LEVEL
 from bench.report import machine_line
 from bench.results import bandwidth, copy_bandwidth, excess, groups, spaced
 from bench.scaling import by_axis, seconds_by_threads, slope, upper_half
@@ -44,6 +45,14 @@ STYLE = {
     "legend.frameon": False,
     "savefig.dpi": 160,
 }
+LIBRARY_COLOURS = COLOURS | {"sklearnex": "#7a9a01", "cyanure": "#111111"}
+DASHES = {
+    "auto": "-",
+    "lbfgs": (0, (4, 1.5)),
+    "newton-cg": (0, (1.5, 1.5)),
+    "newton-cholesky": (0, (5, 1.5, 1, 1.5)),
+    "saga": (0, (8, 3)),
+}
 THREAD_COLOURS, THREAD_MARKERS = ("#3a78b5", "#c1272d"), "so"
 FLOOR = 1e-9  # where a fit is drawn whose excess is none
 LEAST_WIDTH = 6.4  # inches that the legend and the machine's line take
@@ -52,10 +61,16 @@ LEAST_WIDTH = 6.4  # inches that the legend and the machine's line take
 def draw(card: dict[str, Any], entries: list[Entry], folder: Path, stem: str) -> list[Path]:
     """Draw a picture a family that was run, but memory, and say where they are.
 
-    Row kernels and passes have a picture a dtype.
+    Row kernels and passes have a picture a dtype, and times to the optimum one a set besides.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    figures = {"rows": rows_figure, "passes": passes_figure, "fits": fits_figure, "scaling": scaling_figure}
+    figures = {
+        "rows": rows_figure,
+        "passes": passes_figure,
+        "fits": fits_figure,
+        "scaling": scaling_figure,
+        "optimum": optimum_figure,
+    }
     written = []
     drawn = [entry for entry in entries if entry.family in figures]
     for name, members in panels(groups(drawn), picture_of).items():
@@ -69,7 +84,9 @@ def draw(card: dict[str, Any], entries: list[Entry], folder: Path, stem: str) ->
 
 def picture_of(key: tuple[str, ...]) -> str:
     """Name the picture that a group goes to."""
-    family, _, dtype, _ = key
+    family, problem, dtype, _ = key
+    if family == "optimum":
+        return f"{family}-{problem}-{dtype}"
     return f"{family}-{dtype}" if family in ("rows", "passes") else family
 
 
@@ -109,11 +126,14 @@ def canvas(
     return figure, axes[:n_panels]
 
 
-def legend(figure: Figure, axes: list[Axes]) -> None:
-    """Put one legend over all panels."""
+def legend(figure: Figure, axes: list[Axes], columns: int | None = None) -> None:
+    """Put one legend over all panels, on one line unless it has so many columns."""
     labelled = {label: handle for a in axes for handle, label in zip(*a.get_legend_handles_labels())}
-    names = [*(name for name in CONTENDERS if name in labelled), *sorted(labelled.keys() - set(CONTENDERS))]
-    figure.legend([labelled[name] for name in names], names, loc="outside upper left", ncols=len(names))
+    rest = sorted(labelled.keys() - set(CONTENDERS), key=lambda name: (not name.startswith(OURS), name))
+    names = [*(name for name in CONTENDERS if name in labelled), *rest]
+    figure.legend(
+        [labelled[name] for name in names], names, loc="outside upper left", ncols=columns or len(names)
+    )
 
 
 def plain(axis: Axis, subs: tuple[float, ...]) -> None:
@@ -229,6 +249,33 @@ def fits_figure(members: Members) -> Figure:
     axes[0].set_ylabel("(F − F*) / F*, F* the best of the run")
     legend(figure, axes)
     return figure
+
+
+def optimum_figure(members: Members) -> Figure:
+    """Draw relative suboptimality against seconds, a panel a penalty; dots mark 10⁻⁶."""
+    figure, axes = canvas(len(members), 3.8, 3.3, columns=3, sharey=True)
+    for axis, (key, group) in zip(axes, members.items()):
+        for entry in sorted(group.values(), key=lambda entry: entry.contender):
+            optimum_curve(axis, entry)
+        axis.axhline(LEVEL, color=INK, linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
+        axis.set(title=f"{key[1]}, {key[3]}", xlabel="seconds", xscale="log", yscale="log")
+        axis.set_ylim(FLOOR / 2, 10)
+        plain(axis.xaxis, subs=(1,))
+    axes[0].set_ylabel("(F − F*) / F*")
+    legend(figure, axes, columns=5)
+    return figure
+
+
+def optimum_curve(axis: Axes, entry: Entry) -> None:
+    """Draw a contender's points; a colour a library, and a dash a solver, of which "auto" is whole."""
+    library, solver = entry.contender.split()
+    points = [(seconds, max(excess, FLOOR)) for seconds, excess, _ in entry.noted["points"]]
+    if not points:
+        return
+    ours = library == OURS
+    look = {"color": LIBRARY_COLOURS[library], "linestyle": DASHES[solver], "zorder": 4 if ours else 3}
+    look |= {"linewidth": 2.0} if ours else {"linewidth": 1.2, "marker": ".", "markersize": 4}
+    axis.plot(*zip(*points), label=entry.contender, **look)
 
 
 def scaling_figure(members: Members) -> Figure:

@@ -271,6 +271,39 @@ class Newsgroups(Problem):
         return FitData(X, y, X_test, y_test, C=10.0, max_iter=self.max_iter)
 
 
+@dataclass(frozen=True)
+class RealSet(Problem):
+    """A published set, scaled as is natural for it. C is replaced by whoever fits.
+
+    `scaling` is "standard" (each feature of mean 0 and variance 1 over the training rows), "pixels" (over
+    255), "tfidf", or "none". `file` is the archive's name where it is not the problem's.
+    """
+
+    scaling: str = "standard"
+    file: str = ""
+    real: ClassVar[bool] = True
+
+    def make(self) -> FitData:
+        """Scale training and test rows alike, in float64, and round to the precision asked for."""
+        z = archive(self.file or self.name)
+        if self.scaling == "tfidf":
+            X, X_test = (tfidf(z, part) for part in ("train", "test"))
+        else:
+            X, X_test = (z[f"X_{part}"].astype(np.float64) for part in ("train", "test"))
+            mean, deviation = self.moments(X)
+            X, X_test = ((rows - mean) / deviation for rows in (X, X_test))
+        y, y_test = (z[f"y_{part}"].astype(np.int64) for part in ("train", "test"))
+        return FitData(X.astype(self.dtype), y, X_test.astype(self.dtype), y_test, C=1.0, max_iter=0)
+
+    def moments(self, X: np.ndarray) -> tuple[np.ndarray | float, np.ndarray | float]:
+        """Give what is subtracted, and what is then divided by; a constant feature becomes 0."""
+        if self.scaling != "standard":
+            return 0.0, {"pixels": 255.0, "none": 1.0}[self.scaling]
+        deviation = X.std(axis=0)
+        constant = deviation <= 1e-12 * np.abs(X).max(axis=0)  # rounding leaves a little
+        return X.mean(axis=0), np.where(constant, 1.0, deviation)
+
+
 def with_parameters(rng: np.random.Generator, X: Any, target: np.ndarray, n_classes: int) -> PassData:
     """Add parameters and a direction, in the precision of X so that nobody is timed converting them."""
     norm = np.sqrt(X.shape[1]) if isinstance(X, np.ndarray) else 1.0

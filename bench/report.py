@@ -4,17 +4,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rich import box
-from rich.table import Table
 from rich.text import Text
 
+from bench.cells import (
+    RANGE,
+    VERDICT,
+    WORDS,
+    blank,
+    digits,
+    duration,
+    heading,
+    named,
+    spread,
+    tally,
+    verdict,
+)
 from bench.contenders import OURS
 from bench.goals import fit_memory, goal_of, reached
-from bench.results import Spread, bandwidth, best_rival, excess, groups, spaced
+from bench.optimum_report import levels_table, optimum_table
+from bench.results import Spread, bandwidth, best_rival, excess, groups
 from bench.scaling import by_axis, seconds_by_threads, slope, upper_half
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from rich.table import Table
 
     from bench.results import Entry
 
@@ -24,43 +38,9 @@ TITLES = {
     "fits": "Fits",
     "memory": "Peak memory",
     "scaling": "How time grows",
+    "optimum": "Time to the optimum",
 }
-WORDS = ("problem", "dtype", "operation", "contender", "best other", "grows", "fixed")  # columns of text
-RANGE = VERDICT = ""  # the heading of the column beside a ratio, or a goal
 PRODUCTS = "products: those that a verb contains; of predict X·Wᵀ alone, of gram XᵀX once a class"
-MET, MISSED = "met", "missed"
-UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
-
-
-def duration(seconds: float) -> str:
-    """Write a time with three digits and its unit."""
-    unit, name = next(((unit, name) for unit, name in UNITS if seconds >= unit), UNITS[-1])
-    return f"{digits(seconds / unit)} {name}"
-
-
-def digits(number: float) -> str:
-    """Write a number with three digits, without an exponent."""
-    return f"{number:.{max(0, 2 - len(str(int(number))) + 1)}f}"
-
-
-def spread(ratio: Spread | None) -> tuple[Text, Text]:
-    """Write a ratio and, fainter, its range over rounds, for two columns."""
-    if ratio is None:
-        return Text("–", style="dim"), Text("")
-    several = ratio.low < ratio.high
-    over_rounds = f"{digits(ratio.low)}–{digits(ratio.high)}" if several else ""
-    return Text(digits(ratio.median)), Text(over_rounds, style="dim")
-
-
-def named(entry: Entry) -> Text:
-    """Write a contender's name; ours stands out."""
-    return Text(entry.contender, style="bold" if entry.contender == OURS else "")
-
-
-def heading(group: tuple[str, ...]) -> list[str]:
-    """Write what a group computes, as the first cells of its first line."""
-    _, problem, dtype, operation = group
-    return [spaced(problem), dtype, operation]
 
 
 def tables(entries: list[Entry], every: bool) -> Iterator[Table]:
@@ -71,26 +51,12 @@ def tables(entries: list[Entry], every: bool) -> Iterator[Table]:
         members = groups(chosen)
         if family == "scaling" and chosen:
             yield scaling_table(title, chosen)
+        elif members and family == "optimum":
+            yield (levels_table if every else optimum_table)(title, members)
         elif members and family in whole:
             yield whole[family](title, members)
         elif members:
             yield (contender_table if every else our_table)(title, family, members)
-
-
-def blank(title: str, *columns: str) -> Table:
-    """Start a table: text to the left, numbers to the right."""
-    table = Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-    )
-    for column in columns:
-        left = column in (*WORDS, RANGE)
-        table.add_column(column, justify="left" if left else "right", no_wrap=True)
-    return table
 
 
 def limit_of(family: str) -> list[str]:
@@ -130,12 +96,6 @@ def predicted(entry: Entry) -> str:
     return "–" if seconds is None else duration(seconds)
 
 
-def tally(verdicts: list[str]) -> str | None:
-    """Count the goals met; nothing where there are none."""
-    judged = verdicts.count(MET) + verdicts.count(MISSED)
-    return f"{verdicts.count(MET)} of {judged} goals met" if judged else None
-
-
 def goal_cells(group: dict[str, Entry]) -> tuple[Text, Text]:
     """Write our goal, and whether it was met; nothing where there is none, or who it names was not there."""
     goal = goal_of(group[OURS])
@@ -143,11 +103,6 @@ def goal_cells(group: dict[str, Entry]) -> tuple[Text, Text]:
     if goal is None or measured is None:
         return Text(goal.text if goal else "–", style="dim"), Text("")
     return Text(goal.text), verdict(measured <= goal.limit)
-
-
-def verdict(met: bool) -> Text:
-    """Write whether a goal was met."""
-    return Text(MET, style="green") if met else Text(MISSED, style="red")
 
 
 def contender_table(title: str, family: str, members: dict[Any, dict[str, Entry]]) -> Table:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import ml_dtypes  # noqa: F401 - from here on NumPy knows "bfloat16"
 import numpy as np
 
 from bench import machine
 from bench.contenders import OURS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 FOLDER = Path(__file__).resolve().parent / "results"
 
@@ -136,3 +139,24 @@ def excess(entry: Entry, group: dict[str, Entry]) -> float:
     """Give (F − F*) / F*, F* being the best objective that any contender of the run reached."""
     best = min(other.noted["objective"] for other in group.values())
     return (entry.noted["objective"] - best) / best
+
+
+def time_to(entry: Entry, level: float) -> tuple[float, float | None] | None:
+    """Give seconds and passes to a relative suboptimality, or None where it was not reached."""
+    reached = entry.noted["reached"][f"{level:.0e}"]
+    return None if reached is None else (reached[0], reached[2])
+
+
+def first_of(entries: Iterable[Entry], level: float) -> Entry | None:
+    """Give whoever was first at a level, or where nobody came there, whoever came nearest to it."""
+
+    def rank(entry: Entry) -> tuple[float, float]:
+        reached = time_to(entry, level)
+        return (reached[0] if reached else float("inf")), least_excess(entry)
+
+    return min(entries, key=rank, default=None)
+
+
+def least_excess(entry: Entry) -> float:
+    """Give how near to the optimum a curve came."""
+    return min((point[1] for point in entry.noted["points"]), default=float("inf"))

@@ -29,6 +29,10 @@ linear_cross_entropy, linear_cross_entropy_grad
     of `HeadData`; the mean loss, and with its derivatives by X and by the coefficients.
 fit, sparse_fit
     of `FitData`; read as `Fitted`.
+solvers
+    Not a function but a dictionary: by the name of a solver, a function of `FitData`. It gives a function
+    of the most iterations, which fits from the start and gives what came of it as `Timed`. It raises
+    `NotOfferedError` where it is not for such data.
 """
 
 from __future__ import annotations
@@ -51,6 +55,7 @@ class NotOfferedError(RuntimeError):
 OURS = "fastsoftmax"
 REFERENCE = "naive"
 CONTENDERS = (OURS, REFERENCE, "scipy", "sklearn", "torch", "numexpr")
+APART = ("cyanure",)  # contenders whose library lives in an environment of its own
 VARIANTS = ("narrow_", "sparse_")  # of one operation, on other storage
 
 
@@ -75,6 +80,13 @@ class Fitted(NamedTuple):
     passes: int | None = None
 
 
+class Timed(NamedTuple):
+    """A fit, and the seconds that it took."""
+
+    fitted: Fitted
+    seconds: float
+
+
 def plain(operation: str) -> str:
     """Name an operation without the storage that it works on."""
     for variant in VARIANTS:
@@ -85,7 +97,7 @@ def plain(operation: str) -> str:
 @functools.cache
 def module_of(contender: str) -> Any:
     """Import a contender, or give None where its library is not installed."""
-    if contender != REFERENCE and importlib.util.find_spec(contender) is None:
+    if contender not in (REFERENCE, *APART) and importlib.util.find_spec(contender) is None:
         return None
     return importlib.import_module(f"{__name__}.{contender}")
 

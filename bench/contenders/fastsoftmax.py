@@ -6,6 +6,7 @@ Gram matrices have no public name: they are what preconditioners are made of, be
 from __future__ import annotations
 
 import functools
+import time
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 import fastsoftmax
 from bench.contenders import Call, Fitted, naive
+from bench.curves import TimeLimitError
 from fastsoftmax import validation
 from fastsoftmax.contracts import Params, RowBlock
 from fastsoftmax.kernels import cpu
@@ -21,6 +23,9 @@ from fastsoftmax.losses import softmax as softmax_loss
 
 if TYPE_CHECKING:
     from bench.problems import FitData, HeadData, PassData, RowData
+
+MOST_STEPS = 100_000  # more than anybody waits for
+STEPS_AT_A_TIME = 200  # of a search for the optimum, between two looks at the clock
 
 
 def softmax(data: RowData) -> Call:
@@ -123,6 +128,62 @@ def linear_cross_entropy_grad(data: HeadData) -> Call:
 def fit(data: FitData) -> Call:
     model = fastsoftmax.SoftmaxRegression(C=data.C, tol=1e-6)
     return Call(functools.partial(model.fit, data.X, data.y), read_fit)
+
+
+def watched_fit(
+    data: FitData, solver: str, tol: float, limit: float
+) -> tuple[Fitted | None, list[tuple[float, Any]]]:
+    """Fit for `limit` seconds at most, and give the records of the history with the time of each.
+
+    Times count from the call, and what follows the last step is added to all: a fit that had stopped at one
+    of them would have had to do that too. A fit whose time was up gives no parameters.
+    """
+    records: list[tuple[float, Any]] = []
+
+    def watch(record: Any) -> None:
+        records.append((time.perf_counter() - start, record))
+        if records[-1][0] > limit:
+            raise TimeLimitError
+
+    model = fastsoftmax.SoftmaxRegression(
+        C=data.C, solver=solver, tol=tol, max_iter=MOST_STEPS, callbacks=[watch]
+    )
+    start = time.perf_counter()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the curve says how far it came
+            model.fit(data.X, data.y)
+    except TimeLimitError:
+        return None, records
+    rest = time.perf_counter() - start - records[-1][0]
+    return read_fit(model), [(seconds + rest, record) for seconds, record in records]
+
+
+solvers = {name: functools.partial(watched_fit, solver=name) for name in ("auto", "lbfgs", "newton-cg")}
+
+
+def optimum(data: FitData, tol: float, limit: float) -> tuple[Fitted, float | None]:
+    """Fit float64 X as near to the optimum as can be had in about `limit` seconds.
+
+    Returns the fit and the certified gap relative to F. Where the first solver comes no further, the other
+    goes on from there.
+    """
+    model = fastsoftmax.SoftmaxRegression(C=data.C, tol=tol, max_iter=STEPS_AT_A_TIME, warm_start=True)
+    X, deadline = data.X.astype(np.float64), time.perf_counter() + limit
+    for solver in ("auto", "newton-cg"):
+        before = np.inf
+        model.set_params(solver=solver)
+        while time.perf_counter() < deadline:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)  # the gap says how far it came
+                model.fit(X, data.y)
+            gap = None if model.duality_gap_ is None else model.duality_gap_ / model.objective_
+            if gap is not None and gap <= tol:
+                return read_fit(model), gap
+            if not model.objective_ < before * (1 - tol / 100):
+                break
+            before = model.objective_
+    return read_fit(model), gap
 
 
 def read_fit(model: Any) -> Fitted:

@@ -7,16 +7,22 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.linalg import LinAlgWarning
+from scipy.optimize._linesearch import LineSearchWarning
 from sklearn._loss import HalfBinomialLoss, HalfMultinomialLoss
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.linear_model._linear_loss import LinearModelLoss
 
-from bench.contenders import Call, Fitted, naive
+from bench.contenders import Call, Fitted, NotOfferedError, naive
+from bench.curves import budgeted
 from bench.machine import THREADS
 
 if TYPE_CHECKING:
     from bench.problems import FitData, PassData, RowData
+
+SMALL_TOL = 1e-12  # of curves, which end by max_iter
+LARGEST_HESSIAN = 5_000
 
 
 def cross_entropy(data: RowData) -> Call:
@@ -85,13 +91,14 @@ def predict(data: PassData) -> Call:
     return Call(functools.partial(model.predict, data.X), functools.partial(naive.chosen_logits, data))
 
 
-def fit(data: FitData) -> Call:
+def fit(data: FitData, solver: str = "lbfgs", tol: float = 1e-8, estimator: Any = LogisticRegression) -> Call:
     # Its default tolerance stops far from the optimum; here max_iter, and the precision of X, decide.
-    model = LogisticRegression(C=data.C, solver="lbfgs", tol=1e-8, max_iter=data.max_iter)
+    model = estimator(C=data.C, solver=solver, tol=tol, max_iter=data.max_iter, random_state=0)
 
-    def run() -> LogisticRegression:
+    def run() -> Any:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # the result says how far it came
+            for kind in (ConvergenceWarning, LineSearchWarning, LinAlgWarning):
+                warnings.simplefilter("ignore", kind)  # the result says how far it came
             return model.fit(data.X, data.y)
 
     return Call(run, read_fit)
@@ -100,6 +107,18 @@ def fit(data: FitData) -> Call:
 def read_fit(model: Any) -> Fitted:
     return Fitted(model.coef_, model.intercept_, int(model.n_iter_[0]))
 
+
+def cholesky_fit(data: FitData) -> Call:
+    size = (int(data.y.max()) + 1) * data.X.shape[1]
+    if size >= LARGEST_HESSIAN:
+        raise NotOfferedError(f"K · d = {size:,}: the Hessian is formed whole only below {LARGEST_HESSIAN:,}")
+    return fit(data, "newton-cholesky", SMALL_TOL)
+
+
+solvers = {
+    name: budgeted(functools.partial(fit, solver=name, tol=SMALL_TOL))
+    for name in ("lbfgs", "newton-cg", "saga")
+} | {"newton-cholesky": budgeted(cholesky_fit)}
 
 sparse_value_and_grad = value_and_grad
 sparse_hessp = hessp
