@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -91,7 +92,7 @@ def minimize(
         if done:
             break
         if n_steps == rebuild:
-            pairs.restart(objective.preconditioner(x, share), grad)
+            pairs.restart(functools.partial(objective.preconditioner, x, share), grad)
             share, wait, rebuild = 2.0 * share, 2 * wait, n_steps + wait
             direction = pairs.direction()
             slope = algebra.dot(grad, direction)
@@ -111,7 +112,7 @@ def minimize(
                 progress.stopped("no step lowers the objective any more at the precision of the products")
                 break
             objective, value, grad = finer
-            pairs.restart(objective.preconditioner(x, share), grad)
+            pairs.restart(functools.partial(objective.preconditioner, x, share), grad)
         direction = pairs.direction()
         # gᵀ H g / 2 with the curvature remembered estimates F − F* as the Newton decrement does.
         slope = algebra.dot(grad, direction)

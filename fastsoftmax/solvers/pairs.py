@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.linalg
@@ -55,7 +55,7 @@ class Pairs:
         self._sy = np.zeros((n_places, n_places))  # sᵢ · yⱼ, right where pair i is no younger than j
         self._yv = np.zeros((n_places, n_places))
         self._order: list[int] = []  # places of the pairs, oldest first
-        self._precondition: Callable[[Vector], Vector]
+        self._precondition: Any = None
         self._scaled: Vector  # M g of the last gradient
         self._products: NDArray[np.float64]  # S g and V g of the last gradient
 
@@ -66,9 +66,10 @@ class Pairs:
         """Forget the pairs; M stays."""
         self._order.clear()
 
-    def restart(self, precondition: Callable[[Vector], Vector], grad: Vector) -> None:
-        """Take another M, at a point with this gradient; the pairs stay."""
-        self._precondition = precondition
+    def restart(self, build: Callable[[], Callable[[Vector], Vector]], grad: Vector) -> None:
+        """Take the M that `build` makes, at a point with this gradient; the pairs stay."""
+        self._precondition = None  # two of them at once are what a fit of few classes would hold most of
+        self._precondition = precondition = build()
         changes = {place: self._y[place].astype(np.float64, copy=False) for place in self._order}
         for place, change in changes.items():
             self._v[place] = precondition(change)
