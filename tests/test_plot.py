@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 
 from fastsoftmax import plot
 from fastsoftmax.contracts import Record
@@ -35,6 +36,16 @@ class Nearest:
         return self.classes_[((X[:, None] - self.means) ** 2).sum(axis=2).argmin(axis=1)]
 
 
+class Oracle:
+    """A classifier whose probabilities are the rows themselves."""
+
+    def __init__(self, classes):
+        self.classes_ = np.array(classes)
+
+    def predict_proba(self, X):
+        return np.asarray(X)
+
+
 @pytest.fixture(scope="module")
 def iris():
     return read("iris")
@@ -57,26 +68,30 @@ def _line(axes, label):
 
 def test_loss_curve_shows_the_history():
     figure = plot.loss_curve(HISTORY, title="digits")
-    left, right = figure.axes
-    passes, gap = _line(left, "certified gap")
-    np.testing.assert_array_equal(passes, [1, 4, 9, 12])
-    # the best lower bound is 0.595, from the last record, whose own gap of zero has no logarithm
-    np.testing.assert_allclose(gap, [1.705, 0.305, 0.005, np.nan])
-    np.testing.assert_array_equal(_line(left, "gradient norm")[1], [1.0, 0.3, 0.01, 0.001])
-    assert left.get_yscale() == "log"
-    np.testing.assert_array_equal(right.lines[0].get_ydata(), [2.30, 0.90, 0.60, 0.595])
+    axes = np.array(figure.axes).reshape(2, 2)
+    for column, at in enumerate(([1, 4, 9, 12], [0.0, 0.1, 0.2, 0.3])):
+        (objective,) = axes[0, column].lines
+        np.testing.assert_array_equal(objective.get_xydata(), np.c_[at, [2.30, 0.90, 0.60, 0.595]])
+        x, gap = _line(axes[1, column], "certified gap")
+        np.testing.assert_array_equal(x, at)
+        # the best lower bound is 0.595, from the last record, whose own gap of zero has no logarithm
+        np.testing.assert_allclose(gap, [1.705, 0.305, 0.005, np.nan])
+        np.testing.assert_array_equal(_line(axes[1, column], "gradient norm")[1], [1.0, 0.3, 0.01, 0.001])
+        assert [each.get_yscale() for each in axes[:, column]] == ["linear", "log"]
+    assert [each.get_xlabel() for each in axes[1]] == ["passes over the data", "seconds"]
     assert figure.get_suptitle() == "digits"
-    assert _rendered(figure).shape[:2] == (500, 1200)
+    assert _rendered(figure).shape[:2] == (760, 1200)
 
 
 def test_loss_curve_keeps_the_digits_of_a_small_gap():
     tiny = [Record(0.0, 2.0, 1.0, 1.5, 1), Record(0.1, 0.7, 1e-9, 3e-18, 2)]
-    assert _line(plot.loss_curve(tiny).axes[0], "gap")[1][1] == 3e-18
+    assert _line(plot.loss_curve(tiny).axes[2], "gap")[1][1] == 3e-18
 
 
 def test_loss_curve_without_a_gap():
-    left = plot.loss_curve([record._replace(gap=None) for record in HISTORY]).axes[0]
-    assert [line.get_label() for line in left.lines] == ["gradient norm ‖∇F‖"]
+    axes = plot.loss_curve([record._replace(gap=None) for record in HISTORY]).axes
+    for lower in axes[2:]:
+        assert [line.get_label() for line in lower.lines] == ["gradient norm ‖∇F‖"]
 
 
 def test_loss_curve_of_one_record():
@@ -114,6 +129,28 @@ def test_decision_regions_refuses_other_shapes(iris, columns, rows):
         plot.decision_regions(model, iris.X[:, :columns], iris.y[:rows])
 
 
+def test_decision_regions_of_a_frame_keep_its_names(iris):
+    frames = pytest.importorskip("pandas")
+    X = frames.DataFrame(iris.X[:, 2:], columns=["length", "width"])
+    model = LogisticRegression().fit(X, iris.y)  # warns, which is an error here, of points without names
+    axes = plot.decision_regions(model, X, iris.y).axes[0]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("length", "width")
+
+
+def test_boundary_and_loss(iris):
+    X, y = iris.X[:, 2:], iris.y
+    model = Nearest(X, y)
+    model.history_ = HISTORY
+    figure = plot.boundary_and_loss(model, X, y)
+    left, right = figure.axes
+    alone = plot.decision_regions(model, X, y).axes[0]
+    np.testing.assert_array_equal(left.images[0].get_array(), alone.images[0].get_array())
+    assert len(left.get_legend().get_texts()) == 3
+    np.testing.assert_array_equal(right.lines[0].get_xydata()[:, 0], [1, 4, 9, 12])
+    np.testing.assert_array_equal(right.lines[0].get_xydata()[:, 1], [2.30, 0.90, 0.60, 0.595])
+    assert _rendered(figure).shape[:2] == (500, 1200)
+
+
 def test_confusion_counts(iris):
     model = Nearest(iris.X, iris.y)
     figure = plot.confusion(model, iris.X_test, iris.y_test)
@@ -135,6 +172,42 @@ def test_confusion_of_many_classes_names_some_and_shows_no_numbers():
     axes = plot.confusion(Nearest(X, y), X, y).axes[0]
     assert len(axes.texts) == 0
     assert len(axes.get_xticks()) <= 40
+
+
+def _reliability(figure):
+    """Points of the diagram (one not of the diagonal), and the heights of the bars."""
+    upper, lower = figure.axes
+    (curve,) = [line for line in upper.lines if line.get_marker() != "None"]
+    return curve.get_xydata(), [bar.get_height() for bar in lower.patches]
+
+
+def test_reliability_of_two_classes_is_of_the_second():
+    second = np.array([0.1, 0.1, 0.1, 0.3, 0.9, 0.9])
+    y = np.array(["no", "no", "yes", "no", "yes", "yes"])
+    figure = plot.reliability(Oracle(["no", "yes"]), np.c_[1 - second, second], y, n_bins=5)
+    points, counts = _reliability(figure)
+    np.testing.assert_allclose(points, [[0.1, 1 / 3], [0.3, 0], [0.9, 1]])
+    assert counts == [3, 1, 0, 0, 2]
+    # (3 · |1/3 − 0.1| + 1 · 0.3 + 2 · 0.1) / 6 = 1.2 / 6
+    assert "6 rows, expected calibration error 0.2" in figure.axes[0].get_title()
+    assert figure.axes[1].get_xlabel() == "mean probability of class yes"
+    _rendered(figure)
+
+
+def test_reliability_of_many_classes_is_of_the_prediction():
+    X = np.array([[0.7, 0.2, 0.1], [0.1, 0.7, 0.2], [0.2, 0.3, 0.5], [0.0, 0.0, 1.0]])
+    points, counts = _reliability(plot.reliability(Oracle([3, 5, 8]), X, [3, 8, 5, 8], n_bins=4))
+    # 0.5 is on a border and goes below it, 1.0 into the last bin
+    np.testing.assert_allclose(points, [[0.5, 0], [0.7, 0.5], [1.0, 1.0]])
+    assert counts == [0, 1, 2, 1]
+
+
+def test_reliability_refuses_what_does_not_fit():
+    model, X = Oracle([0, 1]), np.full((3, 2), 0.5)
+    with pytest.raises(ValueError, match=r"y has shape \(2,\); X with 3 rows"):
+        plot.reliability(model, X, [0, 1])
+    with pytest.raises(ValueError, match=r"not among the model's classes: \[7\]"):
+        plot.reliability(model, X, [0, 7, 1])
 
 
 def test_coefficients(iris):
@@ -178,6 +251,7 @@ def test_no_figure_is_left_with_pyplot(iris):
     plot.decision_regions(model, iris.X[:, :2], iris.y)
     plot.confusion(model, iris.X[:, :2], iris.y)
     plot.coefficients(model)
+    plot.reliability(Oracle([0, 1]), [[0.2, 0.8], [0.6, 0.4]], [1, 1])
     assert pyplot.get_fignums() == []
 
 

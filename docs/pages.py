@@ -1,0 +1,92 @@
+"""Run the code of a page of documentation, and redraw the pictures: `python -m docs.pages`.
+
+The blocks marked `python` run in order in one namespace. A block that begins with `>>>` is a session, whose
+output is compared with what the page states; any other is simply executed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import doctest
+import os
+import re
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FOLDER = Path(__file__).parent
+PAGES = sorted(FOLDER.glob("*.md"))
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+PICTURE = re.compile(r"!\[[^\]]*\]\(pictures/([^)]+)\)")
+
+
+class Block(NamedTuple):
+    """A piece of code, and the number of lines of the page before it."""
+
+    code: str
+    line: int
+
+
+def blocks(text: str) -> list[Block]:
+    """Return the Python of a page."""
+    return [Block(found[1], text.count("\n", 0, found.start(1))) for found in BLOCK.finditer(text)]
+
+
+def pictures(text: str) -> list[str]:
+    """Return the names of the pictures that a page shows."""
+    return PICTURE.findall(text)
+
+
+def run(text: str, name: str) -> dict[str, Any]:
+    """Run a page in the current folder, where its pictures come to lie, and return its namespace.
+
+    Raises
+    ------
+    AssertionError
+        If a session prints something else than the page states; says what.
+    """
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    for code, line in blocks(text):
+        if code.startswith(">>>"):
+            _converse(code, namespace, name, line)
+        else:
+            exec(compile("\n" * line + code, name, "exec"), namespace)
+    return namespace
+
+
+def _converse(code: str, namespace: dict[str, Any], name: str, line: int) -> None:
+    session = doctest.DocTestParser().get_doctest(code, namespace, name, name, line)
+    told: list[str] = []
+    doctest.DocTestRunner(verbose=False).run(session, out=told.append, clear_globs=False)
+    namespace.update(session.globs)  # the parser gave it a copy
+    if told:
+        raise AssertionError("".join(told))
+
+
+@contextlib.contextmanager
+def elsewhere() -> Iterator[Path]:
+    """Work in a folder of its own that is gone afterwards."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        yield Path(folder)
+
+
+def main() -> int:
+    """Run every page and keep the pictures that it shows."""
+    os.environ.setdefault("MPLBACKEND", "agg")
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        with elsewhere() as folder:
+            run(text, page.name)
+            for name in pictures(text):
+                shutil.copyfile(folder / name, FOLDER / "pictures" / name)
+                print(f"{page.name}: {name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

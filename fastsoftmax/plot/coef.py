@@ -1,0 +1,90 @@
+"""Coefficients as shades: a row a class, or an image a class."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastsoftmax.plot.canvas import MOST_NAMES, new_figure, tick_some
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+
+def coefficients(model: Any, image_shape: tuple[int, int] | None = None) -> Figure:
+    """Draw the coefficients of a model: a row a class, or, for images, an image a class.
+
+    Parameters
+    ----------
+    model : classifier
+        Fitted, with `coef_` (K, d), or (1, d) for two classes.
+    image_shape : tuple of int, optional
+        (height, width) of the images that the features are the pixels of, row by row.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+        Red speaks for a class, blue against it; white is zero. Colours end at the 99.5th percentile of the
+        sizes, so that one odd feature does not whiten the rest.
+
+    Raises
+    ------
+    ValueError
+        `image_shape` does not hold as many pixels as there are features.
+    ImportError
+        matplotlib is not installed.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> X, y = load_iris(return_X_y=True)
+    >>> coefficients(LogisticRegression(max_iter=1000).fit(X, y)).axes[0].get_ylabel()
+    'class'
+    """
+    coef = np.asarray(model.coef_, dtype=float)
+    n_rows, n_features = coef.shape
+    classes = np.asarray(model.classes_)
+    labels = [str(label) for label in (classes if len(classes) == n_rows else classes[-n_rows:])]
+    reach = float(np.quantile(np.abs(coef), 0.995)) or float(np.abs(coef).max()) or 1.0
+    shades: dict[str, Any] = {"cmap": "RdBu_r", "vmin": -reach, "vmax": reach, "interpolation": "nearest"}
+    if image_shape is not None:
+        return _coefficient_images(coef, labels, image_shape, shades)
+    names = getattr(model, "feature_names_in_", None)
+    named = [] if names is None or n_features > MOST_NAMES else [str(name) for name in names]
+    figure = new_figure(12, float(np.clip(1.8 + 0.4 * n_rows, 3.2, 10)) + (1.4 if named else 0))
+    axes = figure.subplots()
+    image = axes.imshow(coef, aspect="auto", **shades)
+    tick_some(axes, labels, "y")
+    if named:
+        tick_some(axes, named, "x", turned=True)
+    axes.set(xlabel="feature", ylabel="class")
+    axes.set_title(f"Coefficients of {n_features:,} features")
+    figure.colorbar(image, ax=axes, fraction=0.03, pad=0.02, extend="both", label="coefficient")
+    return figure
+
+
+def _coefficient_images(
+    coef: NDArray[Any], labels: Sequence[str], image_shape: tuple[int, int], shades: dict[str, Any]
+) -> Figure:
+    height, width = image_shape
+    n_rows, n_features = coef.shape
+    if height * width != n_features:
+        raise ValueError(
+            f"image_shape {image_shape} has {height * width} pixels; the model has {n_features} features"
+        )
+    n_columns = min(n_rows, 5 if n_rows <= 20 else 10)
+    n_lines = -(-n_rows // n_columns)
+    figure = new_figure(1 + 2.0 * n_columns, 0.6 + 2.2 * n_lines * height / width, "compressed")
+    grid = figure.subplots(n_lines, n_columns, squeeze=False).ravel()
+    for k, axes in enumerate(grid):
+        axes.set_axis_off()
+        if k < n_rows:
+            image = axes.imshow(coef[k].reshape(height, width), **shades)
+            axes.set_title(labels[k], fontsize=11)
+    figure.colorbar(image, ax=list(grid), fraction=0.03, pad=0.02, extend="both", label="coefficient")
+    return figure

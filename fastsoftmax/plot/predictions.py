@@ -1,0 +1,156 @@
+"""How predictions compare with labels: which classes are confused, and what probabilities are worth."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastsoftmax.plot.canvas import BLUE, GREY, new_figure, tick_some, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from numpy.typing import ArrayLike, NDArray
+
+
+def confusion(model: Any, X: Any, y: ArrayLike) -> Figure:
+    """Draw how many rows of each class a model gives to each class.
+
+    Parameters
+    ----------
+    model : classifier
+        Fitted.
+    X : array_like or sparse matrix (n, d)
+        Rows, best ones that it was not fitted on.
+    y : array_like (n,)
+        Their labels.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+        True classes down, predicted classes across; shades are shares of the true class.
+
+    Raises
+    ------
+    ValueError
+        As `model.predict`; y does not fit X.
+    ImportError
+        matplotlib is not installed.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> X, y = load_iris(return_X_y=True)
+    >>> confusion(LogisticRegression(max_iter=1000).fit(X, y), X, y).axes[0].get_xlabel()
+    'predicted class'
+    """
+    from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
+
+    y = np.asarray(y)
+    predicted = np.asarray(model.predict(X))
+    classes = np.union1d(np.asarray(model.classes_), y)
+    counts = confusion_matrix(y, predicted, labels=classes)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    n_classes = len(classes)
+    side = float(np.clip(0.45 * n_classes, 5, 11))
+    figure = new_figure(side + 1.2, side, "compressed")
+    axes = figure.subplots()
+    display = ConfusionMatrixDisplay(share, display_labels=classes)
+    display.plot(ax=axes, include_values=False, cmap="Blues", colorbar=False)
+    display.im_.set_clim(0, 1)
+    if n_classes <= 22:  # beyond it, numbers run into one another
+        for row, column in np.argwhere(counts):
+            ink = "white" if share[row, column] > 0.5 else "#303030"
+            axes.text(
+                column, row, f"{counts[row, column]}", ha="center", va="center", color=ink, fontsize=8.5
+            )
+    tick_some(axes, classes, "x", turned=True)
+    tick_some(axes, classes, "y")
+    axes.set(xlabel="predicted class", ylabel="true class")
+    accuracy = float(np.mean(predicted == y))
+    axes.set_title(f"{accuracy:.1%} of {len(y):,} rows right")
+    figure.colorbar(display.im_, ax=axes, fraction=0.046, label="share of the true class")
+    return figure
+
+
+def reliability(model: Any, X: Any, y: ArrayLike, *, n_bins: int = 10) -> Figure:
+    """Draw how often what a model holds for probable comes true.
+
+    Rows are put into bins by a probability; a point stands at a bin's mean probability and at the share of
+    its rows for which it came true. For two classes it is the probability of the second, as in
+    scikit-learn; for more, that of the class predicted. A model that means what it says is on the diagonal;
+    one that is too sure of itself is below.
+
+    Parameters
+    ----------
+    model : classifier
+        Fitted, with `predict_proba`.
+    X : array_like or sparse matrix (n, d)
+        Rows, best ones that it was not fitted on.
+    y : array_like (n,)
+        Their labels.
+    n_bins : int, default 10
+        Bins of equal width; those without rows have no point.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+        Above the diagram; below, the number of rows in each bin. The title tells the expected calibration
+        error [1]_: the mean over rows of |share − mean probability| of a row's bin.
+
+    Raises
+    ------
+    ValueError
+        As `model.predict_proba`; y does not fit X, or holds a label that is not among `model.classes_`.
+    ImportError
+        matplotlib is not installed.
+
+    References
+    ----------
+    .. [1] C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, "On calibration of modern neural networks", ICML
+       2017.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from fastsoftmax import SoftmaxRegression
+    >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> reliability(SoftmaxRegression().fit(X, y), X, y).axes[0].get_ylabel()
+    'share that is of class 1'
+    """
+    from sklearn.calibration import CalibrationDisplay, calibration_curve
+
+    came_true, probability, event = _forecasts(model, X, y)
+    share, mean = calibration_curve(came_true, probability, n_bins=n_bins)
+    # The bins of calibration_curve: the border belongs to the lower one.
+    bins = np.searchsorted(np.linspace(0, 1, n_bins + 1)[1:-1], probability)
+    counts = np.bincount(bins, minlength=n_bins)
+    error = float(counts[counts > 0] @ np.abs(share - mean)) / len(probability)
+    figure = new_figure(6, 6.6)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    CalibrationDisplay(share, mean, probability).plot(ax=upper, color=BLUE, markersize=5, clip_on=False)
+    upper.get_legend().remove()
+    upper.set(xlabel="", ylabel=f"share that is {event}", xlim=(0, 1), ylim=(0, 1.02), aspect="auto")
+    upper.set_title(f"{len(probability):,} rows, expected calibration error {error:.2g}")
+    lower.bar((np.arange(n_bins) + 0.5) / n_bins, counts, width=0.92 / n_bins, color=GREY)
+    what = "of the predicted class" if event == "right" else event
+    lower.set(xlabel=f"mean probability {what}", ylabel="rows")
+    for axes in (upper, lower):
+        tidy(axes, grid=True)
+    return figure
+
+
+def _forecasts(model: Any, X: Any, y: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[Any], str]:
+    """Return whether the event of each row came true, the probability it was given, and its name."""
+    y, proba = np.asarray(y), np.asarray(model.predict_proba(X))
+    classes = np.asarray(model.classes_)
+    if y.shape != (len(proba),):
+        raise ValueError(f"y has shape {y.shape}; X with {len(proba)} rows takes ({len(proba)},)")
+    strange = np.setdiff1d(y, classes)
+    if len(strange):
+        raise ValueError(f"y holds labels that are not among the model's classes: {strange[:5]}")
+    if len(classes) == 2:
+        return y == classes[1], proba[:, 1], f"of class {classes[1]}"
+    best = proba.argmax(axis=1)
+    return y == classes[best], proba[np.arange(len(proba)), best], "right"
