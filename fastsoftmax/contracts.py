@@ -124,11 +124,6 @@ class Sums:
     shape: tuple[int, ...]
 
     @classmethod
-    def of(cls, value: float, weight: float, coef: NDArray[Any], intercept: NDArray[Any]) -> Sums:
-        """Return sums of these parts, copied."""
-        return cls(value, weight, np.concatenate((coef.ravel(), intercept)), coef.shape)
-
-    @classmethod
     def room(cls, shape: tuple[int, ...], n_outputs: int, dtype: Any = np.float64) -> Sums:
         """Return sums of nothing whose parts are yet to be written."""
         return cls(0.0, 0.0, np.empty(math.prod(shape) + n_outputs, dtype), shape)

@@ -295,3 +295,6 @@ def test_several_parameter_vectors_at_once(storage):
         assert_close(grad, slope + objective.pack((l2 - 0.3) * coef, np.zeros(4)), n_terms=90)
     with pytest.raises(ValueError, match="params"):
         objective.values_and_grads(params[0])
+    for bad in (penalties[1:], -penalties, penalties + np.inf, 1.0):
+        with pytest.raises(ValueError, match="l2"):
+            objective.values_and_grads(params, bad)

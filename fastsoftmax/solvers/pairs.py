@@ -70,11 +70,10 @@ class Pairs:
         """Take the M that `build` makes, at a point with this gradient; the pairs stay."""
         self._precondition = None  # two of them at once are what a fit of few classes would hold most of
         self._precondition = precondition = build()
-        changes = {place: self._y[place].astype(np.float64, copy=False) for place in self._order}
-        for place, change in changes.items():
-            self._v[place] = precondition(change)
-        for place, change in changes.items():
-            self._yv[place] = self._algebra.dots(self._v, change)
+        for place in self._order:
+            self._v[place] = precondition(self._y[place].astype(np.float64, copy=False))
+        for place in self._order:
+            self._yv[place] = self._algebra.dots(self._v, self._y[place])
         self._scaled = precondition(grad)
         self._look(grad)
 

@@ -85,14 +85,12 @@ def _are_few(loss, z):
     return plain and z.shape[1] <= MOST_CLASSES
 
 
-# No label is ignored here, and logits that were just rounded need no exact differences.
-
-
 @jit
 def _losses_together(verb, loss, z, s, target, weight, row_values):
     if not _are_few(loss, z):
         return False, 0.0
     n_rows = s.shape[0]
+    # No label is ignored here, and logits that were just rounded need no exact differences.
     value = cross_entropy_rows(1.0, loss.class_weight, s, target, weight, -1, 0, n_rows, row_values, s, False)
     return True, value
 
