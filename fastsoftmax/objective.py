@@ -19,6 +19,7 @@ import numpy as np
 from fastsoftmax import devices, validation
 from fastsoftmax.algebra import Algebra
 from fastsoftmax.contracts import Csr, Params, RowBlock, Sums, Task
+from fastsoftmax.curvature import products_at
 from fastsoftmax.losses import sigmoid, softmax
 from fastsoftmax.preconditioners import build, choice, diagonal, gram
 from fastsoftmax.sources.array import ArraySource, sparse_block_rows
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
     from fastsoftmax.protocols import Source
 
 LOSSES = dict(zip(validation.LOSSES, (softmax, sigmoid), strict=True))
-LOGITS_BYTES = 3 * 2**24
+# Logits that are kept take so much room, or that of so many parameter vectors: fewer than a solver holds.
+LOGITS_BYTES, LOGITS_VECTORS = 3 * 2**24, 16
 
 
 class SoftmaxObjective:
@@ -80,7 +82,8 @@ class SoftmaxObjective:
     -----
     Products are float32 for float32 (and narrower) X and float64 otherwise; values, gradients across tiles
     and everything outside the kernels are float64. A value and gradient reads X once and costs 4 n d K flops,
-    a Hessian-vector product half as much again; the (n, K) logits are not held for dense X, but by `hessian`.
+    a Hessian-vector product half as much again, or as much where the logits of its point are kept: `hessp`
+    keeps those of its last point up to a limit that does not grow with n (see `hessian`).
     The bits of a result do not depend on `n_threads`. Several threads may call one object at the same time.
 
     Examples
@@ -149,6 +152,7 @@ class SoftmaxObjective:
         self.n_classes = int(n_classes)
         self.n_params = self.n_classes * (self.n_features + self.fit_intercept)
         self.passes = 0
+        self._last_hessian: tuple[Vector, Callable[[Vector], Vector]] | None = None
         self._dtype: Any = None  # of the products: what the rows ask for
         self._family = LOSSES[loss]
         self._narrow = validation.is_narrow(rows.X)
@@ -237,10 +241,13 @@ class SoftmaxObjective:
         return values, grads
 
     def hessp(self, params: ArrayLike, direction: ArrayLike) -> Vector:
-        """Return ∇²F(params) · direction (n_params,). One pass over X."""
-        along = self.unpack(direction, name="direction")
-        sums = self._sum(Task("hessp", self._loss, self.unpack(params), (along,), self._dtype))
-        return self._flat(sums, along.coef, self.l2)[0]
+        """Return ∇²F(params) · direction (n_params,). One pass over X; see `hessian`."""
+        point = np.asarray(params, dtype=np.float64)
+        last = self._last_hessian
+        if last is None or not np.array_equal(last[0], point):
+            last = point.copy(), self.hessian(point)
+            self._last_hessian = last
+        return last[1](np.asarray(direction, dtype=np.float64))
 
     def diagonal(self, params: ArrayLike) -> Vector:
         """Return the diagonal of ∇²F (n_params,). One pass over X."""
@@ -255,29 +262,22 @@ class SoftmaxObjective:
     def hessian(self, params: ArrayLike) -> Callable[[Vector], Vector]:
         """Return v ↦ ∇²F(params) v (n_params,), for many products at one point. One pass over X for each.
 
-        Where the (n, K) logits take no more than 48 MiB they are computed once, for one pass more, and kept:
-        a product costs a third less.
+        Where the (n, K) logits take no more than 48 MiB, or than 16 parameter vectors, they are computed
+        once, for one pass more, and kept as long as what is returned: a product costs a third less.
         """
-        here = self.unpack(params)
-        itemsize = 4 if self._narrow and self._dtype is None else 8
-        if self._source.shape[0] * self.n_classes * itemsize > LOGITS_BYTES:
-            return functools.partial(self.hessp, params)
-        device, n_threads, dtype = self._device, self._n_threads, self._dtype
-        kept = self._source.map(lambda block: device.logits(here, block.X, n_threads, dtype=dtype))
-        self.passes += 1
+        here = self.unpack(np.array(params, dtype=np.float64))
+        logits_bytes = self._source.shape[0] * self.n_classes * (4 if self._narrow and not self._dtype else 8)
+        keep = logits_bytes <= max(LOGITS_BYTES, 8 * LOGITS_VECTORS * self.n_params)
+        options: dict[str, Any] = {"keep": keep, "n_threads": self._n_threads, "dtype": self._dtype}
+        product = products_at(self._source, self._device, self._loss, here, **options)
+        self.passes += keep
 
-        def product(direction: Vector) -> Vector:
+        def apply(direction: Vector) -> Vector:
             along = self.unpack(direction, name="direction")
-            logits = iter(kept)
             self.passes += 1
-            parts = self._source.map(
-                lambda block: device.hessp(
-                    self._loss, here, along, block, n_threads, logits=next(logits), dtype=dtype
-                )
-            )
-            return self._flat(functools.reduce(Sums.__add__, parts), along.coef, self.l2)[0]
+            return self._flat(product(along), along.coef, self.l2)[0]
 
-        return product
+        return apply
 
     def preconditioner(self, params: ArrayLike, share: float = 1.0) -> Callable[[Vector], Vector]:
         """Return v ↦ M⁻¹ v (n_params,), a symmetric positive semidefinite approximation of (∇²F)⁻¹.
@@ -367,7 +367,7 @@ class SoftmaxObjective:
         if self._dtype is not None or not self._narrow:
             return None
         other = copy.copy(self)
-        other._dtype = np.dtype(np.float64)
+        other._dtype, other._last_hessian = np.dtype(np.float64), None
         # Row functions want probability targets in the dtype of the logits.
         other._source = self._source.replaced(
             lambda block: (

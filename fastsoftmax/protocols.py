@@ -62,10 +62,12 @@ class Device(Protocol):
         n_threads: int | None,
         *,
         dtype: Any = np.float64,
+        classes: tuple[int, int] | None = None,
     ) -> Sums:
         """Return the class blocks of the Hessian of Σ wᵢ ℓᵢ as `coef`, or those of all pairs of classes.
 
-        Without parameters, the Gram matrix of the rows: that of a curvature of 1.
+        Of all classes, or from the first to before the last of `classes`. Without parameters, the Gram matrix
+        of the rows: that of a curvature of 1.
         """
 
     def diagonal(

@@ -83,6 +83,20 @@ def test_the_blocks_are_the_oracles(loss, pairs, storage, dtype, monkeypatch):
         assert_close(np.tril(found), lower, dtype=dtype, n_terms=N, scale=weight.sum())
 
 
+@pytest.mark.parametrize("pairs", [False, True])
+def test_some_classes_have_the_blocks_that_they_have_among_all(pairs):
+    X, y, weight, params = draw()
+    block, loss = RowBlock(X, y, weight), softmax.for_targets(y, K)
+    every = [(k, other) for k in range(K) for other in range(k + 1) if pairs or other == k]
+    blocks = dict(zip(every, cpu.gram(loss, params, pairs, block).coef, strict=True))
+    for first, last in ((0, 1), (1, K), (K - 1, K)):
+        wanted = [(k, o) for k in range(first, last) for o in range(first, k + 1) if pairs or o == k]
+        found = cpu.gram(loss, params, pairs, block, classes=(first, last)).coef
+        assert len(found) == len(wanted)
+        for own, place in zip(found, wanted, strict=True):
+            np.testing.assert_array_equal(np.tril(own), np.tril(blocks[place]))
+
+
 def test_panels_of_the_lower_triangle_meet(monkeypatch):
     monkeypatch.setattr(grams, "LEAST_CHUNK", 16)
     d = grams.PANEL + 3
@@ -305,13 +319,33 @@ def test_a_factor_refuses_infinity():
 def test_the_hessian_at_a_point_is_hessp_there(loss, kept, storage, monkeypatch):
     if not kept:
         monkeypatch.setattr(objective, "LOGITS_BYTES", 0)
+        monkeypatch.setattr(objective, "LOGITS_VECTORS", 0)
     X, y, weight, params = draw(loss=loss)
     obj = of(loss, STORAGES[storage](X), y, weight)
     x = obj.pack(*params)
+    wanted = oracle(X, weight, params, L2, loss).reshape(obj.n_params, obj.n_params)
     product = obj.hessian(x)
-    for seed in range(3):
-        v = np.random.default_rng(seed).normal(size=obj.n_params)
-        np.testing.assert_allclose(product(v), obj.hessp(x, v), rtol=1e-12, atol=1e-14)
+    assert obj.passes == kept
+    np.testing.assert_allclose(
+        by_class(matrix_of(product, obj.n_params), obj), wanted, rtol=1e-10, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_products_at_changing_points_are_those_of_each(kept, monkeypatch):
+    """The logits that are kept are never those of a point that has been left, or changed in place."""
+    if not kept:
+        monkeypatch.setattr(objective, "LOGITS_BYTES", 0)
+        monkeypatch.setattr(objective, "LOGITS_VECTORS", 0)
+    X, y, weight, params = draw()
+    obj = of("softmax", X, y, weight)
+    x, v = obj.pack(*params), np.linspace(-1.0, 1.0, obj.n_params)
+    for scale in (1.0, 0.5, 0.5, 1.0):
+        fresh = of("softmax", X, y, weight)
+        moved = scale * obj.pack(*params)
+        x[:] = moved
+        np.testing.assert_array_equal(obj.hessp(x, v), fresh.hessp(moved, v))
+    assert obj.passes == 4 + 3 * kept
 
 
 def test_a_subset_is_made_of_the_sources_rows_and_always_the_same():

@@ -90,8 +90,7 @@ def test_the_bits_do_not_depend_on_the_threads(dtype, monkeypatch):
 def test_a_tile_fits_its_room():
     for n_features, n_outputs in ((2048, 128_256), (10, 262_144), (100_000, 1000)):
         rows = wide.rows_at_a_time(n_features, n_outputs, 4)
-        assert rows == wide.LEAST_ROWS or rows * n_outputs * 4 <= wide.LOGITS_BYTES
-        assert rows == wide.LEAST_ROWS or rows * n_features * 4 <= wide.WIDENED_BYTES
+        assert rows == wide.LEAST_ROWS or rows * (n_outputs + n_features) * 4 <= wide.TILE_BYTES
 
 
 @jit

@@ -145,12 +145,14 @@ def gram(
     n_threads: int | None = None,
     *,
     dtype: Any = np.float64,
+    classes: tuple[int, int] | None = None,
 ) -> Sums:
     """Return the class blocks of the Hessian of Σ wᵢ ℓᵢ, or those of all pairs of classes, as `coef`.
 
-    Without parameters, the Gram matrix of the rows: that of a curvature of 1.
+    Of all classes, or from the first to before the last of `classes`. Without parameters, the Gram matrix of
+    the rows: that of a curvature of 1.
     """
-    return grams.sums(_storage(block.X), loss, params, pairs, block, n_threads, dtype=dtype)
+    return grams.sums(_storage(block.X), loss, params, pairs, block, n_threads, dtype=dtype, classes=classes)
 
 
 def logits(

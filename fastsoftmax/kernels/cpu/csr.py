@@ -150,9 +150,8 @@ def sums(
 
     `logits` (n, K) are those of the first map, where they are known. `dtype` is that of the products, by
     default the one X has or fits in. `row_values` (n,) and `X_grad` (n, d), where given, receive wᵢ ℓᵢ and
-    wᵢ rᵢ W; without `coef_grad` the
-    columns are not read, and that part of the sums is empty. Extra memory: the (n, K) multipliers of the
-    block, which its source keeps small.
+    wᵢ rᵢ W; without `coef_grad` the columns are not read, and that part of the sums is empty. Extra memory:
+    the (n, K) multipliers of the block, which its source keeps small.
     """
     X: Any = block.X
     n_rows, n_features = X.shape
@@ -217,7 +216,8 @@ def logits(
 ) -> NDArray[Any]:
     """Return X Wᵀ + b, (n, K), in the dtype that products with X are computed in; in `out` if given."""
     dtype = np.dtype(dtype or compute_dtype(X))
-    coef = params.coef.T.astype(dtype, order="C")
+    coef = np.empty(params.coef.T.shape, dtype)
+    copy_to(coef, params.coef.T, n_threads)
     intercept = params.intercept.astype(dtype)
     out = np.empty((X.shape[0], len(intercept)), dtype) if out is None else out
     bounds = even_bounds(X.shape[0], partition.MOST_PARTS)

@@ -23,8 +23,8 @@ LEAST_CHUNK, MOST_CHUNK = 256, 4096
 
 
 @kernel
-def _curvatures(start, stop, part, loss, pairs, logits, target, weight, out):
-    """Write w ∂²ℓ/∂z_k² to out (K, n) or, of `pairs`, w ∂²ℓ/∂z_k∂z_l for l ≤ k to out (K (K + 1) / 2, n)."""
+def _curvatures(start, stop, part, loss, pairs, left, right, logits, target, weight, out):
+    """Write w ∂²ℓ/∂z_k² for classes left to right to out (m, n) or, of `pairs`, w ∂²ℓ/∂z_k∂z_l for l ≤ k."""
     n_outputs = logits.shape[1]
     z = np.empty(n_outputs, logits.dtype)
     s = np.empty(n_outputs, logits.dtype)
@@ -32,18 +32,18 @@ def _curvatures(start, stop, part, loss, pairs, logits, target, weight, out):
         if not pairs:
             z[:] = logits[i]
             row_curvature(loss, z, target[i])
-            for k in range(n_outputs):
-                out[k, i] = weight[i] * z[k]
+            for k in range(left, right):
+                out[k - left, i] = weight[i] * z[k]
             continue
         first = 0
-        for k in range(n_outputs):
+        for k in range(left, right):
             z[:] = logits[i]
             s[:] = 0.0
             s[k] = 1.0
             row_hessp(loss, z, s, target[i])
-            for other in range(k + 1):
-                out[first + other, i] = weight[i] * s[other]
-            first += k + 1
+            for other in range(left, k + 1):
+                out[first + other - left, i] = weight[i] * s[other]
+            first += k + 1 - left
 
 
 @kernel
@@ -79,6 +79,7 @@ def sums(
     n_threads: int | None,
     *,
     dtype: Any,
+    classes: tuple[int, int] | None = None,
 ) -> Sums:
     """Return the class blocks of the Hessian of Σ wᵢ ℓᵢ, in coefficients and intercept together.
 
@@ -93,6 +94,8 @@ def sums(
         not only those of each class with itself.
     dtype : {float32, float64}
         Of the products and of the result.
+    classes : (first, last), optional
+        Only the classes from first up to, not including, last; by default all.
 
     Returns
     -------
@@ -105,7 +108,8 @@ def sums(
     m n d² flops, and at most 12 MiB beside the result.
     """
     n_rows, n_features = block.X.shape
-    n_outputs = 1 if params is None else len(params.intercept)
+    left, right = classes or (0, 1 if params is None else len(params.intercept))
+    n_outputs = right - left
     n_blocks = n_outputs * (n_outputs + 1) // 2 if pairs else n_outputs
     widest = max(n_features + 1, n_blocks) * np.dtype(dtype).itemsize
     chunk = min(n_rows, max(LEAST_CHUNK, min(MOST_CHUNK, CHUNK_BYTES // widest)))
@@ -127,7 +131,7 @@ def sums(
             weights[0] = block.weight[here]
         else:
             run(
-                _curvatures, even_bounds(count, MOST_PARTS), loss, pairs,
+                _curvatures, even_bounds(count, MOST_PARTS), loss, pairs, left, right,
                 storage.logits(params, rows, n_threads), block.target[here], block.weight[here], weights,
                 work=4.0 * count * n_blocks, n_threads=n_threads,
             )  # fmt: skip

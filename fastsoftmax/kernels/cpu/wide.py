@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
     from fastsoftmax.contracts import Params, RowBlock
 
-LOGITS_BYTES = 3 * 2**24
-WIDENED_BYTES = 2**24
+TILE_BYTES = 2**26  # of logits, and of a tile of X where it has to be widened
 LEAST_ROWS, MOST_ROWS = 16, 2048
 PIECE = 256  # rows and columns of a product that one thread computes at a time
+LONG_PIECE = 128  # of products that sum over all classes: smaller pieces keep every thread busy
 ROWS_A_PART = 16
 
 
@@ -87,18 +87,23 @@ def _add_rows(start, stop, part, multiplier, intercept):
 
 @kernel
 def _to_rows(start, stop, part, gemm, multiplier, coef, X_grad):
-    """Write multiplier · coef, (n, d), to X_grad."""
-    product_to(gemm, multiplier[start:stop], coef, X_grad[start:stop])
+    """Write pieces start to stop of multiplier · coef, (n, d), to X_grad."""
+    n_across = (X_grad.shape[1] + LONG_PIECE - 1) // LONG_PIECE
+    for piece in range(start, stop):
+        i = piece // n_across * LONG_PIECE
+        j = piece % n_across * LONG_PIECE
+        rows, columns = slice(i, i + LONG_PIECE), slice(j, j + LONG_PIECE)
+        product_to(gemm, multiplier[rows], coef[:, columns], X_grad[rows, columns])
 
 
-def _pieces(n_rows: int, n_columns: int) -> NDArray[np.int64]:
-    n_pieces = -(-n_rows // PIECE) * -(-n_columns // PIECE)
+def _pieces(n_rows: int, n_columns: int, side: int = PIECE) -> NDArray[np.int64]:
+    n_pieces = -(-n_rows // side) * -(-n_columns // side)
     return even_bounds(n_pieces, n_pieces)
 
 
 def rows_at_a_time(n_features: int, n_outputs: int, itemsize: int) -> int:
     """Return how many rows are worked on together; `n_outputs` counts the logits of all maps."""
-    room = min(LOGITS_BYTES // (n_outputs * itemsize), WIDENED_BYTES // (n_features * itemsize))
+    room = TILE_BYTES // ((n_outputs + n_features) * itemsize)
     step = PIECE if room >= PIECE else LEAST_ROWS  # a last piece of few rows takes as long as a whole one
     return max(LEAST_ROWS, min(MOST_ROWS, room // step * step))
 
@@ -118,8 +123,8 @@ def sums(
 ) -> Sums:
     """Run a verb over the rows of a dense block; parameters and results are those of `dense.sums`.
 
-    Extra memory: 48 MiB of logits, 16 MiB for a tile of X if it has to be widened, and the coefficients where
-    they are not of `dtype`.
+    Extra memory: 64 MiB of logits, and of a tile of X if it has to be widened; the coefficients where they
+    are not of `dtype`.
     """
     X: Any = block.X
     n_rows, n_features = X.shape
@@ -159,8 +164,8 @@ def sums(
             values.extend(own)
             multiplier = products[-1, :count]
             if X_grad is not None:
-                some = even_bounds(count, -(-count // PIECE))
-                run(_to_rows, some, gemm, multiplier, coefs[0], X_grad[here], work=work, n_threads=n_threads)
+                pieces = _pieces(count, n_features, LONG_PIECE)
+                run(_to_rows, pieces, gemm, multiplier, coefs[0], X_grad[here], work=work, n_threads=n_threads)
             if coef_grad:
                 right = np.square(tile, out=room[:count]) if squared else tile
                 pieces = _pieces(n_outputs, n_features)
