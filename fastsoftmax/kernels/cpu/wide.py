@@ -165,7 +165,9 @@ def sums(
             multiplier = products[-1, :count]
             if X_grad is not None:
                 pieces = _pieces(count, n_features, LONG_PIECE)
-                run(_to_rows, pieces, gemm, multiplier, coefs[0], X_grad[here], work=work, n_threads=n_threads)
+                run(
+                    _to_rows, pieces, gemm, multiplier, coefs[0], X_grad[here], work=work, n_threads=n_threads
+                )
             if coef_grad:
                 right = np.square(tile, out=room[:count]) if squared else tile
                 pieces = _pieces(n_outputs, n_features)
