@@ -189,13 +189,25 @@ class Top(NamedTuple):
     totals: NDArray[np.float64]
 
 
+class Mixture(NamedTuple):
+    """Other probabilities for logits z: p̃ = (1 − θ) p + θ q with the p of z + t, the same for every row.
+
+    `tilt` is t and `q` a distribution (of sigmoids: a probability for each label), both (K,) float64; `theta`
+    is θ.
+    """
+
+    tilt: NDArray[np.float64]
+    theta: float
+    q: NDArray[np.float64]
+
+
 class Task(NamedTuple):
     """A verb of a device with its arguments, to be run on a `RowBlock`. It can be pickled.
 
     `verb` names a function of the device module: "loss_grad", "hessp", "diagonal", "gram" or "dual". `extra`
     is what the verb takes besides the loss and the parameters: the direction for "hessp", whether pairs of
-    classes are wanted for "gram", (θ, q) for "dual". `dtype` is that of the products; None leaves it to the
-    rows. `params` None, for "gram", asks for that of the rows alone.
+    classes are wanted for "gram", a `Mixture` for "dual". `dtype` is that of the products; None leaves it to
+    the rows. `params` None, for "gram", asks for that of the rows alone.
     """
 
     verb: str

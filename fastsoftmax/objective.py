@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastsoftmax import devices, validation
+from fastsoftmax import certificate, devices, validation
 from fastsoftmax.algebra import Algebra
 from fastsoftmax.contracts import Csr, Params, RowBlock, Sums, Task
 from fastsoftmax.curvature import products_at
@@ -266,8 +266,7 @@ class SoftmaxObjective:
         once, for one pass more, and kept as long as what is returned: a product costs a third less.
         """
         here = self.unpack(np.array(params, dtype=np.float64))
-        logits_bytes = self._source.shape[0] * self.n_classes * (4 if self._narrow and not self._dtype else 8)
-        keep = logits_bytes <= max(LOGITS_BYTES, 8 * LOGITS_VECTORS * self.n_params)
+        keep = self._keeps_logits
         options: dict[str, Any] = {"keep": keep, "n_threads": self._n_threads, "dtype": self._dtype}
         product = products_at(self._source, self._device, self._loss, here, **options)
         self.passes += keep
@@ -323,41 +322,38 @@ class SoftmaxObjective:
         worth = choice.rows_worth(self._form[0], n_rows, self.n_classes, n_features)
         return self._source.subset(min(n_rows, int(share * worth)))
 
+    @property
+    def has_lower_bound(self) -> bool:
+        """Whether `lower_bound` finds one: with a penalty."""
+        return self.l2 > 0.0
+
     def lower_bound(self, params: ArrayLike, value: float, grad: Vector) -> float | None:
         """Return a lower bound of min F, from F and ∇F at `params`; None if l2 = 0.
 
-        Costs one pass over X where there is an intercept, none otherwise. F(params) less this is the duality
-        gap: an upper bound of F(params) − min F.
-
-        Notes
-        -----
-        Write vᵢ = wᵢ / Σ w. As ℓ(z, y) = max over distributions p of p·z − Σ p log p − y·z, for any P
-
-            min F ≥ min over W, b of Σ vᵢ [(pᵢ − yᵢ)·(W xᵢ + b) − Σ pᵢ log pᵢ] + (l2 / 2) ‖W‖²
-                  = −Σ vᵢ Σ pᵢ log pᵢ − ‖Σ vᵢ (pᵢ − yᵢ) xᵢᵀ‖² / (2 l2)     if Σ vᵢ (pᵢ − yᵢ) = 0,
-
-        and −∞ otherwise, since b is free (Fenchel's dual [1]_; for sigmoids p log p + (1 − p) log(1 − p)
-        takes the place of p log p). The probabilities at `params` meet that condition only where the
-        gradient of b is zero. So they are mixed with one distribution for all rows, p̃ᵢ = (1 − θ) pᵢ + θ q,
-        with the least θ that makes the weighted mean of p̃ that of y, and one pass sums the right-hand side
-        for p̃. θ is of the order of the gradient, and the gap of the order of its square. Without an intercept
-        θ = 0, and the bound is F − ‖∇F‖² / (2 l2).
-
-        References
-        ----------
-        .. [1] M. Collins, A. Globerson, T. Koo, X. Carreras, P. L. Bartlett, "Exponentiated gradient
-           algorithms for conditional random fields and max-margin Markov networks", JMLR 9 (2008), sec. 2.
+        F(params) less this is the duality gap, an upper bound of F(params) − min F: see
+        `fastsoftmax.certificate`. Without an intercept it is ‖∇F‖² / (2 l2) and free; with one, it takes
+        three passes over X, or a few more where the logits are not kept (as for `hessian`).
         """
-        if self.l2 == 0.0:
+        if not self.has_lower_bound:
             return None
         if not self.fit_intercept:
             return value - self.algebra.dot(grad, grad) / (2.0 * self.l2)
-        mean_target = self._mean_target
-        theta, q = self._family.feasible_mixture(mean_target + self.unpack(grad).intercept, mean_target)
-        sums = self._sum(Task("dual", self._loss, self.unpack(params), ((theta, q),), self._dtype))
+        rows = certificate.Rows(
+            self._source, self._device, self._family, self._loss, self._n_threads, self._dtype
+        )
+        here = self.unpack(params)
+        sums, readings = certificate.dual_sums(rows, here, self._mean_target, keep=self._keeps_logits)
+        self.passes += readings
         residual = sums.coef.ravel()
         square = self.algebra.dot(residual, residual) / sums.weight**2
         return -sums.value / sums.weight - square / (2.0 * self.l2)
+
+    @property
+    def _keeps_logits(self) -> bool:
+        """Whether the (n, K) logits take so little room that they are kept while they are needed."""
+        itemsize = 4 if self._narrow and self._dtype is None else 8
+        n_bytes = self._source.shape[0] * self.n_classes * itemsize
+        return bool(n_bytes <= max(LOGITS_BYTES, 8 * LOGITS_VECTORS * self.n_params))
 
     def finer(self) -> SoftmaxObjective | None:
         """Return this objective with float64 products, or None if it has them already.

@@ -99,5 +99,10 @@ class AnchoredObjective:
         diagonal = np.maximum(diagonal, np.finfo(float).eps * diagonal.max(initial=np.finfo(float).tiny))
         return lambda v: v / diagonal
 
+    @property
+    def has_lower_bound(self) -> bool:
+        """No: stopping goes by the Newton decrement."""
+        return False
+
     def lower_bound(self, x: Vector, value: float, grad: Vector) -> None:
         """Return None: stopping goes by the Newton decrement."""

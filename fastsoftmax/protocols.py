@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fastsoftmax.contracts import Params, Record, RowBlock, Solution, Sums, Task, Top, Vector
+    from fastsoftmax.contracts import Mixture, Params, Record, RowBlock, Solution, Sums, Task, Top, Vector
 
 T = TypeVar("T")
 
@@ -79,13 +79,19 @@ class Device(Protocol):
         self,
         loss: Any,
         params: Params,
-        mixture: tuple[float, NDArray[np.float64]],
+        mixture: Mixture,
         block: RowBlock,
         n_threads: int | None,
         *,
+        logits: NDArray[Any] | None = None,
+        coef_grad: bool = True,
         dtype: Any = None,
     ) -> Sums:
-        """Return Σ wᵢ Σ p̃ log p̃ and the residual sums of the mixed probabilities (1 − θ) p + θ q."""
+        """Return Σ wᵢ Σ p̃ log p̃ and the residual sums of the mixed probabilities p̃.
+
+        `logits` (n, K), those of `params`, need not be computed again; without `coef_grad` the residuals are
+        not multiplied by X.
+        """
 
     def logits(
         self,
@@ -231,8 +237,12 @@ class Objective(Protocol):
         `share` of the usual effort is enough: far from the optimum a rough one serves as well.
         """
 
+    @property
+    def has_lower_bound(self) -> bool:
+        """Whether `lower_bound` finds one."""
+
     def lower_bound(self, x: Vector, value: float, grad: Vector) -> float | None:
-        """Return a lower bound of min F, from F and ∇F at x and at most one more pass, or None."""
+        """Return a lower bound of min F, from F and ∇F at x and a few more passes, or None."""
 
     def finer(self) -> Objective | None:
         """Return the same objective from more precise products, or None where there are none.

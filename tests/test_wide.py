@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fastsoftmax.contracts import Params, RowBlock
+from fastsoftmax.contracts import Mixture, Params, RowBlock
 from fastsoftmax.kernels import cpu
 from fastsoftmax.kernels.cpu import partition, wide
 from fastsoftmax.kernels.gemm import address, product_to
@@ -47,7 +47,10 @@ def passes(loss, maps, block, n_threads):
     kept = cpu.logits(here, block.X, n_threads)
     yield "hessp of kept logits", cpu.hessp(loss, here, along, block, n_threads, logits=kept)
     yield "diagonal", cpu.diagonal(loss, here, block, n_threads)
-    yield "dual", cpu.dual(loss, here, (0.1, np.full(K, 1 / K)), block, n_threads)
+    yield (
+        "dual",
+        cpu.dual(loss, here, Mixture(np.linspace(-1, 1, K), 0.1, np.full(K, 1 / K)), block, n_threads),
+    )
 
 
 def flat(result):

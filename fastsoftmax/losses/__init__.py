@@ -6,8 +6,8 @@ it, each of which a kernel calls with a contiguous row of logits:
 - ``row_loss(loss, z, out, target)`` returns ℓ and writes ∂ℓ/∂z to out, which may be z;
 - ``row_hessp(loss, z, s, target)`` turns s into (∂²ℓ/∂z²) s and spoils z;
 - ``row_curvature(loss, z, target)`` turns z into the diagonal of ∂²ℓ/∂z²;
-- ``row_dual(loss, z, target, theta, q)`` mixes the probabilities p of z into p̃ = (1 − θ) p + θ q, returns
-  −H(p̃), the negative entropy, and turns z into p̃ − t.
+- ``row_dual(loss, z, target, tilt, theta, q)``, as in `contracts.Mixture`, mixes the probabilities p of
+  z + t into p̃ = (1 − θ) p + θ q, returns −H(p̃), the negative entropy, and turns z into p̃ less the target.
 
 A target is what ``targets[i]`` gives: an integer, or a row of probabilities.
 
@@ -69,9 +69,9 @@ def row_curvature(loss: Any, z: Any, target: Any) -> None:
     _ROW_FUNCTIONS["row_curvature", type(loss)](loss, z, target)
 
 
-def row_dual(loss: Any, z: Any, target: Any, theta: Any, q: Any) -> Any:
-    """Return the negative entropy of p̃ = (1 − θ) p + θ q in nats as float64 and turn z into p̃ − t."""
-    return _ROW_FUNCTIONS["row_dual", type(loss)](loss, z, target, theta, q)
+def row_dual(loss: Any, z: Any, target: Any, tilt: Any, theta: Any, q: Any) -> Any:
+    """Return the negative entropy of a `contracts.Mixture` in nats as float64; turn z into p̃ − target."""
+    return _ROW_FUNCTIONS["row_dual", type(loss)](loss, z, target, tilt, theta, q)
 
 
 @overload(row_loss)
@@ -93,6 +93,8 @@ def _row_curvature(loss, z, target):
 
 
 @overload(row_dual)
-def _row_dual(loss, z, target, theta, q):
+def _row_dual(loss, z, target, tilt, theta, q):
     function = _registered("row_dual", loss)
-    return None if function is None else lambda loss, z, target, theta, q: function(loss, z, target, theta, q)
+    if function is None:
+        return None
+    return lambda loss, z, target, tilt, theta, q: function(loss, z, target, tilt, theta, q)

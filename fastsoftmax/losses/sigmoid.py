@@ -8,7 +8,7 @@ With p = σ(z) and a label's weight w_c (its class weight):
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from fastsoftmax.kernels.elementwise import sigmoid_losses
 from fastsoftmax.kernels.jit import jit
 from fastsoftmax.kernels.vector import exp
 from fastsoftmax.losses import register
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 SHIFT_INVARIANT = False
 SUM_BLOCK = 2048  # as for the softmax: a register's lanes add 128 float32 terms each
@@ -83,10 +86,10 @@ def _curvature(loss, z, target):
 
 
 @register("row_dual", Sigmoid)
-def _dual(loss, z, target, theta, q):
+def _dual(loss, z, target, tilt, theta, q):
     value = 0.0
     for k in range(z.shape[0]):
-        p = (1.0 - theta) * np.float64(sigmoid_of(z[k])) + theta * q[k]
+        p = (1.0 - theta) * sigmoid_of(np.float64(z[k]) + tilt[k]) + theta * q[k]
         if 0.0 < p < 1.0:
             value += p * math.log(p) + (1.0 - p) * math.log1p(-p)
         z[k] = p - ((1.0 - loss.label_smoothing) * target[k] + 0.5 * loss.label_smoothing)
@@ -97,6 +100,12 @@ def weighted_target_sum(loss: Any, target: Any, weight: Any) -> Any:
     """Return Σᵢ wᵢ tᵢ of the smoothed targets, (K,) float64, for unit class weights."""
     total = np.einsum("i,ik->k", weight, target)
     return (1.0 - loss.label_smoothing) * total + 0.5 * loss.label_smoothing * weight.sum()
+
+
+def shift_curvature(logits: NDArray[Any], weight: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return Σᵢ wᵢ diag(pᵢ (1 − pᵢ)), (K, K): how Σᵢ wᵢ pᵢ moves with what is added to all logits."""
+    e = np.exp(-np.abs(logits), dtype=np.float64)
+    return np.diag(weight @ (e / (1.0 + e) ** 2))
 
 
 def feasible_mixture(mean_proba: Any, mean_target: Any) -> tuple[float, Any]:

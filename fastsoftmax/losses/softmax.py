@@ -12,7 +12,7 @@ Label smoothing ε turns a target t into (1 − ε) t + ε / K; a cap c > 0 turn
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -25,7 +25,11 @@ from fastsoftmax.kernels.lanes import (
     plain_exponentials_to,
     scaled_to,
 )
+from fastsoftmax.kernels.vector import exp
 from fastsoftmax.losses import register
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 SHIFT_INVARIANT = True  # adding one number to every logit of a row changes nothing
 # Of so many classes, the sum is rounded as much as any x − max is: exponentials need not be more exact.
@@ -312,35 +316,50 @@ def _variances(z, mass):
 
 
 @jit(fastmath={"contract"})
-def _mix(z, theta, q):
-    """Turn z into p̃ = (1 − θ) softmax(z) + θ q and return Σ p̃ log p̃."""
-    softmax_to(z, z)
+def _tilted(z, tilt):
+    """Return the maximum of z + t in float64, and log Σ e^(z + t − maximum)."""
+    shift = -np.inf
+    for k in range(z.shape[0]):
+        shift = max(shift, np.float64(z[k]) + tilt[k])
     total = 0.0
     for k in range(z.shape[0]):
-        p = (1.0 - theta) * z[k] + theta * q[k]
-        if p > 0.0:
-            total += p * math.log(p)
-        z[k] = p
-    return total
+        total += exp(np.float64(z[k]) + tilt[k] - shift)
+    return shift, math.log(total)
+
+
+@jit(fastmath={"contract"})
+def _mixed(z, k, tilt, theta, q, shift, log_total):
+    """Return p̃ = (1 − θ) p + θ q of one class, and p̃ log p̃."""
+    log_p = np.float64(z[k]) + tilt[k] - shift - log_total
+    if theta == 0.0:
+        p = exp(log_p)
+        return p, p * log_p
+    p = (1.0 - theta) * exp(log_p) + theta * q[k]
+    return p, p * math.log(p) if p > 0.0 else 0.0
 
 
 @register("row_dual", SoftmaxIndex)
-def _index_dual(loss, z, target, theta, q):
-    value = _mix(z, theta, q)
+def _index_dual(loss, z, target, tilt, theta, q):
+    # In float64 whatever z is: the means over rows have to meet those of the targets to the last places.
+    shift, log_total = _tilted(z, tilt)
     smoothing = loss.label_smoothing / z.shape[0]
-    if smoothing > 0.0:
-        for k in range(z.shape[0]):
-            z[k] -= smoothing
-    z[target] -= 1.0 - loss.label_smoothing
+    value = 0.0
+    for k in range(z.shape[0]):
+        p, entropy = _mixed(z, k, tilt, theta, q, shift, log_total)
+        value += entropy
+        z[k] = p - smoothing - (1.0 - loss.label_smoothing if k == target else 0.0)
     return value
 
 
 @register("row_dual", SoftmaxProbability)
-def _probability_dual(loss, z, target, theta, q):
-    value = _mix(z, theta, q)
+def _probability_dual(loss, z, target, tilt, theta, q):
+    shift, log_total = _tilted(z, tilt)
     smoothing = loss.label_smoothing / z.shape[0]
+    value = 0.0
     for k in range(z.shape[0]):
-        z[k] -= (1.0 - loss.label_smoothing) * target[k] + smoothing
+        p, entropy = _mixed(z, k, tilt, theta, q, shift, log_total)
+        value += entropy
+        z[k] = p - smoothing - (1.0 - loss.label_smoothing) * target[k]
     return value
 
 
@@ -352,6 +371,14 @@ def weighted_target_sum(loss: Any, target: Any, weight: Any) -> Any:
     else:
         total = np.einsum("i,ik->k", weight, target)
     return (1.0 - loss.label_smoothing) * total + loss.label_smoothing * weight.sum() / n_classes
+
+
+def shift_curvature(logits: NDArray[Any], weight: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return Σᵢ wᵢ (diag(pᵢ) − pᵢ pᵢᵀ), (K, K): how Σᵢ wᵢ pᵢ moves with what is added to all logits."""
+    proba = np.exp(logits - logits.max(axis=1, keepdims=True), dtype=np.float64)
+    proba /= proba.sum(axis=1, keepdims=True)
+    weighted = proba * weight[:, np.newaxis]
+    return np.diag(weighted.sum(axis=0)) - weighted.T @ proba
 
 
 def feasible_mixture(mean_proba: Any, mean_target: Any) -> tuple[float, Any]:

@@ -21,7 +21,8 @@ TINY = float(np.finfo(np.float64).tiny)
 SEPARATED = 1e-8
 
 
-PASSES_A_BOUND = 20
+PASSES_A_BOUND = 60
+WAIT_SHARE = 20  # one bound after another waits for so small a share of the passes there have been
 
 
 class Progress:
@@ -38,9 +39,9 @@ class Progress:
 
     Notes
     -----
-    A lower bound holds for good, so the best one so far serves every later point. A new one may cost a pass
-    over the data: it is asked for when the solver's estimate says that the goal is reached, and otherwise
-    after every 20 passes; never for more than about one pass in twenty.
+    A lower bound holds for good, so the best one so far serves every later point. A new one may cost a few
+    passes over the data: it is asked for at a start that is not zero, when the solver's estimate says that the
+    goal is reached, then more and more rarely, otherwise after every 60 passes, and at the end.
     """
 
     def __init__(
@@ -52,16 +53,11 @@ class Progress:
         self._start = time.perf_counter()
         self._first_pass = objective.passes
         self._bound: float | None = None
-        self._bound_pass = -np.inf
+        self._bound_pass = self._first_pass
         self.history: list[Record] = []
         self.suboptimality = np.inf
         self.converged = False
         self.message = ""
-
-    @property
-    def certifiable(self) -> bool:
-        """Whether the objective has a lower bound."""
-        return self._bound is not None
 
     def at(
         self, x: Vector, value: float, grad: Vector, decrement: float = np.inf, *, trusted: bool = True
@@ -75,8 +71,9 @@ class Progress:
             raise FloatingPointError(f"the objective became {value}; X or the parameters are too large")
         goal = self._tol * max(abs(value), TINY)
         waited = self._objective.passes - self._bound_pass
-        most = min(PASSES_A_BOUND, 1 + (self._objective.passes - self._first_pass) // PASSES_A_BOUND)
-        if waited >= (most if decrement <= goal else PASSES_A_BOUND):
+        most = min(PASSES_A_BOUND, 1 + (self._objective.passes - self._first_pass) // WAIT_SHARE)
+        warm = not self.history and x.any()  # such a start may be the end already
+        if warm or waited >= (most if decrement <= goal else PASSES_A_BOUND):
             self._improve_bound(x, value, grad)
         gap = None if self._bound is None else max(value - self._bound, 0.0)
         record = Record(
@@ -89,12 +86,13 @@ class Progress:
         self.history.append(record)
         if self._callback is not None:
             self._callback(record, x)
-        excess = gap if gap is not None else decrement if trusted else np.inf
+        estimate = decrement if trusted and not self._objective.has_lower_bound else np.inf
+        excess = estimate if gap is None else gap
         self.suboptimality = excess / max(abs(value), TINY)
         if excess <= goal or record.grad_norm == 0.0:
             self.converged = True
-            self.message = "certified" if self.certifiable else "estimated by the Newton decrement"
-        elif not self.certifiable and value <= SEPARATED:
+            self.message = "estimated by the Newton decrement" if gap is None else "certified"
+        elif not self._objective.has_lower_bound and value <= SEPARATED:
             self.message = (
                 f"the loss fell below {SEPARATED:g} nats a row: the classes are separable, and without a "
                 "penalty the coefficients grow without bound"
@@ -116,7 +114,10 @@ class Progress:
         if objective is None:
             return None
         self._objective = objective
-        self._bound, self._bound_pass = None, -np.inf  # it bounds another function, by some roundings
+        self._bound, self._bound_pass = (
+            None,
+            self._first_pass,
+        )  # it bounds another function, by some roundings
         return objective, *objective.value_and_grad(x)
 
     def stopped(self, message: str) -> None:
@@ -125,11 +126,18 @@ class Progress:
 
     def solution(self, x: Vector, value: float, grad: Vector) -> Solution:
         """Return what was reached."""
+        if self._bound is None:
+            self._improve_bound(x, value, grad)
+        gap = None if self._bound is None else max(value - self._bound, 0.0)
+        if gap is not None:
+            self.suboptimality = gap / max(abs(value), TINY)
+            self.converged |= self.suboptimality <= self._tol
+            self.history[-1] = self.history[-1]._replace(gap=gap)
         return Solution(
             x,
             value,
             grad,
-            self.history[-1].gap,
+            gap,
             self.suboptimality,
             self.converged,
             self.message,

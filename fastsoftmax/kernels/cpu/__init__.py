@@ -30,7 +30,7 @@ from fastsoftmax.kernels.cpu.verbs import Diagonal, Dual, Hessp, LossGrad
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fastsoftmax.contracts import Params, RowBlock, Sums
+    from fastsoftmax.contracts import Mixture, Params, RowBlock, Sums
 
 __all__ = [
     "all_in_unit",
@@ -125,15 +125,22 @@ def diagonal(
 def dual(
     loss: Any,
     params: Params,
-    mixture: tuple[float, Any],
+    mixture: Mixture,
     block: RowBlock,
     n_threads: int | None = None,
     *,
+    logits: NDArray[Any] | None = None,
+    coef_grad: bool = True,
     dtype: Any = None,
 ) -> Sums:
-    """Return Σ wᵢ Σ p̃ log p̃ and the residual sums of p̃ = (1 − θ) p + θ q, mixture = (θ, q). One pass."""
+    """Return Σ wᵢ Σ p̃ log p̃ and the residual sums of the mixed probabilities p̃. One pass.
+
+    `logits` (n, K), those of `params`, are not computed again where they are given; without `coef_grad` the
+    residuals are not multiplied by X.
+    """
     verb = Dual(1, *mixture)
-    sums: Sums = _storage(block.X).sums(verb, loss, (params,), block, n_threads, dtype=dtype)
+    outputs: dict[str, Any] = {"logits": logits, "coef_grad": coef_grad, "dtype": dtype}
+    sums: Sums = _storage(block.X).sums(verb, loss, (params,), block, n_threads, **outputs)
     return sums
 
 

@@ -37,9 +37,10 @@ class Diagonal(NamedTuple):
 
 
 class Dual(NamedTuple):
-    """The negative entropy of the mixed probabilities (1 − θ) p + θ q; the multiplier is their residual."""
+    """The negative entropy of a `contracts.Mixture` of probabilities; the multiplier is their residual."""
 
     n_maps: int
+    tilt: Any
     theta: float
     q: Any
 
@@ -67,7 +68,7 @@ def _diagonal(verb, loss, z, s, target):
 
 
 def _dual(verb, loss, z, s, target):
-    return row_dual(loss, s, target, verb.theta, verb.q)
+    return row_dual(loss, s, target, verb.tilt, verb.theta, verb.q)
 
 
 def apply_together(verb: Any, loss: Any, z: Any, s: Any, target: Any, weight: Any, row_values: Any) -> Any:

@@ -1,0 +1,137 @@
+"""A lower bound of the least objective: what a fit's duality gap is measured against."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from fastsoftmax.contracts import Mixture, Params, RowBlock, Sums, row_slice
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastsoftmax.protocols import Device, Source
+
+MOST_TILTS = 8
+# A mixture with so little of another distribution costs nothing that float64 would show.
+NEGLIGIBLE = 1e-13
+MOST_TILTED = 2048  # classes, whose curvature is a (K, K) matrix
+CHUNK_BYTES = 2**24
+
+
+class Rows(NamedTuple):
+    """The rows that a bound is summed over, and what sums them."""
+
+    source: Source
+    device: Device
+    family: Any
+    loss: Any
+    n_threads: int | None
+    dtype: Any
+
+    def dual(self, here: Params, mixture: Mixture, logits: list[Any], *, coef_grad: bool) -> Sums:
+        """Return Σ wᵢ Σ p̃ log p̃ and the residual sums at a point, of logits that are known or None."""
+        known = iter(logits)
+        parts = self.source.map(
+            lambda block: self.device.dual(
+                self.loss,
+                here,
+                mixture,
+                block,
+                self.n_threads,
+                logits=next(known),
+                coef_grad=coef_grad,
+                dtype=self.dtype,
+            )
+        )
+        return functools.reduce(Sums.__add__, parts)
+
+    def logits(self, here: Params) -> list[Any]:
+        """Return the logits of each block."""
+        return self.source.map(
+            lambda block: self.device.logits(here, block.X, self.n_threads, dtype=self.dtype)
+        )
+
+    def shift_curvature(self, here: Params, tilt: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return Σ wᵢ ∂pᵢ/∂tᵀ, (K, K), at the logits of a point plus t. Reads X once."""
+        step = max(1, CHUNK_BYTES // (8 * len(tilt)))
+
+        def of_block(block: RowBlock) -> NDArray[np.float64]:
+            total = np.zeros((len(tilt), len(tilt)))
+            for start in range(0, block.n_rows, step):
+                rows = row_slice(block.X, start, start + step)
+                z = self.device.logits(here, rows, self.n_threads, dtype=self.dtype)
+                total += self.family.shift_curvature(z + tilt, block.weight[start : start + step])
+            return total
+
+        return np.asarray(sum(self.source.map(of_block)))
+
+
+def dual_sums(rows: Rows, here: Params, mean_target: NDArray[np.float64], *, keep: bool) -> tuple[Sums, int]:
+    """Return Σ wᵢ Σ p log p and Σ wᵢ (pᵢ − yᵢ) xᵢᵀ of probabilities P near those at a point.
+
+    With the probabilities' and the targets' means made equal, they bound min F from below. The integer says
+    how often X was read for them.
+
+    Parameters
+    ----------
+    rows : Rows
+    here : Params
+    mean_target : ndarray (K,)
+        The weighted mean of the (smoothed) targets.
+    keep : bool
+        Whether there is room for the (n, K) logits.
+
+    Notes
+    -----
+    Write vᵢ = wᵢ / Σ w. As ℓ(z, y) = max over distributions p of p·z − Σ p log p − y·z, for any P
+
+        min F ≥ min over W, b of Σ vᵢ [(pᵢ − yᵢ)·(W xᵢ + b) − Σ pᵢ log pᵢ] + (l2 / 2) ‖W‖²
+              = −Σ vᵢ Σ pᵢ log pᵢ − ‖Σ vᵢ (pᵢ − yᵢ) xᵢᵀ‖² / (2 l2)     if Σ vᵢ (pᵢ − yᵢ) = 0,
+
+    and −∞ otherwise, since b is free (Fenchel's dual [1]_; for sigmoids p log p + (1 − p) log(1 − p) takes
+    the place of p log p). The probabilities at a point meet that condition only where the gradient of b is
+    zero. So b is moved by Newton steps t, in float64 and for the dual only, until the means of the
+    probabilities are those of the targets. What rounding leaves is mended by mixing them with a distribution
+    for all rows, p̃ᵢ = (1 − θ) pᵢ + θ q. By θ alone, without t, it can be mended as well, but dearly: where
+    a probability is next to nothing, θ q is a great deal more. With t, F less the bound is ‖∇_W F‖² / (2 l2)
+    and what is of the second order.
+
+    X is read twice where the logits are kept, else once for each Newton step as well.
+
+    References
+    ----------
+    .. [1] M. Collins, A. Globerson, T. Koo, X. Carreras, P. L. Bartlett, "Exponentiated gradient algorithms
+       for conditional random fields and max-margin Markov networks", JMLR 9 (2008), sec. 2.
+    """
+    mixture, logits, readings = _feasible(rows, here, mean_target, keep)
+    return rows.dual(here, mixture, logits, coef_grad=True), readings + 1
+
+
+def _feasible(
+    rows: Rows, here: Params, mean_target: NDArray[np.float64], keep: bool
+) -> tuple[Mixture, list[Any], int]:
+    """Return probabilities whose weighted mean is that of the targets, the logits, and the readings of X."""
+    n_outputs = len(mean_target)
+    logits = rows.logits(here) if keep else rows.source.map(lambda block: None)
+    readings = int(keep)
+    best = Mixture(np.zeros(n_outputs), np.inf, mean_target)
+    tilt, curvature = best.tilt, None
+    for _ in range(MOST_TILTS):
+        sums = rows.dual(here, Mixture(tilt, 0.0, mean_target), logits, coef_grad=False)
+        readings += not keep
+        excess = sums.intercept / sums.weight
+        theta, q = rows.family.feasible_mixture(mean_target + excess, mean_target)
+        if theta >= 0.5 * best.theta:
+            break  # rounding, or so far from the optimum that Newton's steps lead nowhere
+        best = Mixture(tilt, theta, q)
+        if theta <= NEGLIGIBLE or n_outputs > MOST_TILTED:
+            break
+        if curvature is None:
+            curvature = rows.shift_curvature(here, tilt) / sums.weight
+            readings += 1
+        # Singular along what all classes have in common, and for classes that no row has any doubt about.
+        tilt = tilt - np.linalg.lstsq(curvature, excess, rcond=None)[0]
+    return best, logits, readings
