@@ -128,6 +128,10 @@ class Sums:
         """Return sums of nothing whose parts are yet to be written."""
         return cls(0.0, 0.0, np.empty(math.prod(shape) + n_outputs, dtype), shape)
 
+    def copied(self) -> Sums:
+        """Return sums of their own memory."""
+        return Sums(self.value, self.weight, self.joined.copy(), self.shape)
+
     @property
     def coef(self) -> NDArray[Any]:
         """Σ wᵢ rᵢ xᵢᵀ, (K, d), where rᵢ is what the verb makes of row i's logits."""
@@ -174,6 +178,16 @@ class Solution(NamedTuple):
     converged: bool
     message: str
     history: Sequence[Record]
+
+
+class State(NamedTuple):
+    """All that a solver needs to go on from where it stands, to the bits it would have reached undisturbed.
+
+    `numbers` are JSON values, floats of any kind among them; `arrays` are named.
+    """
+
+    numbers: dict[str, Any]
+    arrays: dict[str, NDArray[Any]]
 
 
 class Top(NamedTuple):

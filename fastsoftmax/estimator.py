@@ -11,13 +11,15 @@ import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model._base import LinearClassifierMixin, SparseCoefMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
-from fastsoftmax import fitting, liblinear, model_file, observers, parameters, saved, validation
+from fastsoftmax import checkpoints, fitting, liblinear, observers, parameters, validation
 from fastsoftmax import labels as label_reader
 from fastsoftmax.fitting import Fit
 from fastsoftmax.online import AnchoredObjective
 from fastsoftmax.prediction import Prediction
+from fastsoftmax.regularization_path import RegularizationPath
+from fastsoftmax.saved import Persistence
 
 HAS_CALLBACKS = importlib.util.find_spec("sklearn.callback") is not None  # scikit-learn from 1.9 on
 if HAS_CALLBACKS:
@@ -36,11 +38,18 @@ if TYPE_CHECKING:
 
     from fastsoftmax.contracts import Rows, Solution, Vector
     from fastsoftmax.labels import Labels
-    from fastsoftmax.protocols import Objective
+    from fastsoftmax.parameters import Settings
+    from fastsoftmax.protocols import Checkpoint, Objective
 
 
 class SoftmaxRegression(
-    CallbackSupportMixin, Prediction, LinearClassifierMixin, SparseCoefMixin, BaseEstimator
+    CallbackSupportMixin,
+    Prediction,
+    RegularizationPath,
+    Persistence,
+    LinearClassifierMixin,
+    SparseCoefMixin,
+    BaseEstimator,
 ):
     """Multinomial logistic regression that says how close it came: a drop-in for LogisticRegression.
 
@@ -81,6 +90,10 @@ class SoftmaxRegression(
         `set_callbacks`; every solver reports to them.
     loss : {"softmax", "sigmoid"}
         "sigmoid" with y (n, K) of labels in [0, 1] that do not exclude each other is the multi-label model.
+    checkpoint : str or path-like, optional
+        A file into which `fit` writes where it stands, every 10 seconds and with at most a twentieth of its
+        time; deleted when the fit has ended. After a kill, the same fit goes on from it to the same bits
+        (same machine and libraries). One of another fit is a ValueError. X is read once more, for a digest.
     penalty, dual, intercept_scaling, n_jobs
         As scikit-learn 1.9 has them, for programs that pass them: `penalty` is deprecated there (use
         `l1_ratio` and C), `dual=True` and `intercept_scaling` go with solver "liblinear" (the optimum of
@@ -157,6 +170,7 @@ class SoftmaxRegression(
         device: str = "cpu",
         callbacks: Sequence[Any] | None = None,
         loss: str = "softmax",
+        checkpoint: str | os.PathLike[str] | None = None,
         penalty: str | None = "deprecated",
         dual: bool = False,
         intercept_scaling: float = 1,
@@ -176,6 +190,7 @@ class SoftmaxRegression(
         self.device = device
         self.callbacks = callbacks
         self.loss = loss
+        self.checkpoint = checkpoint
         self.penalty = penalty
         self.dual = dual
         self.intercept_scaling = intercept_scaling
@@ -214,14 +229,12 @@ class SoftmaxRegression(
         root = self._init_callback_context(max_subtasks=self.max_iter + 1) if HAS_CALLBACKS else None
         with self._kept_on_failure():
             settings = parameters.settle(self)
-            rows = self._rows(X, y, reset=True)
-            if settings.intercept_scaling is not None:
-                rows = liblinear.with_constant(rows, settings.intercept_scaling)
-            labels = label_reader.read(y, rows, self.loss)
-            liblinear.check_two_classes(self.solver, labels)
-            weight = label_reader.weights(y, sample_weight, self.class_weight)
-            fit = Fit(self, rows, labels, weight, settings)
+            fit, labels = self._prepared(X, y, sample_weight, settings)
             start = self._start(fit, labels)
+            checkpoint = None
+            if self.checkpoint is not None:
+                problem = checkpoints.problem_of(self, settings, *fit.given, start)
+                checkpoint = checkpoints.FitCheckpoint(self.checkpoint, problem)
             self.classes_, self._multilabel = labels.classes, labels.multilabel
             tasks = None
             if root is not None:
@@ -229,12 +242,14 @@ class SoftmaxRegression(
                 told = {"estimator": self, "X": X, "y": y, "metadata": metadata}
                 name = f"{settings.solver}-iter"
                 tasks = observers.Tasks(root, name, self.max_iter, fit.attributes_of, **told)
-            solution = self._minimize(settings.solver, fit.objective, start, tasks)
+            solution = self._minimize(settings.solver, fit.objective, start, tasks, checkpoint)
             # What partial_fit needs to go on from here, now that the rows are still at hand: one pass.
             self._precision = fit.precision_at(solution.x)
             self._keep(solution, fit, settings.solver)
             if tasks is not None:
                 tasks.end()
+            if checkpoint is not None:
+                checkpoint.remove()
         if not solution.converged:
             self._warn(solution)
         return self
@@ -325,6 +340,18 @@ class SoftmaxRegression(
         )
         return validation.design_matrix(X, checked=True)
 
+    def _prepared(
+        self, X: Any, y: Any, sample_weight: ArrayLike | None, settings: Settings
+    ) -> tuple[Fit, Labels]:
+        """Return what is to be minimised, once everything given has been checked, and the labels."""
+        rows = self._rows(X, y, reset=True)
+        if settings.intercept_scaling is not None:
+            rows = liblinear.with_constant(rows, settings.intercept_scaling)
+        labels = label_reader.read(y, rows, self.loss)
+        liblinear.check_two_classes(self.solver, labels)
+        weight = label_reader.weights(y, sample_weight, self.class_weight)
+        return Fit(self, rows, labels, weight, settings), labels
+
     def _start(self, fit: Fit, labels: Labels) -> Vector:
         coef = getattr(self, "coef_", None)
         fits = coef is not None and coef.shape == (labels.n_outputs, self.n_features_in_)
@@ -333,11 +360,17 @@ class SoftmaxRegression(
         return np.zeros(fit.objective.n_params)
 
     def _minimize(
-        self, solver: str, objective: Objective, start: Vector, tasks: observers.Tasks | None = None
+        self,
+        solver: str,
+        objective: Objective,
+        start: Vector,
+        tasks: observers.Tasks | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> Solution:
+        limits: dict[str, Any] = {"tol": self.tol, "max_iter": self.max_iter}
         with observers.watching(self.callbacks or (), self.verbose, tasks) as callback:
             return fitting.minimize(
-                objective, start, solver, tol=self.tol, max_iter=self.max_iter, callback=callback
+                objective, start, solver, **limits, callback=callback, checkpoint=checkpoint
             )
 
     def _keep(self, solution: Solution, fit: Fit, solver: str) -> None:
@@ -349,7 +382,7 @@ class SoftmaxRegression(
         self.duality_gap_ = solution.gap
         self.history_ = list(solution.history)
 
-    def _warn(self, solution: Solution) -> None:
+    def _warn(self, solution: Solution, of: str = "") -> None:
         kind = "duality gap" if solution.gap is not None else "estimated gap"
         advice = "Increase the number of iterations (max_iter), scale the data, or raise tol."
         if "separable" in solution.message:
@@ -357,37 +390,9 @@ class SoftmaxRegression(
         elif "precision" in solution.message:
             advice = "Pass X as float64, or raise tol."
         warnings.warn(
-            f"{self.solver_} failed to converge after {self.n_iter_[0]} iteration(s): {solution.message}. "
-            f"Relative {kind} {solution.suboptimality:.2g}, and tol={self.tol:g}, after "
+            f"{self.solver_}{of} failed to converge after {self.n_iter_[0]} iteration(s): "
+            f"{solution.message}. Relative {kind} {solution.suboptimality:.2g}, and tol={self.tol:g}, after "
             f"{solution.history[-1].passes} passes over X. {advice}",
             ConvergenceWarning,
             stacklevel=4,  # this, fit, and scikit-learn's wrapper of it
         )
-
-    # --- files ----------------------------------------------------------------------------------------
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted model to a file (safetensors: arrays and a JSON header, nothing executable).
-
-        The file is replaced whole or not at all. `callbacks`, `random_state`, `n_threads` and `device` belong
-        to the program and its machine and are not kept.
-        """
-        check_is_fitted(self)
-        model_file.save(path, *saved.parts_of(self))
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Return the fitted model that `save` wrote.
-
-        Raises
-        ------
-        FileNotFoundError
-            If there is no such file.
-        ValueError
-            If it is no model file, is damaged, or was written by a later version.
-        """
-        arrays, header = model_file.load(path)
-        try:
-            return saved.restored(cls, arrays, header)
-        except (KeyError, TypeError, IndexError) as error:
-            raise ValueError(f"{str(path)!r} holds no SoftmaxRegression: {error!r}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from fastsoftmax.contracts import Rows, Solution, Vector
     from fastsoftmax.labels import Labels
     from fastsoftmax.parameters import Settings
-    from fastsoftmax.protocols import Objective
+    from fastsoftmax.protocols import Checkpoint, Objective
 
 
 class Fit:
@@ -42,6 +43,8 @@ class Fit:
         What is to be minimised: of the rows, or of their coordinates in the space that they span where that
         has far fewer dimensions (`fastsoftmax.row_space`).
     total_weight : float
+    given : tuple
+        `rows`, `labels` and `weight`.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class Fit:
         *,
         penalised: bool = True,
     ) -> None:
+        self.given = rows, labels, weight
         self._scaling = settings.intercept_scaling
         self._n_outputs = labels.n_outputs
         # scikit-learn's rule, but for LIBLINEAR, which computes in double.
@@ -76,6 +80,12 @@ class Fit:
             target = labels.target if labels.target.ndim == 1 else labels.target.astype(np.float64)
             block = RowBlock(self._space.rows, target, weight)
             self.objective = SoftmaxObjective.of_rows(block, labels.n_outputs, **options)
+
+    def at(self, C: float) -> Fit:
+        """Return the same fit with another strength of the penalty; all that is of the rows is shared."""
+        other = copy.copy(self)
+        other.objective = self.objective.with_l2(1.0 / (C * self.total_weight))
+        return other
 
     def parameters_of(self, coef: Any, intercept: Any) -> Vector:
         """Return the flat parameters that coefficients (K, d), dense or sparse, and intercepts (K,) are."""
@@ -117,13 +127,20 @@ class Fit:
 
 
 def minimize(
-    objective: Objective, start: Vector, solver: str, *, tol: float, max_iter: int, callback: Any
+    objective: Objective,
+    start: Vector,
+    solver: str,
+    *,
+    tol: float,
+    max_iter: int,
+    callback: Any,
+    checkpoint: Checkpoint | None = None,
 ) -> Solution:
-    """Return where the solver of that name comes from `start`."""
+    """Return where the solver of that name comes from `start`, or from what the checkpoint has kept."""
     # BLAS's threads would spin beside the kernels' between two passes, and the bits of the solver's inner
     # products would depend on their number.
     with blas.one_thread():
         solution: Solution = importlib.import_module(parameters.SOLVERS[solver]).minimize(
-            objective, start, tol=tol, max_iter=max_iter, callback=callback
+            objective, start, tol=tol, max_iter=max_iter, callback=callback, checkpoint=checkpoint
         )
     return solution

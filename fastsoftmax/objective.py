@@ -21,7 +21,7 @@ from fastsoftmax.algebra import Algebra
 from fastsoftmax.contracts import Csr, Params, RowBlock, Sums, Task
 from fastsoftmax.curvature import products_at
 from fastsoftmax.losses import sigmoid, softmax
-from fastsoftmax.preconditioners import build, choice, diagonal, gram
+from fastsoftmax.preconditioned import Preconditioned, Shared
 from fastsoftmax.sources.array import ArraySource, sparse_block_rows
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ LOSSES = dict(zip(validation.LOSSES, (softmax, sigmoid), strict=True))
 LOGITS_BYTES, LOGITS_VECTORS = 3 * 2**24, 16
 
 
-class SoftmaxObjective:
+class SoftmaxObjective(Preconditioned):
     """F, ∇F and ∇²F v of (multinomial) logistic regression on a data set held in memory.
 
     F(W, b) = Σᵢ wᵢ ℓᵢ / Σᵢ wᵢ + (l2 / 2) ‖W‖², in nats; the intercept b is not penalised.
@@ -139,14 +139,12 @@ class SoftmaxObjective:
         device: str = "cpu",
         n_threads: int | None = None,
     ) -> None:
-        if not (np.isfinite(l2) and l2 >= 0.0):
-            raise ValueError(f"l2 must be a finite number that is not negative; got {l2!r}")
+        self.l2 = _penalty(l2)
         if not 0.0 <= label_smoothing <= 1.0:
             raise ValueError(f"label_smoothing must lie in [0, 1]; got {label_smoothing!r}")
         self._device = devices.get(device)
         self._n_threads = validation.thread_count(n_threads)
         self.algebra = Algebra(self._n_threads)
-        self.l2 = float(l2)
         self.fit_intercept = bool(fit_intercept)
         self.n_features = int(rows.X.shape[1])
         self.n_classes = int(n_classes)
@@ -164,6 +162,18 @@ class SoftmaxObjective:
             n_threads=self._n_threads,
             block_rows=sparse_block_rows(self.n_classes) if isinstance(rows.X, Csr) else None,
         )
+
+    def with_l2(self, l2: float) -> SoftmaxObjective:
+        """Return the same objective with another penalty.
+
+        The rows are shared, and so is what is summed over them for preconditioners, from then on.
+        """
+        other = copy.copy(self)
+        other.l2 = _penalty(l2)
+        other.passes = 0
+        other._last_hessian = None
+        other._shared, other._served = self._shared or Shared(), 0.0
+        return other
 
     @property
     def size(self) -> int:
@@ -254,11 +264,6 @@ class SoftmaxObjective:
         coef, intercept = self._curvatures(self.unpack(params))
         return self.pack(coef + self.l2, intercept)
 
-    def _curvatures(self, here: Params) -> Params:
-        """Return the diagonal of the Hessian without the penalty."""
-        sums = self._sum(Task("diagonal", self._loss, here, (), self._dtype))
-        return Params(sums.coef / sums.weight, sums.intercept / sums.weight)
-
     def hessian(self, params: ArrayLike) -> Callable[[Vector], Vector]:
         """Return v ↦ ∇²F(params) v (n_params,), for many products at one point. One pass over X for each.
 
@@ -277,50 +282,6 @@ class SoftmaxObjective:
             return self._flat(product(along), along.coef, self.l2)[0]
 
         return apply
-
-    def preconditioner(self, params: ArrayLike, share: float = 1.0) -> Callable[[Vector], Vector]:
-        """Return v ↦ M⁻¹ v (n_params,), a symmetric positive semidefinite approximation of (∇²F)⁻¹.
-
-        The form goes by size (`fastsoftmax.preconditioners.choice`), the rows may be a sample, and `share`
-        takes so much of it. Costs m n d² flops for m blocks of n rows (the Gram matrix: once), counted as a
-        pass, another for a diagonal, and a factorisation. FloatingPointError if the Hessian is not finite.
-        """
-        here = self.unpack(params)
-        form, dtype = self._form
-        numbers = self.l2, self.fit_intercept, self._family.SHIFT_INVARIANT
-        if form == "diagonal":
-            inverse = diagonal.inverse(self._curvatures(here), self.l2, numbers[-1], self._n_threads)
-        elif form == "gram":
-            inverse = build.of_spectrum(self._spectrum, self._curvatures(here).intercept, *numbers)
-        else:
-            rows = self._sample(share)
-            sums = self._sum(Task("gram", self._loss, here, (form == "whole",), dtype), rows)
-            all_rows = None if rows is self._source else self._curvatures(here)
-            inverse = build.of_blocks(sums, form, self.n_classes, *numbers, all_rows, self._n_threads)
-
-        def apply(vector: Vector) -> Vector:
-            out = self.algebra.copied(vector)
-            inverse(self.unpack(out))
-            return out
-
-        return apply
-
-    @functools.cached_property
-    def _form(self) -> tuple[str, Any]:
-        """The form of the preconditioner, and the dtype of its sums."""
-        return choice.form_of(self.n_classes, self.n_features)
-
-    @functools.cached_property
-    def _spectrum(self) -> gram.Spectrum:
-        """The axes of the rows, which no parameters change. One pass over X."""
-        sums = self._sum(Task("gram", self._loss, None, (False,), np.float64))
-        return gram.spectrum(sums.coef[0], sums.weight, self.fit_intercept)
-
-    def _sample(self, share: float) -> Source:
-        """Return the rows that the preconditioner is summed over: all, or as many as are worth it."""
-        n_rows, n_features = self._source.shape
-        worth = choice.rows_worth(self._form[0], n_rows, self.n_classes, n_features)
-        return self._source.subset(min(n_rows, int(share * worth)))
 
     @property
     def has_lower_bound(self) -> bool:
@@ -394,3 +355,9 @@ class SoftmaxObjective:
         square = self.algebra.penalise(flat[: coef.size], 1.0 / sums.weight, l2, coef.ravel())
         flat[coef.size :] *= 1.0 / sums.weight
         return flat, square
+
+
+def _penalty(l2: float) -> float:
+    if not (np.isfinite(l2) and l2 >= 0.0):
+        raise ValueError(f"l2 must be a finite number that is not negative; got {l2!r}")
+    return float(l2)

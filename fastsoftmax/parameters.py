@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from numbers import Integral, Real
 from typing import Any, NamedTuple
@@ -36,6 +37,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "device": [str],
     "callbacks": ["array-like", None],
     "loss": [StrOptions({"softmax", "sigmoid"})],
+    "checkpoint": [str, os.PathLike, None],
     "penalty": [StrOptions({"l1", "l2", "elasticnet"}), None, Hidden(StrOptions({"deprecated"}))],
     "dual": ["boolean"],
     "intercept_scaling": [Interval(Real, 0, None, closed="neither")],
@@ -55,8 +57,8 @@ class Settings(NamedTuple):
     intercept_scaling: float | None
 
 
-def settle(model: Any) -> Settings:
-    """Return what the parameters of a SoftmaxRegression ask for.
+def settle(model: Any, C: float | None = None) -> Settings:
+    """Return what the parameters of a SoftmaxRegression ask for; with another C if one is given.
 
     Raises
     ------
@@ -70,20 +72,24 @@ def settle(model: Any) -> Settings:
     UserWarning
         If `penalty` leaves another parameter without effect.
     """
-    penalty = _penalty(model)
+    C = float(model.C if C is None else C)
+    penalty = _penalty(model, C)
     _refuse_what_the_solver_cannot(model.solver, penalty, model.dual)
-    _say_what_has_no_effect(model, penalty)
+    _say_what_has_no_effect(model, penalty, C)
     if penalty == "l1" or (penalty == "elasticnet" and model.l1_ratio != 0):
         raise ValueError(
             f"l1_ratio must be 0.0: only the squared penalty is here; got l1_ratio={model.l1_ratio!r} and "
             f"penalty={penalty!r}"
         )
     scaled = model.solver == "liblinear" and model.fit_intercept
-    C = np.inf if penalty is None else float(model.C)
-    return Settings(C, RUNS[model.solver], float(model.intercept_scaling) if scaled else None)
+    return Settings(
+        np.inf if penalty is None else C,
+        RUNS[model.solver],
+        float(model.intercept_scaling) if scaled else None,
+    )
 
 
-def _penalty(model: Any) -> str | None:
+def _penalty(model: Any, C: float) -> str | None:
     """Return the kind of penalty in scikit-learn's older words: "l2", "l1", "elasticnet" or None."""
     if model.penalty != "deprecated":
         _warn(
@@ -97,7 +103,7 @@ def _penalty(model: Any) -> str | None:
         return kind
     if model.l1_ratio is None:
         _warn("'l1_ratio=None' was deprecated in scikit-learn 1.8: use a number from 0 to 1", FutureWarning)
-    if np.isinf(model.C):
+    if np.isinf(C):
         return None
     if not model.l1_ratio:
         return "l2"
@@ -115,7 +121,7 @@ def _refuse_what_the_solver_cannot(solver: str, penalty: str | None, dual: bool)
         raise ValueError("C=np.inf as well as penalty=None is not supported for the liblinear solver")
 
 
-def _say_what_has_no_effect(model: Any, penalty: str | None) -> None:
+def _say_what_has_no_effect(model: Any, penalty: str | None, C: float) -> None:
     if model.n_jobs is not None:
         _warn(
             f"'n_jobs' has no effect; n_threads is the number of threads. Got n_jobs={model.n_jobs}",
@@ -133,7 +139,7 @@ def _say_what_has_no_effect(model: Any, penalty: str | None) -> None:
             f"Inconsistent values: penalty={penalty} with l1_ratio={model.l1_ratio}. Use l1_ratio only.",
             UserWarning,
         )
-    if penalty is None and model.C != 1.0:
+    if penalty is None and C != 1.0:
         _warn("Setting penalty=None will ignore the C and l1_ratio parameters", UserWarning)
 
 

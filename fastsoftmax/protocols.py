@@ -15,7 +15,18 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fastsoftmax.contracts import Mixture, Params, Record, RowBlock, Solution, Sums, Task, Top, Vector
+    from fastsoftmax.contracts import (
+        Mixture,
+        Params,
+        Record,
+        RowBlock,
+        Solution,
+        State,
+        Sums,
+        Task,
+        Top,
+        Vector,
+    )
 
 T = TypeVar("T")
 
@@ -251,6 +262,16 @@ class Objective(Protocol):
         """
 
 
+class Checkpoint(Protocol):
+    """Keeps the state of a solver beyond the end of its process. What it keeps it in, no solver knows."""
+
+    def state(self) -> State | None:
+        """Return what was kept of the same minimisation, or None if it is to begin."""
+
+    def offer(self, state: Callable[[], State]) -> None:
+        """Ask for the state and keep it, where it is time to. Called between two steps."""
+
+
 class Solver(Protocol):
     """A module-level function `minimize` that takes an objective to its minimum."""
 
@@ -262,5 +283,9 @@ class Solver(Protocol):
         tol: float,
         max_iter: int,
         callback: Callable[[Record, Vector], None] | None,
+        checkpoint: Checkpoint | None,
     ) -> Solution:
-        """Stop when the suboptimality is at most `tol`, or after `max_iter` iterations."""
+        """Stop when the suboptimality is at most `tol`, or after `max_iter` iterations.
+
+        With a checkpoint that has a state it goes on from there, and x0 is not looked at.
+        """

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from fastsoftmax import model_file, validation
 from fastsoftmax.contracts import Record
 
+if TYPE_CHECKING:
+    import os
+
 # Objects of the program and choices for its machine, not parts of the model.
-LEFT_OUT = ("callbacks", "random_state", "n_threads", "n_jobs", "device")
+LEFT_OUT = ("callbacks", "random_state", "n_threads", "n_jobs", "device", "checkpoint")
 
 
 def parts_of(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -60,3 +64,34 @@ def restored(kind: type, arrays: dict[str, Any], header: dict[str, Any]) -> Any:
     if "precision" in arrays:
         model._precision = arrays["precision"]
     return model
+
+
+class Persistence:
+    """The part of SoftmaxRegression that goes to files and comes from them."""
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted model to a file (safetensors: arrays and a JSON header, nothing executable).
+
+        The file is replaced whole or not at all. `callbacks`, `checkpoint`, `random_state`, `n_threads` and
+        `device` belong to the program and its machine and are not kept.
+        """
+        check_is_fitted(self)
+        model_file.save(path, *parts_of(self))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Return the fitted model that `save` wrote.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If it is no model file, is damaged, or was written by a later version.
+        """
+        arrays, header = model_file.load(path)
+        try:
+            model: Self = restored(cls, arrays, header)
+        except (KeyError, TypeError, IndexError) as error:
+            raise ValueError(f"{str(path)!r} holds no SoftmaxRegression: {error!r}") from error
+        return model

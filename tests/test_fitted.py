@@ -28,6 +28,7 @@ DEFAULTS = {
     "device": "cpu",
     "callbacks": None,
     "loss": "softmax",
+    "checkpoint": None,
     "penalty": "deprecated",
     "dual": False,
     "intercept_scaling": 1,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from fastsoftmax.contracts import State
 from fastsoftmax.solvers.pairs import Pairs
-from fastsoftmax.solvers.progress import Progress
+from fastsoftmax.solvers.progress import Progress, refined_if
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastsoftmax.contracts import Record, Solution, Vector
-    from fastsoftmax.protocols import Objective
+    from fastsoftmax.protocols import Checkpoint, Objective
 
 LEAST_PAIRS = 8  # three vectors each, of many parameters at half the width
 MOST_PAIRS = 14  # more help where the Hessian changes for long, and mislead elsewhere
@@ -32,6 +34,16 @@ MOST_TRIALS = 12
 RESOLUTION = 1e-7  # as in newton_cg: smaller relative changes of F are rounding where products are float32
 
 
+class _Place(NamedTuple):
+    """Where the solver stands between two steps: F, ∇F, and whether they come from the finer products."""
+
+    n_steps: int
+    refined: bool
+    x: NDArray[np.float64]
+    value: float
+    grad: NDArray[np.float64]
+
+
 class _Point(NamedTuple):
     """A trial step length with F, ∇F and the slope along the direction there."""
 
@@ -42,6 +54,28 @@ class _Point(NamedTuple):
     slope: float
 
 
+@dataclass(slots=True)
+class _Builds:
+    """When the preconditioner is built next, and from what share of the rows; from what the last one was."""
+
+    due: int = 0
+    wait: int = FIRST_REBUILD
+    share: float = FIRST_SHARE
+    last_x: Vector = field(default_factory=lambda: np.empty(0))
+    last_share: float = 0.0
+
+    def build(self, objective: Objective, x: Vector) -> Callable[[Vector], Vector]:
+        """Return the preconditioner at x."""
+        self.last_x, self.last_share = x, self.share
+        return objective.preconditioner(x, self.share)
+
+    def advance(self) -> None:
+        """Note that the one that was due is built."""
+        self.due += self.wait
+        self.wait *= 2
+        self.share *= 2.0
+
+
 def minimize(
     objective: Objective,
     x0: Vector,
@@ -49,6 +83,7 @@ def minimize(
     tol: float = 1e-6,
     max_iter: int = 1000,
     callback: Callable[[Record, Vector], None] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Solution:
     """Return the minimum of a smooth convex objective by limited-memory BFGS.
 
@@ -62,6 +97,8 @@ def minimize(
         The most steps.
     callback : callable, optional
         Called with a `Record` and the parameters at the start and after each step.
+    checkpoint : Checkpoint, optional
+        Is offered the state before each step but the first. With a state it has, x0 is not looked at.
 
     Returns
     -------
@@ -80,20 +117,31 @@ def minimize(
     .. [1] J. Nocedal, "Updating quasi-Newton matrices with limited storage", Math. Comp. 35 (1980).
     .. [2] J. Nocedal, S. J. Wright, "Numerical Optimization", 2nd ed., Springer, 2006, alg. 3.5 and 3.6.
     """
-    progress = Progress(objective, tol, callback)
-    x = np.array(x0, dtype=np.float64)
-    value, grad = objective.value_and_grad(x)
-    fitting = PAIRS_BYTES // (3 * 8 * max(1, objective.size))
     algebra = objective.algebra
+    fitting = PAIRS_BYTES // (3 * 8 * max(1, objective.size))
     pairs = Pairs(algebra, objective.size, int(np.clip(fitting, LEAST_PAIRS, MOST_PAIRS)))
-    done = progress.at(x, value, grad)
-    share, wait, rebuild = FIRST_SHARE, FIRST_REBUILD, 0
-    for n_steps in range(max_iter):
+    kept = None if checkpoint is None else checkpoint.state()
+    if kept is None:
+        progress = Progress(objective, tol, callback)
+        x = np.array(x0, dtype=np.float64)
+        here, builds = _Place(0, False, x, *objective.value_and_grad(x)), _Builds()
+        done = progress.at(x, here.value, here.grad)
+    else:
+        here, builds, objective = _restored(kept, objective, pairs)
+        progress = Progress(objective, tol, callback)
+        progress.resume(kept.numbers["progress"], here.x)
+        direction, done = pairs.direction(), False
+        slope = algebra.dot(here.grad, direction)
+    first, refined, x, value, grad = here
+    for n_steps in range(first, max_iter):
         if done:
             break
-        if n_steps == rebuild:
-            pairs.restart(functools.partial(objective.preconditioner, x, share), grad)
-            share, wait, rebuild = 2.0 * share, 2 * wait, n_steps + wait
+        if checkpoint is not None and n_steps > first:
+            here = _Place(n_steps, refined, x, value, grad)
+            checkpoint.offer(functools.partial(_state, here, builds, pairs, progress))
+        if n_steps == builds.due:
+            pairs.restart(functools.partial(builds.build, objective, x), grad)
+            builds.advance()
             direction = pairs.direction()
             slope = algebra.dot(grad, direction)
         found = _line_search(objective, _Point(0.0, x, value, grad, slope), direction)
@@ -112,7 +160,8 @@ def minimize(
                 progress.stopped("no step lowers the objective any more at the precision of the products")
                 break
             objective, value, grad = finer
-            pairs.restart(functools.partial(objective.preconditioner, x, share), grad)
+            refined = True
+            pairs.restart(functools.partial(builds.build, objective, x), grad)
         direction = pairs.direction()
         # gᵀ H g / 2 with the curvature remembered estimates F − F* as the Newton decrement does.
         slope = algebra.dot(grad, direction)
@@ -121,6 +170,32 @@ def minimize(
         if not done:
             progress.stopped(f"max_iter={max_iter} steps were taken")
     return progress.solution(x, value, grad)
+
+
+def _state(place: _Place, builds: _Builds, pairs: Pairs, progress: Progress) -> State:
+    """Return what `_restored` takes, and the state of the progress."""
+    inner = pairs.state()
+    numbers = {
+        "n_steps": place.n_steps,
+        "refined": place.refined,
+        "value": place.value,
+        "builds": [builds.due, builds.wait, builds.share, builds.last_share],
+        "progress": progress.state(),
+    }
+    arrays = {"x": place.x, "grad": place.grad, "built_at": builds.last_x}
+    return State({**numbers, **inner.numbers}, {**arrays, **inner.arrays})
+
+
+def _restored(kept: State, objective: Objective, pairs: Pairs) -> tuple[_Place, _Builds, Objective]:
+    """Return the place and the plan of a state, and the objective as it was there; give the pairs theirs."""
+    numbers, arrays = kept
+    place = _Place(numbers["n_steps"], numbers["refined"], arrays["x"], numbers["value"], arrays["grad"])
+    due, wait, share, last_share = numbers["builds"]
+    builds = _Builds(due, wait, share, arrays["built_at"], last_share)
+    objective = refined_if(objective, place.refined)
+    # Of the preconditioner only its ingredients are kept: it is built anew, to the same bits.
+    pairs.restore(kept, objective.preconditioner(arrays["built_at"], last_share), place.grad)
+    return place, builds, objective
 
 
 def _line_search(objective: Objective, start: _Point, direction: Vector) -> _Point | None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import functools
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastsoftmax.solvers.progress import Progress
+from fastsoftmax.contracts import State
+from fastsoftmax.solvers.progress import Progress, refined_if
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fastsoftmax.contracts import Record, Solution, Vector
-    from fastsoftmax.protocols import Objective
+    from fastsoftmax.protocols import Checkpoint, Objective
 
 LOOSEST = 0.25  # the residual that ends an early inner solve, relative to the gradient
 MOST_INNER = 250
@@ -20,6 +22,7 @@ MOST_HALVINGS = 30
 SUFFICIENT_DECREASE = 1e-4
 # Below this relative change the objective, a sum of float32 products, no longer resolves a step.
 RESOLUTION = 1e-7
+NUMBERS = ("n_steps", "refined", "value", "first_norm")  # of a state
 
 
 def minimize(
@@ -29,6 +32,7 @@ def minimize(
     tol: float = 1e-6,
     max_iter: int = 1000,
     callback: Callable[[Record, Vector], None] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Solution:
     """Return the minimum of a smooth convex objective by Newton steps.
 
@@ -42,6 +46,8 @@ def minimize(
         The most Newton steps.
     callback : callable, optional
         Called with a `Record` and the parameters at the start and after each step.
+    checkpoint : Checkpoint, optional
+        Is offered the state before each step but the first. With a state it has, x0 is not looked at.
 
     Returns
     -------
@@ -61,14 +67,25 @@ def minimize(
     .. [2] W. W. Hager, H. Zhang, "A new conjugate gradient method with guaranteed descent and an efficient
        line search", SIAM J. Optim. 16 (2005).
     """
-    progress = Progress(objective, tol, callback)
-    x = np.array(x0, dtype=np.float64)
-    value, grad = objective.value_and_grad(x)
-    first_norm = objective.algebra.norm(grad)
-    done = progress.at(x, value, grad)
-    for _ in range(max_iter):
+    kept = None if checkpoint is None else checkpoint.state()
+    if kept is None:
+        progress = Progress(objective, tol, callback)
+        x = np.array(x0, dtype=np.float64)
+        value, grad = objective.value_and_grad(x)
+        first, refined, first_norm = 0, False, objective.algebra.norm(grad)
+        done = progress.at(x, value, grad)
+    else:
+        first, refined, value, first_norm = (kept.numbers[name] for name in NUMBERS)
+        x, grad, done = kept.arrays["x"], kept.arrays["grad"], False
+        objective = refined_if(objective, refined)
+        progress = Progress(objective, tol, callback)
+        progress.resume(kept.numbers["progress"], x)
+    for n_steps in range(first, max_iter):
         if done:
             break
+        if checkpoint is not None and n_steps > first:
+            numbers = dict(zip(NUMBERS, (n_steps, refined, value, first_norm), strict=True))
+            checkpoint.offer(functools.partial(_state, numbers, x, grad, progress))
         forcing = min(LOOSEST, float(np.sqrt(objective.algebra.norm(grad) / first_norm)))
         step = _newton_direction(objective, x, grad, forcing)
         slope = objective.algebra.dot(grad, step)
@@ -82,6 +99,7 @@ def minimize(
                 progress.stopped("no step lowers the objective any more at the precision of the products")
                 break
             objective, value, grad = finer
+            refined = True
             continue
         x, value, grad, length = trial
         # F − F* before the step was about −slope / 2, and a full Newton step leaves less than that.
@@ -90,6 +108,11 @@ def minimize(
         if not done:
             progress.stopped(f"max_iter={max_iter} steps were taken")
     return progress.solution(x, value, grad)
+
+
+def _state(numbers: dict[str, Any], x: Vector, grad: Vector, progress: Progress) -> State:
+    """Return all that the next step depends on: what it builds, it builds at x."""
+    return State({**numbers, "progress": progress.state()}, {"x": x, "grad": grad})
 
 
 def _newton_direction(objective: Objective, x: Vector, grad: Vector, forcing: float) -> Vector:

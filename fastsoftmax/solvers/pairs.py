@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.linalg
 
+from fastsoftmax.contracts import State
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -74,6 +76,20 @@ class Pairs:
             self._v[place] = precondition(self._y[place].astype(np.float64, copy=False))
         for place in self._order:
             self._yv[place] = self._algebra.dots(self._v, self._y[place])
+        self._scaled = precondition(grad)
+        self._look(grad)
+
+    def state(self) -> State:
+        """Return all but M. The arrays are this object's own: they are the next step's to write to."""
+        arrays = {"s": self._s, "y": self._y, "v": self._v, "sy": self._sy, "yv": self._yv}
+        return State({"order": self._order}, arrays)
+
+    def restore(self, state: State, precondition: Callable[[Vector], Vector], grad: Vector) -> None:
+        """Take what `state` gave and the M of then, at the point with this gradient."""
+        self._order = list(state.numbers["order"])
+        for name, array in self.state().arrays.items():
+            array[:] = state.arrays[name]
+        self._precondition = precondition
         self._scaled = precondition(grad)
         self._look(grad)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -40,8 +40,8 @@ class Progress:
     Notes
     -----
     A lower bound holds for good, so the best one so far serves every later point. A new one may cost a few
-    passes over the data: it is asked for at a start that is not zero, when the solver's estimate says that the
-    goal is reached, then more and more rarely, otherwise after every 60 passes, and at the end.
+    passes over the data: it is asked for at a start that is not zero, when the solver's estimate says that
+    the goal is reached, then more and more rarely, otherwise after every 60 passes, and at the end.
     """
 
     def __init__(
@@ -58,6 +58,26 @@ class Progress:
         self.suboptimality = np.inf
         self.converged = False
         self.message = ""
+
+    def state(self) -> dict[str, Any]:
+        """Return what `resume` takes: all that the records and the stopping rule depend on."""
+        return {
+            "seconds": time.perf_counter() - self._start,
+            "passes": self._objective.passes - self._first_pass,
+            "bound": self._bound,
+            "bound_pass": self._bound_pass - self._first_pass,
+            "history": [list(record) for record in self.history],
+        }
+
+    def resume(self, state: dict[str, Any], x: Vector) -> None:
+        """Go on at x from where `state` was asked for; what the objective has read so far does not count."""
+        self._start = time.perf_counter() - state["seconds"]
+        self._first_pass = self._objective.passes - state["passes"]
+        self._bound = state["bound"]
+        self._bound_pass = self._first_pass + state["bound_pass"]
+        self.history = [Record(*line) for line in state["history"]]
+        if self._callback is not None:
+            self._callback(self.history[-1], x)
 
     def at(
         self, x: Vector, value: float, grad: Vector, decrement: float = np.inf, *, trusted: bool = True
@@ -143,3 +163,13 @@ class Progress:
             self.message,
             self.history,
         )
+
+
+def refined_if(objective: Objective, refined: bool) -> Objective:
+    """Return the objective that a state was kept with: this one, or its more precise form."""
+    if not refined:
+        return objective
+    finer = objective.finer()
+    if finer is None:
+        raise ValueError("the state kept was reached with more precise products than this objective has")
+    return finer

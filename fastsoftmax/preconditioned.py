@@ -1,0 +1,143 @@
+"""What an objective sums over its rows for preconditioners, and what of it serves again."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from fastsoftmax.contracts import Params, Sums, Task
+from fastsoftmax.preconditioners import build, choice, diagonal, gram
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import ArrayLike
+
+    from fastsoftmax.algebra import Algebra
+    from fastsoftmax.contracts import Vector
+    from fastsoftmax.preconditioners.projection import Inverse
+    from fastsoftmax.protocols import Source
+
+
+class _Blocks(NamedTuple):
+    """Blocks of the Hessian without the penalty, from a share of the rows, and its diagonal over all."""
+
+    sums: Sums
+    diagonal: Params | None
+    share: float
+
+
+@dataclass(slots=True)
+class Shared:
+    """The last blocks that objectives which differ in the penalty have summed, and the last inverse of them.
+
+    Summing blocks takes as long as dozens of passes, and near one optimum they differ little from those near
+    the next.
+    """
+
+    blocks: _Blocks | None = None
+    made: tuple[float, Inverse] | None = None  # with that penalty
+
+
+class Preconditioned:
+    """The part of SoftmaxObjective that approximates inverses of the Hessian."""
+
+    algebra: Algebra
+    l2: float
+    fit_intercept: bool
+    n_features: int
+    n_classes: int
+    _source: Source
+    _family: Any
+    _loss: Any
+    _dtype: Any
+    _n_threads: int | None
+    _shared: Shared | None = None
+    _served: float = 0.0  # the largest share that was asked for with this penalty
+
+    def unpack(self, params: ArrayLike, *, name: str = "params") -> Params:
+        """Return a flat vector as coefficients and intercepts."""
+        raise NotImplementedError
+
+    def _sum(self, task: Task, rows: Source | None = None) -> Sums:
+        raise NotImplementedError
+
+    def preconditioner(self, params: ArrayLike, share: float = 1.0) -> Callable[[Vector], Vector]:
+        """Return v ↦ M⁻¹ v (n_params,), a symmetric positive semidefinite approximation of (∇²F)⁻¹.
+
+        The form goes by size (`fastsoftmax.preconditioners.choice`), the rows may be a sample, and `share`
+        takes so much of it. Costs m n d² flops for m blocks of n rows (the Gram matrix: once), counted as a
+        pass, another for a diagonal, and a factorisation. FloatingPointError if the Hessian is not finite.
+        """
+        here = self.unpack(params)
+        form, invariant = self._form[0], self._family.SHIFT_INVARIANT
+        if form == "diagonal":
+            inverse = diagonal.inverse(self._curvatures(here), self.l2, invariant, self._n_threads)
+        elif form == "gram":
+            curvatures = self._curvatures(here).intercept
+            inverse = build.of_spectrum(self._spectrum, curvatures, self.l2, self.fit_intercept, invariant)
+        elif self._shared is None or form == "whole":  # whole and at the point itself it saves half the steps
+            inverse = self._inverse_of(self._blocks(here, share))
+        else:
+            inverse = self._inverse_of_shared(self._shared, here, share)
+
+        def apply(vector: Vector) -> Vector:
+            out = self.algebra.copied(vector)
+            inverse(self.unpack(out))
+            return out
+
+        return apply
+
+    def _inverse_of_shared(self, shared: Shared, here: Params, share: float) -> Inverse:
+        """Return the inverse of the blocks that were summed last, or, where those will not do, at `here`.
+
+        They will do up to the usual share of rows, and once: who asks for no more than before, with this
+        penalty, wants them at another point.
+        """
+        blocks = shared.blocks
+        if blocks is None or not self._served < share <= min(blocks.share, 1.0):
+            shared.blocks = shared.made = None  # two of them at once are much memory
+            shared.blocks = blocks = self._blocks(here, share)
+        self._served = max(share, self._served)
+        if shared.made is None or shared.made[0] != self.l2:
+            shared.made = None
+            shared.made = self.l2, self._inverse_of(blocks._replace(sums=blocks.sums.copied()))
+        return shared.made[1]
+
+    def _inverse_of(self, blocks: _Blocks) -> Inverse:
+        """Return the inverse of blocks, which it may write over."""
+        numbers = self.l2, self.fit_intercept, self._family.SHIFT_INVARIANT
+        return build.of_blocks(
+            blocks.sums, self._form[0], self.n_classes, *numbers, blocks.diagonal, self._n_threads
+        )
+
+    def _blocks(self, here: Params, share: float) -> _Blocks:
+        form, dtype = self._form
+        rows = self._sample(share)
+        sums = self._sum(Task("gram", self._loss, here, (form == "whole",), dtype), rows)
+        return _Blocks(sums, None if rows is self._source else self._curvatures(here), share)
+
+    @functools.cached_property
+    def _form(self) -> tuple[str, Any]:
+        """The form of the preconditioner, and the dtype of its sums."""
+        return choice.form_of(self.n_classes, self.n_features)
+
+    @functools.cached_property
+    def _spectrum(self) -> gram.Spectrum:
+        """The axes of the rows, which no parameters change. One pass over X."""
+        sums = self._sum(Task("gram", self._loss, None, (False,), np.float64))
+        return gram.spectrum(sums.coef[0], sums.weight, self.fit_intercept)
+
+    def _sample(self, share: float) -> Source:
+        """Return the rows that the preconditioner is summed over: all, or as many as are worth it."""
+        n_rows, n_features = self._source.shape
+        worth = choice.rows_worth(self._form[0], n_rows, self.n_classes, n_features)
+        return self._source.subset(min(n_rows, int(share * worth)))
+
+    def _curvatures(self, here: Params) -> Params:
+        """Return the diagonal of the Hessian without the penalty."""
+        sums = self._sum(Task("diagonal", self._loss, here, (), self._dtype))
+        return Params(sums.coef / sums.weight, sums.intercept / sums.weight)
