@@ -24,6 +24,8 @@ os.environ["NUMBA_CACHE_DIR"] = str(ROOT / ".numba-cache" / _hash_of_sources())
 
 import hypothesis  # noqa: E402
 
+from tests.interpreter import LAYERS, environment_of  # noqa: E402
+
 hypothesis.settings.register_profile(
     "ci",
     max_examples=25,
@@ -55,3 +57,12 @@ def executor():
     set_executor(before)
     yield set_executor
     set_executor(before)
+
+
+@pytest.fixture(params=LAYERS)
+def layer(request):
+    """The environment of each of Numba's threading layers that loads here."""
+    env = environment_of(request.param)
+    if env is None:
+        pytest.skip(f"Numba's layer {request.param!r} does not load here")
+    return env
