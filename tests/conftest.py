@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def _hash_of_sources():
-    """Short hash of the package's sources: Numba's cache does not see an edit in another file."""
+    """Short hash of the package's sources: each version has a cache folder of its own."""
     digest = hashlib.sha256()
     for path in sorted((ROOT / "fastsoftmax").rglob("*.py")):
         digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())

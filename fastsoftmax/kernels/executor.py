@@ -13,6 +13,7 @@ not a forked child, and the pool everywhere else.
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import pathlib
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
+
+logger = logging.getLogger(__name__)
 
 EXECUTORS = ("auto", "prange", "threads", "inline")
 SMALL_WORK = 400_000  # nanoseconds, about: a pool's call costs 25 to 75 µs, so less is done in line
@@ -167,8 +170,13 @@ def _prange_is_safe() -> bool:
     if _state.forked:
         return False
     if _state.prange_is_safe is None:
-        numba.get_num_threads()
-        _state.prange_is_safe = numba.threading_layer() in ("omp", "tbb")
+        try:
+            numba.get_num_threads()
+            _state.prange_is_safe = numba.threading_layer() in ("omp", "tbb")
+        except ValueError as error:  # none of those that NUMBA_THREADING_LAYER allows can be loaded
+            reason = str(error).partition("\n")[0]
+            logger.warning("fastsoftmax: a pool of threads takes the place of Numba's (%s)", reason)
+            _state.prange_is_safe = False
     return _state.prange_is_safe
 
 
