@@ -28,13 +28,14 @@ PEAK_MEMORY = """
 LAYERS = ("workqueue", "omp", "tbb")  # that Numba can run a `prange` on
 
 
-def run_python(code, *arguments, timeout=180, **env):
+def run_python(code, *arguments, timeout=180, cwd=None, **env):
     """Exit status, output and errors of a fresh interpreter that runs some lines.
 
     TimeoutExpired if it takes longer than so many seconds; it and its children are then ended.
     """
     process = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(code), *arguments],
+        cwd=cwd,  # modules are looked for there first
         env={**os.environ, **env},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

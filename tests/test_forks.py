@@ -27,7 +27,7 @@ FORKED = """
             return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         status = 3
         try:
-            signal.alarm(60)
+            signal.alarm(100)
             status = 0 if body() else 2
         except BaseException:
             traceback.print_exc()

@@ -112,6 +112,26 @@ def test_interrupts_in_fits(name):
     assert (status, out) == (0, "right"), err
 
 
+@posix
+def test_interrupt_in_a_factorisation():
+    code = """
+    from fastsoftmax.row_space import RowSpace
+    wide = rng.normal(size=(1200, 2400))
+    start = time.perf_counter()
+    rows = RowSpace(wide).rows
+    whole = time.perf_counter() - start
+    answered, end = interrupted(lambda: RowSpace(wide), 0.3 * whole)
+    assert end is KeyboardInterrupt, "it came to its end"
+    assert answered < whole / 3, f"{answered} of {whole} s"
+    assert state() == before, "threads"
+    assert RowSpace(wide).rows.tobytes() == rows.tobytes(), "bits"
+    print(f"{1000 * answered:.0f} ms of {1000 * whole:.0f}")
+    """
+    status, out, err = run_python(PROBLEM + INTERRUPTED + code, "auto")
+    assert status == 0, err
+    print(f"a factorisation: interrupt answered after {out}")
+
+
 @kernel
 def _note(start, stop, part, seen, order):
     for i in range(start, stop):

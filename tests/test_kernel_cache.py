@@ -45,7 +45,9 @@ def use(tmp_path):
     env = {"PYTHONPATH": os.pathsep.join([str(tmp_path), root]), "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
 
     def call(*kinds, before="", **more):
-        status, out, err = run_python(textwrap.dedent(before) + textwrap.dedent(USE), *kinds, **(env | more))
+        status, out, err = run_python(
+            textwrap.dedent(before) + textwrap.dedent(USE), *kinds, cwd=tmp_path, **(env | more)
+        )
         assert status == 0, err
         call.errors = err
         return tuple(map(int, out.split()))
@@ -155,7 +157,7 @@ def test_nowhere_to_write(tmp_path):
     print(fastsoftmax.softmax(np.zeros((3, 4)), axis=1).tolist() == [[0.25] * 4] * 3, fastsoftmax.__file__)
     """
     env = {"PYTHONPATH": str(site), "HOME": "/dev/null", "XDG_CACHE_HOME": "/dev/null"}
-    status, out, err = run_python(code, NUMBA_CACHE_DIR="", **env)
+    status, out, err = run_python(code, cwd=site, NUMBA_CACHE_DIR="", **env)
     assert status == 0, err
     assert out == f"True {site}/fastsoftmax/__init__.py"
     assert err.count("compiled anew") == 1, err

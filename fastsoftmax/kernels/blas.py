@@ -6,12 +6,13 @@ import contextlib
 import functools
 import os
 import threading
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 import threadpoolctl
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _lock = threading.RLock()
 _users = 0
@@ -70,6 +71,30 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         _leave()
+
+
+def away(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """Return what a long call of LAPACK's gives, without keeping the main thread from signals meanwhile.
+
+    A signal handler that raises is obeyed at once; the call then goes on in a thread of its own to its end,
+    so that its arrays must be nobody else's.
+    """
+    result: Future[Any] = Future()
+
+    def work() -> None:
+        try:
+            result.set_result(function(*arguments, **options))
+        except BaseException as error:
+            result.set_exception(error)
+
+    if threading.current_thread() is threading.main_thread():
+        try:
+            threading.Thread(target=work, daemon=True).start()
+        except RuntimeError:  # there are no more threads to be had
+            work()
+    else:  # no signal comes here
+        work()
+    return result.result()
 
 
 def _before_fork() -> None:

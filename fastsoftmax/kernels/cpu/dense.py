@@ -38,10 +38,15 @@ def _pass(
     """
     n_sets, n_maps, n_outputs, n_features = coef.shape
     few = n_outputs <= MOST_CLASSES
-    room = np.empty((tile_rows, n_features), coef.dtype)
-    squares = np.empty((tile_rows if squared else 0, n_features), coef.dtype)
-    logits = np.empty((n_maps, tile_rows, n_outputs), coef.dtype)
-    product = np.empty((n_outputs, n_features), coef.dtype)
+    # One piece of memory: where a second one is refused, Numba does not give the first one back.
+    size = tile_rows * n_features
+    squares_end = size + (size if squared else 0)
+    logits_end = squares_end + n_maps * tile_rows * n_outputs
+    scratch = np.empty(logits_end + n_outputs * n_features, coef.dtype)
+    room = scratch[:size].reshape((tile_rows, n_features))
+    squares = scratch[squares_end - size : squares_end].reshape((tile_rows, n_features))  # or `room` again
+    logits = scratch[squares_end:logits_end].reshape((n_maps, tile_rows, n_outputs))
+    product = scratch[logits_end:].reshape((n_outputs, n_features))
     for first in range(start, stop, tile_rows):
         n_rows = min(tile_rows, stop - first)
         tile = tile_of(X, first, first + n_rows, room)
@@ -92,8 +97,9 @@ def logits_to(thin, tile, coef, intercept, out):
 
 @kernel
 def _logits(start, stop, part, thin, X, coef, intercept, ranges, tile_rows, out):
-    room = np.empty((tile_rows, coef.shape[1]), coef.dtype)
-    logits = np.empty(tile_rows * np.max(np.diff(ranges)), coef.dtype)
+    size = tile_rows * coef.shape[1]
+    scratch = np.empty(size + tile_rows * np.max(np.diff(ranges)), coef.dtype)  # in one piece, as in `_pass`
+    room, logits = scratch[:size].reshape((tile_rows, coef.shape[1])), scratch[size:]
     for first in range(start, stop, tile_rows):
         last = min(first + tile_rows, stop)
         tile = tile_of(X, first, last, room)
