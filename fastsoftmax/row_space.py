@@ -65,10 +65,10 @@ class RowSpace:
         # The rows in C order are the columns of Xᵀ in LAPACK's. One thread: the bits depend on their number.
         with blas.one_thread():
             turned = np.array(dense, np.float64, order="C").T
-            (self._reflections, self._scales), upper = scipy.linalg.qr(
-                turned, mode="raw", overwrite_a=True, check_finite=False
+            (self._reflections, self._scales), upper = blas.away(
+                scipy.linalg.qr, turned, mode="raw", overwrite_a=True, check_finite=False
             )
-            left, lengths, axes = scipy.linalg.svd(upper.T, overwrite_a=True, check_finite=False)
+            left, lengths, axes = blas.away(np.linalg.svd, upper.T)  # SciPy's would keep the GIL
         self._axes = axes
         self.rows: NDArray[np.float64] = np.ascontiguousarray(left * lengths)
 

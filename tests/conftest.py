@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def _hash_of_sources():
-    """Short hash of the package's sources: Numba's cache does not see an edit in another file."""
+    """Short hash of the package's sources: each version has a cache folder of its own."""
     digest = hashlib.sha256()
     for path in sorted((ROOT / "fastsoftmax").rglob("*.py")):
         digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
@@ -23,6 +23,8 @@ def _hash_of_sources():
 os.environ["NUMBA_CACHE_DIR"] = str(ROOT / ".numba-cache" / _hash_of_sources())
 
 import hypothesis  # noqa: E402
+
+from tests.interpreter import LAYERS, environment_of  # noqa: E402
 
 hypothesis.settings.register_profile(
     "ci",
@@ -55,3 +57,12 @@ def executor():
     set_executor(before)
     yield set_executor
     set_executor(before)
+
+
+@pytest.fixture(params=LAYERS)
+def layer(request):
+    """The environment of each of Numba's threading layers that loads here."""
+    env = environment_of(request.param)
+    if env is None:
+        pytest.skip(f"Numba's layer {request.param!r} does not load here")
+    return env

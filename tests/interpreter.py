@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -23,13 +25,42 @@ PEAK_MEMORY = """
 """
 
 
-def run_python(code, *arguments, timeout=180, **env):
-    """Exit status, output and errors of a fresh interpreter that runs some lines."""
-    done = subprocess.run(
+LAYERS = ("workqueue", "omp", "tbb")  # that Numba can run a `prange` on
+
+
+def run_python(code, *arguments, timeout=180, cwd=None, **env):
+    """Exit status, output and errors of a fresh interpreter that runs some lines.
+
+    TimeoutExpired if it takes longer than so many seconds; it and its children are then ended.
+    """
+    process = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(code), *arguments],
+        cwd=cwd,  # modules are looked for there first
         env={**os.environ, **env},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=timeout,
+        start_new_session=True,
     )
-    return done.returncode, done.stdout.strip(), done.stderr.strip()
+    with process:
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            # Its children hold the other ends of the pipes: they have to go with it.
+            if hasattr(os, "killpg"):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.kill()
+            raise
+    return process.returncode, out.strip(), err.strip()
+
+
+@functools.cache
+def environment_of(layer):
+    """What to put into the environment for Numba to run on a layer; None where that does not load."""
+    env = {"NUMBA_THREADING_LAYER": layer}
+    if layer == "tbb":  # the library of its wheel is not on the loader's path
+        folders = (f"{sys.prefix}/lib", os.environ.get("LD_LIBRARY_PATH"))
+        env["LD_LIBRARY_PATH"] = os.pathsep.join(filter(None, folders))
+    code = "import numba; numba.get_num_threads(); print(numba.threading_layer())"
+    status, out, _ = run_python(code, **env)
+    return env if (status, out) == (0, layer) else None

@@ -6,12 +6,13 @@ Tiles are made small, so that few rows, which the oracle can take, are several p
 from __future__ import annotations
 
 import functools
+import hashlib
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from fastsoftmax import devices, validation
+from fastsoftmax import SoftmaxRegression, devices, validation
 from fastsoftmax.contracts import Params, RowBlock
 from fastsoftmax.kernels import executor as executor_module
 from fastsoftmax.kernels.cpu import partition
@@ -25,7 +26,8 @@ from tests.tolerance import assert_close
 N, D, K = 251, 43, 11
 TILE = 64
 EXECUTORS = ("inline", "threads", "prange")
-THREADS = (1, 2, 4)
+# Threads, and how many nanoseconds of work to do at a time: 1 cuts it wherever it may be cut.
+SETTINGS = ((1, 1), (2, 1e9), (4, 1), (8, 1e9))
 DTYPES = ("uint8", "int8", "int16", "float16", "float32", "float64")
 
 
@@ -144,12 +146,13 @@ def small_tiles(monkeypatch):
 
 
 @pytest.mark.parametrize(("storage", "dtype"), CASES, ids=map("-".join, CASES))
-def test_every_storage_and_dtype(storage, dtype, executor, small_tiles, tmp_path):
+def test_every_storage_and_dtype(storage, dtype, executor, small_tiles, tmp_path, monkeypatch):
     X = (DENSE | SPARSE)[storage](numbers(dtype), tmp_path)
     seen = {}
     for who in EXECUTORS:
         executor(who)
-        for n_threads in THREADS:
+        for n_threads, slice_work in SETTINGS:
+            monkeypatch.setattr(executor_module, "SLICE_WORK", slice_work)
             found = verbs(X, dtype, n_threads)
             for name, array in found.items():
                 seen.setdefault(name, {}).setdefault(array.tobytes(), []).append((who, n_threads))
@@ -158,3 +161,31 @@ def test_every_storage_and_dtype(storage, dtype, executor, small_tiles, tmp_path
     single = dtype != "float64"
     for name, right in expected(dtype).items():
         assert_close(found[name], right, dtype=np.float32 if single else np.float64, n_terms=N)
+
+
+def parameters_after_a_fit(X, dtype, n_threads):
+    """SHA-256 of what a few steps of a fit come to."""
+    _, _, y, weight = problem(dtype)
+    model = SoftmaxRegression(n_threads=n_threads, max_iter=4, C=scale_of(dtype) ** -2)
+    model.fit(X, y, sample_weight=weight)
+    return hashlib.sha256(model.coef_.tobytes() + model.intercept_.tobytes()).hexdigest()
+
+
+@pytest.mark.filterwarnings("ignore:.*failed to converge")
+@pytest.mark.parametrize(
+    ("storages", "dtype"),
+    [(DENSE, dtype) for dtype in DTYPES] + [(SPARSE, dtype) for dtype in ("float32", "float64")],
+    ids=[f"dense-{dtype}" for dtype in DTYPES] + ["sparse-float32", "sparse-float64"],
+)
+def test_fits_end_in_the_same_bits(storages, dtype, executor, small_tiles, tmp_path, monkeypatch):
+    """However rows are stored, whoever computes, and from run to run."""
+    seen = {}
+    for storage, stored in storages.items():
+        X = stored(numbers(dtype), tmp_path)
+        for who in EXECUTORS:
+            executor(who)
+            for n_threads, slice_work in SETTINGS:
+                monkeypatch.setattr(executor_module, "SLICE_WORK", slice_work)
+                digest = parameters_after_a_fit(X, dtype, n_threads)
+                seen.setdefault(digest, []).append((storage, who, n_threads))
+    assert len(seen) == 1, f"{len(seen)} different results: {list(seen.values())}"

@@ -4,25 +4,57 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import threading
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 import threadpoolctl
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-_lock = threading.Lock()
+_lock = threading.RLock()
 _users = 0
-_limit: Any = None
+_found: list[tuple[Any, int]] | None = None  # each library, and the threads to give back to it
+_thread = threading.local()  # .users: how many of the users are calls of this thread
 
 
 @functools.cache
-def _controller() -> Any:
+def _libraries() -> list[Any]:
     # np.dot in a compiled function binds SciPy's BLAS: it must be loaded before it can be found.
     import scipy.linalg.cython_blas  # noqa: F401
 
-    return threadpoolctl.ThreadpoolController()
+    # Not OpenMP's: its settings belong to a thread, and it may be another one that puts them back.
+    return list(threadpoolctl.ThreadpoolController().select(user_api="blas").lib_controllers)
+
+
+def _enter() -> None:
+    global _users, _found
+    with _lock:
+        if _found is None:  # else a signal handler has raised before the last user had put them back
+            _found = [(library, library.num_threads) for library in _libraries()]
+        if _users == 0:
+            for library, _ in _found:
+                library.set_num_threads(1)
+        _users += 1
+        _thread.users = getattr(_thread, "users", 0) + 1
+
+
+def _leave() -> None:
+    global _users
+    with _lock:
+        _users -= 1
+        _thread.users -= 1
+        if _users == 0:
+            _put_back()
+
+
+def _put_back() -> None:
+    global _found
+    for library, n_threads in _found or ():
+        library.set_num_threads(n_threads)
+    _found = None
 
 
 @contextlib.contextmanager
@@ -34,16 +66,57 @@ def one_thread() -> Iterator[None]:
     The setting belongs to the process, so overlapping users are counted: the first sets it, the last puts
     back what the first found. Restoring per user would leave one thread behind for good when two overlap.
     """
-    global _users, _limit
-    with _lock:
-        if _users == 0:
-            _limit = _controller().limit(limits=1, user_api="blas")
-        _users += 1
+    _enter()
     try:
         yield
     finally:
-        with _lock:
-            _users -= 1
-            if _users == 0:
-                _limit.restore_original_limits()
-                _limit = None
+        _leave()
+
+
+def away(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """Return what a long call of LAPACK's gives, without keeping the main thread from signals meanwhile.
+
+    A signal handler that raises is obeyed at once; the call then goes on in a thread of its own to its end,
+    so that its arrays must be nobody else's.
+    """
+    result: Future[Any] = Future()
+
+    def work() -> None:
+        try:
+            result.set_result(function(*arguments, **options))
+        except BaseException as error:
+            result.set_exception(error)
+
+    if threading.current_thread() is threading.main_thread():
+        try:
+            threading.Thread(target=work, daemon=True).start()
+        except RuntimeError:  # there are no more threads to be had
+            work()
+    else:  # no signal comes here
+        work()
+    return result.result()
+
+
+def _before_fork() -> None:
+    _lock.acquire()
+
+
+def _after_fork_in_parent() -> None:
+    _lock.release()
+
+
+def _after_fork_in_child() -> None:
+    # Of the users only the calls of the thread that forked go on here: the others would never leave.
+    global _lock, _users
+    _lock = threading.RLock()
+    _users = getattr(_thread, "users", 0)
+    if _users == 0:
+        _put_back()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
+    )

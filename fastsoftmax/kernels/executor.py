@@ -13,25 +13,29 @@ not a forked child, and the pool everywhere else.
 from __future__ import annotations
 
 import functools
-import itertools
+import logging
 import os
-import threading
-from concurrent.futures import ThreadPoolExecutor
+import pathlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numba
 import numpy as np
 
-from fastsoftmax.kernels import native
+from fastsoftmax.kernels import native, pool
 from fastsoftmax.kernels.jit import jit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
+logger = logging.getLogger(__name__)
+
 EXECUTORS = ("auto", "prange", "threads", "inline")
 SMALL_WORK = 400_000  # nanoseconds, about: a pool's call costs 25 to 75 µs, so less is done in line
+# Of one thread, about, without a return to Python: a signal handler, Ctrl-C say, is not heard in between.
+SLICE_WORK = 30_000_000
+FORKED_AND_NOT_EXECUTED = 0x40  # PF_FORKNOEXEC among the flags of a Linux process
 
 
 class Kernel(NamedTuple):
@@ -57,28 +61,18 @@ def kernel(function: Callable[..., None] | None = None, **options: Any) -> Any:
     code = function.__code__
     names = code.co_varnames[3 : code.co_argcount]
     text = (
-        f"def {function.__name__}_prange(bounds, serial, {', '.join(names)}):\n"
-        f"    for part in prange(bounds.shape[0] - 1):\n"
-        f"        call(serial, (bounds[part], bounds[part + 1], int64(part), {', '.join(names)}))\n"
+        f"def {function.__name__}_prange(pieces, serial, {', '.join(names)}):\n"
+        f"    for i in prange(pieces.shape[0]):\n"
+        f"        call(serial, (pieces[i, 0], pieces[i, 1], pieces[i, 2], {', '.join(names)}))\n"
+        f"        pieces[i, 3] = 1\n"
     )
     serial = jit(function, **options)
     scope: dict[str, Any] = {
-        "prange": numba.prange, "call": native.call, "int64": np.int64, "__name__": function.__module__
+        "prange": numba.prange, "call": native.call, "__name__": function.__module__
     }  # fmt: skip
     exec(compile(text, code.co_filename, "exec"), scope)
     loop = scope[f"{function.__name__}_prange"]
     return Kernel(serial, jit(loop, parallel=True))
-
-
-class _State:
-    """What this process has chosen, and its pool."""
-
-    def __init__(self) -> None:
-        self.chosen = _checked(os.environ.get("FASTSOFTMAX_EXECUTOR") or "auto")
-        self.forked = False
-        self.prange_is_safe: bool | None = None
-        self.pool: ThreadPoolExecutor | None = None
-        self.lock = threading.Lock()
 
 
 def _checked(name: str) -> str:
@@ -87,15 +81,40 @@ def _checked(name: str) -> str:
     return name
 
 
+def _may_be_forked() -> bool:
+    """Whether Numba's layer may have been started in a parent of this process, before forks were noted here.
+
+    Linux knows which processes are forks that have run no program since. What another system, or one that
+    only looks like Linux, does not tell is taken for yes.
+    """
+    try:
+        numba.threading_layer()
+    except ValueError:  # it has not been started
+        return False
+    try:
+        stat = pathlib.Path("/proc/self/stat").read_text()
+    except OSError:
+        return True
+    flags = int(stat[stat.rindex(")") :].split()[7])  # the name in parentheses may hold spaces
+    return flags == 0 or bool(flags & FORKED_AND_NOT_EXECUTED)
+
+
+class _State:
+    """What this process has chosen, and whether it may use `prange`."""
+
+    def __init__(self) -> None:
+        self.chosen = _checked(os.environ.get("FASTSOFTMAX_EXECUTOR") or "auto")
+        self.forked = _may_be_forked()
+        self.prange_is_safe: bool | None = None
+
+
 _state = _State()
 
 
 def _after_fork() -> None:
-    # The child has none of the parent's threads, and GNU OpenMP would kill it at its first parallel loop.
+    # GNU OpenMP would kill the child at its first parallel loop.
     _state.forked = True
     _state.prange_is_safe = None
-    _state.pool = None
-    _state.lock = threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):
@@ -151,8 +170,13 @@ def _prange_is_safe() -> bool:
     if _state.forked:
         return False
     if _state.prange_is_safe is None:
-        numba.get_num_threads()
-        _state.prange_is_safe = numba.threading_layer() in ("omp", "tbb")
+        try:
+            numba.get_num_threads()
+            _state.prange_is_safe = numba.threading_layer() in ("omp", "tbb")
+        except ValueError as error:  # none of those that NUMBA_THREADING_LAYER allows can be loaded
+            reason = str(error).partition("\n")[0]
+            logger.warning("fastsoftmax: a pool of threads takes the place of Numba's (%s)", reason)
+            _state.prange_is_safe = False
     return _state.prange_is_safe
 
 
@@ -170,34 +194,56 @@ def _choose(work: float, n_threads: int) -> str:
     return "prange"
 
 
-def _pool() -> ThreadPoolExecutor:
-    with _state.lock:
-        if _state.pool is None:
-            _state.pool = ThreadPoolExecutor(max(1, available_threads() - 1), "fastsoftmax")
-        return _state.pool
+def _run_serially(
+    serial: Any, bounds: NDArray[np.int64], step: int, arguments: tuple[Any, ...], part: int
+) -> Iterator[None]:
+    """Run one part in this thread, so many rows at a time, and yield after each."""
+    first, last = int(bounds[part]), int(bounds[part + 1])
+    for start in range(first, max(last, first + 1), step):  # an empty part is run, too
+        serial(start, min(start + step, last), part, *arguments)
+        yield
 
 
-def _run_in_pool(serial: Any, bounds: NDArray[np.int64], arguments: tuple[Any, ...], n_threads: int) -> None:
-    parts = itertools.count()  # next() on it is atomic: every part is taken once, by whoever is free
+def _run_in_prange(
+    kernel: Kernel, bounds: NDArray[np.int64], step: int, together: int, arguments: tuple[Any, ...]
+) -> None:
+    """Run so many parts together in a `prange`: of all of them the first `step` rows, then the next."""
+    kinds = (numba.typeof(argument) for argument in arguments)
+    serial = native.address_of(kernel.serial, *(numba.int64,) * 3, *kinds)
     n_parts = len(bounds) - 1
+    for left in range(0, n_parts, together):
+        right = min(left + together, n_parts)
+        starts, ends = bounds[left:right], bounds[left + 1 : right + 1]
+        for offset in range(0, max(1, int((ends - starts).max())), step):
+            pieces = np.zeros((right - left, 4), np.int64)
+            pieces[:, 0] = np.minimum(starts + offset, ends)
+            pieces[:, 1] = np.minimum(starts + (offset + step), ends)
+            pieces[:, 2] = range(left, right)
+            _run_loop(kernel.parallel, pieces, serial, arguments)
 
-    def work() -> None:
-        for part in parts:
-            if part >= n_parts:
-                return
-            serial(bounds[part], bounds[part + 1], part, *arguments)
 
-    helpers = [_pool().submit(work) for _ in range(min(n_threads, n_parts) - 1)]
+def _run_loop(loop: Any, pieces: NDArray[np.int64], serial: Any, arguments: tuple[Any, ...]) -> None:
+    """Call a kernel's `prange`, and see that every piece was done.
+
+    What is raised in a `prange` ends the work of the thread that raises it, and nothing else
+    (numba/numba#2811); if that is the calling thread, the call ends in a SystemError.
+    """
     try:
-        work()  # the calling thread works too, so a pool that is busy only slows a call down
-    finally:
-        for helper in helpers:
-            if not helper.cancel():
-                helper.result()
+        loop(pieces, serial, *arguments)
+    except SystemError:
+        if pieces[:, 3].all():
+            raise
+    if not pieces[:, 3].all():
+        raise MemoryError("a thread found no memory to compute in")
 
 
 def run(
-    kernel: Kernel, bounds: NDArray[np.int64], *arguments: Any, work: float, n_threads: int | None = None
+    kernel: Kernel,
+    bounds: NDArray[np.int64],
+    *arguments: Any,
+    work: float,
+    n_threads: int | None = None,
+    cut: int = 0,
 ) -> None:
     """Run a kernel over the ranges between neighbouring bounds.
 
@@ -212,24 +258,42 @@ def run(
         About how many nanoseconds one thread needs for all of it; small work is done in line.
     n_threads : int, optional
         None takes every processor the process may use.
+    cut : int, optional
+        The kernel may be called for a part in pieces of any multiple of so many rows, one after the other:
+        all that it carries from row to row is in its slot. 0: only for whole parts.
+
+    Raises
+    ------
+    MemoryError
+        If a kernel could not allocate its scratch memory.
+
+    Notes
+    -----
+    Long work is done in slices with a return to Python in between, so that signals are heard: a few parts at
+    a time, and those in pieces where they may be cut. After an exception no thread works on any more.
     """
     threads = available_threads() if n_threads is None else max(1, int(n_threads))
     n_parts = len(bounds) - 1
     chosen = _choose(work, threads) if n_parts > 1 else "inline"
-    if chosen == "inline":
-        for part in range(n_parts):
-            kernel.serial(bounds[part], bounds[part + 1], part, *arguments)
-    elif chosen == "threads":
-        _run_in_pool(kernel.serial, bounds, arguments, threads)
-    else:
+    n_slices = max(1, int(work / SLICE_WORK))
+    n_rows = int(bounds[-1] - bounds[0])
+    step = max(1, n_rows // n_slices // cut) * cut if cut else max(1, n_rows)
+    if chosen == "prange":
+        threads = min(threads, numba.config.NUMBA_NUM_THREADS)
         mask = numba.get_num_threads()
-        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
         try:
-            kinds = (numba.typeof(argument) for argument in arguments)
-            serial = native.address_of(kernel.serial, *(numba.int64,) * 3, *kinds)
-            kernel.parallel(bounds, serial, *arguments)
+            numba.set_num_threads(threads)
+            _run_in_prange(kernel, bounds, step, threads * max(1, n_parts // n_slices), arguments)
         finally:
             numba.set_num_threads(mask)
+        return
+    body = functools.partial(_run_serially, kernel.serial, bounds, step, arguments)
+    if chosen == "threads":
+        pool.run(body, n_parts, threads, available_threads() - 1)
+        return
+    for part in range(n_parts):
+        for _ in body(part):
+            pass
 
 
 def even_bounds(n: int, n_parts: int) -> NDArray[np.int64]:

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import functools
-import logging
+import os
 from typing import TYPE_CHECKING, Any
 
 import numba
+from numba.core.compiler_lock import global_compiler_lock
+
+from fastsoftmax.kernels.cache import KernelCache, warn_uncached
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-logger = logging.getLogger(__name__)
 
 # numpy error model: a division may give inf or NaN as NumPy does; checking each for zero costs four times
 # its price and keeps loops from vectorising.
 SETTINGS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 
-
-@functools.cache
-def _warn_uncached(reason: str) -> None:
-    logger.warning("fastsoftmax: kernels are compiled anew in every process (%s)", reason)
+# A child forked while another thread compiles would wait for ever to compile anything itself.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=global_compiler_lock.acquire,
+        after_in_parent=global_compiler_lock.release,
+        after_in_child=global_compiler_lock.release,
+    )
 
 
 def jit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
@@ -40,19 +44,21 @@ def jit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
 
     Notes
     -----
-    Numba raises at decoration, so at import, where neither the package's folder nor HOME can be written
-    to. Then the function is compiled without a cache, and the log says so once.
+    Where neither the package's folder nor HOME can be written to, the function is compiled without a cache,
+    and the log says so once.
     """
     if function is None:
         return functools.partial(jit, **options)
-    settings = SETTINGS | options
+    dispatcher = numba.njit(**(SETTINGS | options))(function)
+    if numba.config.DISABLE_JIT:
+        return dispatcher
     try:
-        return numba.njit(cache=True, **settings)(function)
+        dispatcher._cache = KernelCache(function)  # what njit(cache=True) does with Numba's own cache
     except RuntimeError as error:
         if "no locator available" not in str(error):
             raise
-        _warn_uncached("no folder for the kernel cache can be written to; NUMBA_CACHE_DIR names one")
-        return numba.njit(**settings)(function)
+        warn_uncached("no folder for the kernel cache can be written to; NUMBA_CACHE_DIR names one")
+    return dispatcher
 
 
 def named_tuple_class(kind: Any) -> type | None:

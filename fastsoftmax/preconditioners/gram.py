@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import scipy.linalg
 
 from fastsoftmax.kernels import blas
 
@@ -53,7 +52,7 @@ def spectrum(moments: NDArray[Any], weight: float, fit_intercept: bool) -> Spect
     lost = len(matrix) * EPS * matrix.diagonal().max(initial=0.0)  # by the subtraction of m mᵀ
     matrix -= np.outer(mean, mean)
     with blas.one_thread():  # the bits depend on their number
-        values, axes = scipy.linalg.eigh(matrix, overwrite_a=True, check_finite=False)
+        values, axes = blas.away(np.linalg.eigh, matrix)  # SciPy's would keep the GIL
     return Spectrum(axes, np.maximum(values, lost), mean)
 
 

@@ -34,14 +34,19 @@ def _pass(
     `coef` (s, m, K, d) and `intercept` (s, m, K) hold s times one linear map (m = 1), or the map and a
     direction (m = 2); `weight` is (s, n). `kept` (n, K), where it is not empty, holds the first map's logits.
     `coefs` (parts, s, K, d), `row_values` (n,) and `X_grad` (n, d) are filled where they are not empty.
+    `values` (parts, s, 2) holds the sums and what their rounding has lost: parts may come in pieces of tiles.
     """
     n_sets, n_maps, n_outputs, n_features = coef.shape
     few = n_outputs <= MOST_CLASSES
-    room = np.empty((tile_rows, n_features), coef.dtype)
-    squares = np.empty((tile_rows if squared else 0, n_features), coef.dtype)
-    logits = np.empty((n_maps, tile_rows, n_outputs), coef.dtype)
-    product = np.empty((n_outputs, n_features), coef.dtype)
-    lost = np.zeros(n_sets)
+    # One piece of memory: where a second one is refused, Numba does not give the first one back.
+    size = tile_rows * n_features
+    squares_end = size + (size if squared else 0)
+    logits_end = squares_end + n_maps * tile_rows * n_outputs
+    scratch = np.empty(logits_end + n_outputs * n_features, coef.dtype)
+    room = scratch[:size].reshape((tile_rows, n_features))
+    squares = scratch[squares_end - size : squares_end].reshape((tile_rows, n_features))  # or `room` again
+    logits = scratch[squares_end:logits_end].reshape((n_maps, tile_rows, n_outputs))
+    product = scratch[logits_end:].reshape((n_outputs, n_features))
     for first in range(start, stop, tile_rows):
         n_rows = min(tile_rows, stop - first)
         tile = tile_of(X, first, first + n_rows, room)
@@ -60,7 +65,8 @@ def _pass(
             value, _ = multipliers(
                 verb, loss, logits, 0, n_rows, intercept[s], kept, target, weight[s], row_values, first
             )
-            values[part, s], lost[s] = compensated.add(values[part, s], lost[s], value)
+            total = values[part, s]
+            total[0], total[1] = compensated.add(total[0], total[1], value)
             multiplier = logits[n_maps - 1, :n_rows]
             for i in range(n_rows):
                 for k in range(n_outputs):
@@ -91,8 +97,9 @@ def logits_to(thin, tile, coef, intercept, out):
 
 @kernel
 def _logits(start, stop, part, thin, X, coef, intercept, ranges, tile_rows, out):
-    room = np.empty((tile_rows, coef.shape[1]), coef.dtype)
-    logits = np.empty(tile_rows * np.max(np.diff(ranges)), coef.dtype)
+    size = tile_rows * coef.shape[1]
+    scratch = np.empty(size + tile_rows * np.max(np.diff(ranges)), coef.dtype)  # in one piece, as in `_pass`
+    room, logits = scratch[:size].reshape((tile_rows, coef.shape[1])), scratch[size:]
     for first in range(start, stop, tile_rows):
         last = min(first + tile_rows, stop)
         tile = tile_of(X, first, last, room)
@@ -190,7 +197,7 @@ def _sums(
     size = n_sets * n_outputs * n_features if coef_grad else 1
     bounds = partition.row_bounds(n_rows, size, tile_rows)
     n_parts = len(bounds) - 1
-    values = np.zeros((n_parts, n_sets))
+    values = np.zeros((n_parts, n_sets, 2))
     coefs = np.zeros((n_parts if coef_grad else 0, n_sets, n_outputs, n_features))
     intercepts = np.zeros((n_parts, n_sets, n_outputs))
     row_values = np.empty(0) if row_values is None else row_values
@@ -201,7 +208,7 @@ def _sums(
             _pass, bounds, verb, loss, isinstance(verb, Diagonal), products(dtype.name),
             stored(X, dtype), block.target, weights, coef, intercept, tile_rows, kept, values, row_values,
             coefs, intercepts, X_grad,
-            work=0.05 * n_rows * coef.size, n_threads=n_threads,
+            work=0.05 * n_rows * coef.size, n_threads=n_threads, cut=tile_rows,
         )  # fmt: skip
     found = []
     for s in range(n_sets):
@@ -209,7 +216,7 @@ def _sums(
         if coef_grad:
             np.sum(coefs[:, s], axis=0, out=result.coef)
         np.sum(intercepts[:, s], axis=0, out=result.intercept)
-        found.append(replace(result, value=math.fsum(values[:, s]), weight=float(weights[s].sum())))
+        found.append(replace(result, value=math.fsum(values[:, s, 0]), weight=float(weights[s].sum())))
     return found
 
 

@@ -1,0 +1,180 @@
+"""Law: compiled kernels are kept on disk, and whatever lies there in their place, what runs is right.
+
+Most cases take a small function of their own, compiled in a moment, instead of the package's kernels.
+FASTSOFTMAX_CACHE_TRIES (default 3) is how many times two processes compile into one folder at once.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+import fastsoftmax
+from tests.interpreter import run_python
+
+TRIES = int(os.environ.get("FASTSOFTMAX_CACHE_TRIES", "3"))
+SMALL = """
+    from fastsoftmax.kernels.jit import jit
+
+    @jit
+    def twice(a):
+        return a + a
+"""
+USE = """
+    import sys
+    import numpy as np
+    from small import twice
+    KINDS = [np.int64, np.float64, np.float32, np.complex128]
+    kinds = [KINDS[int(each)] for each in sys.argv[1:]]
+    assert [twice(kind(1.5)) for kind in kinds] == [2 * kind(1.5) for kind in kinds]
+    print(sum(twice.stats.cache_hits.values()), sum(twice.stats.cache_misses.values()))
+"""
+
+
+@pytest.fixture
+def use(tmp_path):
+    """Call `twice` for some kinds of numbers in a fresh process; return how many were loaded and compiled."""
+    (tmp_path / "small.py").write_text(textwrap.dedent(SMALL))
+    root = str(Path(__file__).parents[1])
+    env = {"PYTHONPATH": os.pathsep.join([str(tmp_path), root]), "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+
+    def call(*kinds, before="", **more):
+        status, out, err = run_python(
+            textwrap.dedent(before) + textwrap.dedent(USE), *kinds, cwd=tmp_path, **(env | more)
+        )
+        assert status == 0, err
+        call.errors = err
+        return tuple(map(int, out.split()))
+
+    call.env = env
+    return call
+
+
+def kernels(folder):
+    return sorted(folder.rglob("*.kernel"))
+
+
+def test_kernels_are_kept(use, tmp_path):
+    assert use("0", "1") == (0, 2)
+    assert use("0", "1") == (2, 0)
+    assert use("0", "1", "2") == (2, 1)
+    assert len(kernels(tmp_path)) == 3
+    left = [path for path in tmp_path.rglob("twice*") if path.is_file() and path.suffix != ".kernel"]
+    assert not left
+    assert use.errors == ""
+
+
+DAMAGE = {
+    "empty": lambda data: b"",
+    "cut within the seal": lambda data: data[:17],
+    "cut in half": lambda data: data[: len(data) // 2],
+    "cut by a byte": lambda data: data[:-1],
+    "longer": lambda data: data + b"\0",
+    "not ours": lambda data: b"\x80\x04K\x01." * 100,
+    **{
+        f"a bit at {place}": lambda data, place=place: bytes(
+            byte ^ (i == int(place * (len(data) - 1))) for i, byte in enumerate(data)
+        )
+        for place in (0.0, 0.3, 0.6, 1.0)
+    },
+}
+
+
+def test_damaged_kernels_are_compiled_again(use, tmp_path):
+    assert use("0", "1") == (0, 2)
+    whole = {path: path.read_bytes() for path in kernels(tmp_path)}
+    for name, damage in DAMAGE.items():
+        for path, data in whole.items():
+            path.write_bytes(damage(data))
+        assert use("0", "1") == (0, 2), name
+        assert use("0", "1") == (2, 0), name
+
+
+def test_kernels_in_each_others_place(use, tmp_path):
+    assert use("0", "1") == (0, 2)
+    first, second = kernels(tmp_path)
+    one, other = first.read_bytes(), second.read_bytes()
+    first.write_bytes(other)
+    second.write_bytes(one)
+    assert use("0", "1") == (0, 2)
+    assert use("0", "1") == (2, 0)
+
+
+def test_a_folder_in_the_place_of_a_kernel(use, tmp_path):
+    assert use("0") == (0, 1)
+    (path,) = kernels(tmp_path)
+    path.unlink()
+    path.mkdir()
+    assert use("0") == (0, 1)
+    assert "compiled anew" in use.errors
+
+
+def test_kernels_of_other_sources_are_not_used(use, tmp_path):
+    # a kernel contains functions of other files: after an upgrade of any of them it is an old one
+    copy = tmp_path / "site"
+    shutil.copytree(Path(fastsoftmax.__file__).parent, copy / "fastsoftmax")
+    here = {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(copy)])}
+    assert use("0", **here) == (0, 1)
+    assert use("0", **here) == (1, 0)
+    with (copy / "fastsoftmax" / "losses" / "softmax.py").open("a") as file:
+        file.write("\n")
+    assert use("0", **here) == (0, 1)
+
+
+def test_a_disk_that_takes_nothing_any_more(use, tmp_path):
+    before = """
+    import fastsoftmax.kernels.cache as cache
+    import pathlib, small
+    def full(self, data):
+        raise OSError(28, "No space left on device")
+    pathlib.Path.write_bytes = full
+    """
+    assert use("0", "1", before=before) == (0, 2)
+    assert use.errors.count("compiled anew") == 1
+    assert "No space left" in use.errors
+    assert not kernels(tmp_path)
+
+
+def test_nowhere_to_write(tmp_path):
+    # As in site-packages that belong to somebody else, with no HOME; a file where a folder is needed keeps
+    # even the superuser from writing.
+    site = tmp_path / "site"
+    shutil.copytree(
+        Path(fastsoftmax.__file__).parent, site / "fastsoftmax", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    for folder in [site / "fastsoftmax", *(site / "fastsoftmax").rglob("*")]:
+        if folder.is_dir():
+            (folder / "__pycache__").touch()
+    code = """
+    import numpy as np
+    import fastsoftmax
+    print(fastsoftmax.softmax(np.zeros((3, 4)), axis=1).tolist() == [[0.25] * 4] * 3, fastsoftmax.__file__)
+    """
+    env = {"PYTHONPATH": str(site), "HOME": "/dev/null", "XDG_CACHE_HOME": "/dev/null"}
+    status, out, err = run_python(code, cwd=site, NUMBA_CACHE_DIR="", **env)
+    assert status == 0, err
+    assert out == f"True {site}/fastsoftmax/__init__.py"
+    assert err.count("compiled anew") == 1, err
+    assert err.count("\n") == 0, err
+    assert not list(tmp_path.rglob("*.kernel"))
+
+
+def test_two_processes_at_once(use, tmp_path):
+    # Each compiles other kinds of one function; no kernel is lost, and none taken for another.
+    for _ in range(TRIES):
+        shutil.rmtree(tmp_path / "cache", ignore_errors=True)
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", textwrap.dedent(USE), *kinds], env=os.environ | use.env, text=True
+            )
+            for kinds in ("012", "321")
+        ]
+        assert [process.wait(timeout=100) for process in processes] == [0, 0]
+        assert use("0", "1", "2", "3") == (4, 0)
+        assert len(kernels(tmp_path)) == 4
