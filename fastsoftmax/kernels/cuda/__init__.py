@@ -1,0 +1,1 @@
+"""The GPU: rows of logits in fused Numba kernels, products with X through CuPy."""
