@@ -6,13 +6,11 @@ import functools
 import importlib
 from typing import TYPE_CHECKING, cast
 
-from fastsoftmax.contracts import DeviceUnavailable
-
 if TYPE_CHECKING:
     from fastsoftmax.contracts import RowBlock, Sums, Task
     from fastsoftmax.protocols import Device
 
-DEVICES = {"cpu": "fastsoftmax.kernels.cpu"}
+DEVICES = {"cpu": "fastsoftmax.kernels.cpu", "cuda": "fastsoftmax.kernels.cuda"}
 
 
 @functools.cache
@@ -26,11 +24,11 @@ def get(name: str) -> Device:
     DeviceUnavailable
         If the device is known but cannot be used here.
     """
-    if name == "cuda":
-        raise DeviceUnavailable("device 'cuda' is not part of this version of fastsoftmax; use device='cpu'")
     if name not in DEVICES:
         raise ValueError(f"device must be one of {', '.join(map(repr, DEVICES))}; got {name!r}")
-    return cast("Device", importlib.import_module(DEVICES[name]))
+    device = cast("Device", importlib.import_module(DEVICES[name]))
+    device.require()
+    return device
 
 
 def run(task: Task, device: str, block: RowBlock, n_threads: int | None) -> Sums:

@@ -23,6 +23,12 @@ T = TypeVar("T")
 class Device(Protocol):
     """A module with verbs over a block of rows."""
 
+    def require(self) -> None:
+        """Raise DeviceUnavailable, with the reason, unless kernels can be run here."""
+
+    def placed(self, block: RowBlock) -> RowBlock:
+        """Return a block that several passes will be made over: the device may keep a copy of it."""
+
     def loss_grad(
         self, loss: Any, params: Params, block: RowBlock, n_threads: int | None = None, **outputs: Any
     ) -> Sums:

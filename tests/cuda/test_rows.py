@@ -21,7 +21,7 @@ def draw(n, k, form, seed=0):
 
 
 def tolerance(form, k, scale):
-    """Half a unit of the result, and sums and shifts in the type that is computed in: 8 eps · sqrt(K) of them."""
+    """Half a unit of the result, and 8 eps · sqrt(K) of the type that is computed in."""
     return scale * (EPS[form] + 8 * np.finfo(computed(form)).eps * np.sqrt(k))
 
 
@@ -185,7 +185,9 @@ def test_rows_of_weight_zero_are_not_looked_at(form, xp, fetched):
     slopes = xp.empty(x.shape, x.dtype)
     given = xp.asarray(stored(wide, form))
     weight = xp.asarray(np.array([1.0, 0.0, 1.0]))
-    values = fetched(rows.losses_of(loss, given, xp.asarray(np.array([0, 99, 2])), weight=weight, slopes=slopes))
+    values = fetched(
+        rows.losses_of(loss, given, xp.asarray(np.array([0, 99, 2])), weight=weight, slopes=slopes)
+    )
     assert values[1] == 0.0
     assert np.isfinite(values).all()
     assert not numbers(fetched(slopes), form)[1].any()

@@ -47,6 +47,8 @@ __all__ = [
     "loss_grads",
     "narrow",
     "narrow_losses",
+    "placed",
+    "require",
     "row_losses",
     "sigmoid",
     "small_cross_entropy",
@@ -55,6 +57,15 @@ __all__ = [
 ]
 
 STORAGES: dict[type, Any] = {np.ndarray: dense, Halves: dense, Csr: csr}
+
+
+def require() -> None:
+    """Do nothing: there always is a CPU."""
+
+
+def placed(block: RowBlock) -> RowBlock:
+    """Return the block: it is where it is read."""
+    return block
 
 
 def _storage(X: Any) -> Any:

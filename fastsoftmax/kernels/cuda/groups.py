@@ -1,25 +1,25 @@
 """Sums and maxima over the threads that share a row: always in one order, so that no bit depends on luck.
 
-On a GPU, threads of one warp exchange registers (a butterfly: every thread ends with the same bits), and warps of
-one block leave their results in shared memory. Numba's simulator has no exchange of registers: there every
-thread leaves its own number in shared memory. Both are behind the same three functions.
+On a GPU, threads of one warp exchange registers (a butterfly: every thread ends with the same bits), and
+warps of one block leave their results in shared memory. Numba's simulator has no exchange of registers: there
+every thread leaves its own number in shared memory. Both are behind the same three functions.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastsoftmax.kernels.cuda.runtime import SIMULATED, cuda, inlined
 
-if SIMULATED:  # NumPy's give infinities and NaN, as a GPU does, where Python's raise
-    from numpy import exp, log, log1p, tanh
-else:
-    from math import exp, log, log1p, tanh
-
 __all__ = ["SHARED", "Group", "exp", "group", "isfinite", "log", "log1p", "log_sum", "tanh"]
+
+# NumPy's functions give infinities and NaN, as a GPU's do, where Python's raise.
+_functions: Any = np if SIMULATED else math
+exp, log, log1p, tanh = _functions.exp, _functions.log, _functions.log1p, _functions.tanh
 
 ALL_LANES = 0xFFFFFFFF
 WARP = 32

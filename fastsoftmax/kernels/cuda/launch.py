@@ -27,7 +27,7 @@ def address(a: Any) -> int:
 
 def lead_of(a: Any, form: Format) -> int:
     """Return how many elements past a multiple of 16 bytes an array begins."""
-    return address(a) // a.dtype.itemsize % form.count
+    return address(a) // a.dtype.itemsize % form.per_pack
 
 
 def empty(shape: Any, dtype: Any) -> Any:
@@ -38,8 +38,8 @@ def empty(shape: Any, dtype: Any) -> Any:
 def launch(kernel: Any, blocks: int, threads: int, *arguments: Any) -> None:
     """Run a kernel on the caller's stream. No host waits for it.
 
-    Arrays are passed by their address alone: of an array that names a stream, Numba would wait for that stream
-    on the host, and here it is the one that the kernel goes to.
+    Arrays are passed by their address alone: of an array that names a stream, Numba would wait for that
+    stream on the host, and here it is the one that the kernel goes to.
     """
     if blocks == 0:
         return
@@ -47,7 +47,8 @@ def launch(kernel: Any, blocks: int, threads: int, *arguments: Any) -> None:
         kernel[blocks, threads](*arguments)
         return
     stream = cuda.external_stream(arrays().cuda.get_current_stream().ptr)
-    passed = [cuda.as_cuda_array(a, sync=False) if hasattr(a, "data") and hasattr(a.data, "ptr") else a for a in arguments]
+    ours = arrays().ndarray
+    passed = [cuda.as_cuda_array(a, sync=False) if isinstance(a, ours) else a for a in arguments]
     kernel[blocks, threads, stream](*passed)
 
 

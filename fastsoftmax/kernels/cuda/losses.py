@@ -1,7 +1,7 @@
 """Softmax cross-entropies of rows and their gradients: one read of the logits, one write of the gradient.
 
-With aₖ the weight that class k carries in a row's smoothed target, but for the share `own` that stands on its label
-alone, and A = Σ aₖ:
+With aₖ the weight that class k carries in a row's smoothed target, but for the share `own` that stands on its
+label alone, and A = Σ aₖ:
 
     ℓ = own (lse − z_label) + A lse − Σ aₖ zₖ + ζ lse²
     ∂ℓ/∂zₖ = (own + A + 2 ζ lse) pₖ − aₖ − own [k = label]
@@ -116,10 +116,10 @@ def loss_kernel(
     kernel
         Its arguments: x (n · K,); target; class_weight (K,); weight (n,) of the rows, or empty; `values` (n,)
         float64, which receives w ℓ; `out` (n · K,), which receives w ∂ℓ/∂x and may be x, or empty; records;
-        n; K; `lead`, out_skewed, bits, parts as for `maps.map_kernel`; ignore_index; 1 − ε; ε / K; ζ; the cap or 0.
-        A row that is ignored or of weight zero is not looked at.
+        n; K; `lead`, out_skewed, bits, parts as for `maps.map_kernel`; ignore_index; 1 − ε; ε / K; ζ; the cap
+        or 0. A row that is ignored or of weight zero is not looked at.
     """
-    real, count = FORMATS[form].real, FORMATS[form].count
+    real, count = FORMATS[form].real, FORMATS[form].per_pack
     size = packs * count
     plain, soft = target_kind == PLAIN, target_kind == SOFT
     zero, one, least = real(0), real(1), real(-np.inf)
@@ -127,8 +127,8 @@ def loss_kernel(
     tally, join = tallies(real, whole_block)
     capped, share, linear, slopes = _pieces(real, packs, count, target_kind, stage)
 
-    def body(x, target, class_weight, weight, values, out, records, n_rows, n_classes, lead, out_skewed, bits, parts,
-             ignore_index, keep, smoothing, z_loss, softcap):  # fmt: skip
+    def body(x, target, class_weight, weight, values, out, records, n_rows, n_classes, lead, out_skewed,
+             bits, parts, ignore_index, keep, smoothing, z_loss, softcap):  # fmt: skip
         room = cuda.local.array(size, real)
         shared = cuda.shared.array(SHARED, real)
         lanes = 1 << bits

@@ -36,11 +36,11 @@ def map_kernel(name: str, form: str, whole_block: bool, packs: int, stage: int, 
     Returns
     -------
     kernel
-        Its arguments: x and out (n · K,) (out (n,) for logsumexp); records; n; K; `lead`, how many elements past
-        a multiple of 16 bytes x begins; whether out begins elsewhere; the logarithm of the threads of a part;
-        the parts of a row.
+        Its arguments: x and out (n · K,) (out (n,) for logsumexp); records; n; K; `lead`, how many elements
+        past a multiple of 16 bytes x begins; whether out begins elsewhere; the logarithm of the threads of a
+        part; the parts of a row.
     """
-    real, count = FORMATS[form].real, FORMATS[form].count
+    real, count = FORMATS[form].real, FORMATS[form].per_pack
     size = packs * count
     whole = name == "logsumexp"
     exponential = name == "softmax"

@@ -25,12 +25,12 @@ PACK_BYTES = 16
 class Format(NamedTuple):
     """How numbers are stored.
 
-    `stored` and `real` are the types in memory and in registers, `count` the numbers of a pack.
+    `stored` and `real` are the types in memory and in registers, `per_pack` the numbers of a pack.
     """
 
     stored: Any
     real: Any
-    count: int
+    per_pack: int
 
 
 FORMATS = {

@@ -18,9 +18,10 @@ SUM_THREADS = 1024
 def covariance_kernel(name: str) -> Any:
     """Return a kernel that turns s into mass · (diag(p) − p pᵀ) s, row by row; one block a row.
 
-    Its arguments: p and s (n · K,) of the dtype called `name`; mass (n,); K; the logarithm of a block's threads.
+    Its arguments: p and s (n · K,) of the dtype called `name`; mass (n,); K; the logarithm of a block's
+    threads.
     """
-    real = np.dtype(name).type
+    real: Any = np.dtype(name).type
     zero = real(0)
     _, total = group(real, True)
 
@@ -42,13 +43,13 @@ def covariance_kernel(name: str) -> Any:
 
 @functools.cache
 def gather_kernel(stored: str, name: str) -> Any:
-    """Return a kernel that multiplies sparse rows with a dense matrix (d, K): out (n, K), in the order stored.
+    """Return a kernel that multiplies sparse rows with a dense matrix (d, K), in the order stored.
 
     cuSPARSE's product with a transposed matrix adds in the order in which blocks happen to end; here each
     element of the result has one thread, which goes through its row from left to right.
 
-    Its arguments: data, indices and indptr of the rows, `data` of the dtype `stored`; the matrix (d · K,) and out
-    (n · K,) of the dtype called `name`; K. A block does THREADS columns of one row.
+    Its arguments: data, indices and indptr of the rows, `data` of the dtype `stored`; the matrix (d · K,) and
+    out (n · K,) of the dtype called `name`; K. A block does THREADS columns of one row.
     """
     real = np.dtype(name).type
 
@@ -66,7 +67,7 @@ def gather_kernel(stored: str, name: str) -> Any:
 
 @functools.cache
 def sum_kernel() -> Any:
-    """Return a kernel that sums float64 numbers: blocks of SUM_THREADS threads leave a sum each, in one order.
+    """Return a kernel that sums float64 numbers: every block leaves a sum, each in one order.
 
     Its arguments: x; how many numbers; out, one for each block.
     """

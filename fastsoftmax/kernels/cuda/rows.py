@@ -15,7 +15,7 @@ from fastsoftmax.kernels.cuda.launch import empty, form_of, launch, lead_of, pie
 from fastsoftmax.kernels.cuda.maps import FIRST, FUSED, SECOND
 from fastsoftmax.kernels.cuda.packs import FORMATS
 from fastsoftmax.kernels.cuda.runtime import arrays
-from fastsoftmax.kernels.cuda.shapes import WARP_BLOCK, Shape, shape_of
+from fastsoftmax.kernels.cuda.shapes import WARP_BLOCK, Shape, most_packs, shape_of
 from fastsoftmax.kernels.cuda.sigmoids import THREADS, sigmoid_kernel, sigmoid_loss_kernel
 from fastsoftmax.kernels.cuda.tallies import RECORD
 from fastsoftmax.losses.sigmoid import Sigmoid
@@ -61,9 +61,9 @@ def write_map(name: str, x: Any, out: Any) -> None:
                 name, name_of_form, shape.whole_block, shape.packs, stage, shape.most_threads
             )
             launch(
-                kernel, shape.blocks(last - first), shape.block, rows.reshape(-1), results.reshape(-1), records,
-                last - first, n_classes, lead_of(rows, form), not whole and _is_skewed(results, rows),
-                shape.bits, shape.parts,
+                kernel, shape.blocks(last - first), shape.block,
+                rows.reshape(-1), results.reshape(-1), records, last - first, n_classes, lead_of(rows, form),
+                not whole and _is_skewed(results, rows), shape.bits, shape.parts,
             )  # fmt: skip
 
 
@@ -72,7 +72,7 @@ def write_sigmoid(x: Any, out: Any, log: bool) -> None:
     name = form_of(x.dtype)
     form = FORMATS[name]
     lead = lead_of(x, form)
-    packs = -(-(x.size + lead) // form.count)
+    packs = -(-(x.size + lead) // form.per_pack)
     kernel = sigmoid_kernel(bool(log), name)
     arguments = x.reshape(-1), out.reshape(-1), x.size, lead, _is_skewed(out, x)
     launch(kernel, -(-packs // THREADS), THREADS, *arguments)
@@ -127,36 +127,39 @@ def _softmax_losses(
     records = _records(shape, form.real)
     options = [
         form.real(number)
-        for number in (1.0 - loss.label_smoothing, loss.label_smoothing / n_classes, loss.z_loss, loss.softcap)
+        for number in (
+            1.0 - loss.label_smoothing,
+            loss.label_smoothing / n_classes,
+            loss.z_loss,
+            loss.softcap,
+        )
     ]
     for first, last in pieces_of(shape, n_rows):
         rows, results = x[first:last], out[first:last]
         for stage in _stages(shape):
-            kernel = losses.loss_kernel(
-                kind, name, shape.whole_block, shape.packs, stage, shape.most_threads
-            )
+            kernel = losses.loss_kernel(kind, name, shape.whole_block, shape.packs, stage, shape.most_threads)
             launch(
-                kernel, shape.blocks(last - first), shape.block, rows.reshape(-1), target[first:last].reshape(-1),
-                numbers, weight[first:last], values[first:last], results.reshape(-1), records,
-                last - first, n_classes, lead_of(rows, form), _is_skewed(results, rows), shape.bits, shape.parts,
+                kernel, shape.blocks(last - first), shape.block,
+                rows.reshape(-1), target[first:last].reshape(-1), numbers, weight[first:last],
+                values[first:last], results.reshape(-1), records, last - first, n_classes,
+                lead_of(rows, form), _is_skewed(results, rows), shape.bits, shape.parts,
                 int(ignore_index), *options,
             )  # fmt: skip
 
 
-def _sigmoid_losses(
-    loss: Any, x: Any, target: Any, numbers: Any, weight: Any, values: Any, out: Any
-) -> None:
+def _sigmoid_losses(loss: Any, x: Any, target: Any, numbers: Any, weight: Any, values: Any, out: Any) -> None:
     n_rows, n_classes = x.shape
     name = form_of(x.dtype)
     form = FORMATS[name]
     lead = lead_of(x, form)
-    wide = n_classes > 32 * form.count
-    bits = 8 if wide else shape_of(n_rows, min(n_classes, form.count), lead, form, 32).bits
+    wide = n_classes > 32 * form.per_pack
+    bits = 8 if wide else min(5, (most_packs(n_classes, lead, form.per_pack) - 1).bit_length())
     block = THREADS if wide else WARP_BLOCK
     kernel = sigmoid_loss_kernel(name, wide, block)
     launch(
-        kernel, math.ceil((n_rows << bits) / block), block, x.reshape(-1), target.reshape(-1), numbers, weight,
-        values, out.reshape(-1), n_rows, n_classes, lead, _is_skewed(out, x), bits,
+        kernel, math.ceil((n_rows << bits) / block), block,
+        x.reshape(-1), target.reshape(-1), numbers, weight, values, out.reshape(-1),
+        n_rows, n_classes, lead, _is_skewed(out, x), bits,
         form.real(1.0 - loss.label_smoothing), form.real(0.5 * loss.label_smoothing),
     )  # fmt: skip
 

@@ -56,7 +56,7 @@ def reason_against(initialize: Callable[[], Any]) -> str | None:
     if int(status) == 0:
         return None
     if name == "CUDA_ERROR_NO_DEVICE":
-        return "there is no NVIDIA GPU that this process may use (CUDA_VISIBLE_DEVICES hides them if it is empty)"
+        return "there is no NVIDIA GPU that this process may use (CUDA_VISIBLE_DEVICES may hide it)"
     return f"the NVIDIA driver does not start: {name}"
 
 

@@ -5,7 +5,8 @@ Three shapes serve K from 2 to 262,144, and all of them hold what they read in r
 - "warp": up to 32 threads a row, several rows a block;
 - "block": one block a row;
 - "split": several blocks a row. A first launch leaves what every part of a row comes to, a second one reads
-  those few numbers and the row again. It is to find the row in the second-level cache: so many rows at a time.
+  those few numbers and the row again. It is to find the row in the second-level cache: so many rows at a
+  time.
 
 A row need not begin at a multiple of 16 bytes. Its packs do: the first and the last one may reach beyond it
 and are then read element by element.
@@ -76,7 +77,7 @@ def shape_of(n_rows: int, n_classes: int, lead: int, form: Format, most_lanes: i
     most_lanes : int
         The most threads of a block that the kernel's registers suffice for: it has 65,536 for all of them.
     """
-    packs = most_packs(n_classes, lead, form.count)
+    packs = most_packs(n_classes, lead, form.per_pack)
     if packs <= WARP:
         return Shape(False, 1, _bits(packs), 1, WARP_BLOCK, WARP_BLOCK, n_rows)
     if packs <= PACKS * WARP:
@@ -85,7 +86,7 @@ def shape_of(n_rows: int, n_classes: int, lead: int, form: Format, most_lanes: i
         bits = _bits(-(-packs // PACKS))
         return Shape(True, PACKS, bits, 1, 1 << bits, most_lanes, n_rows)
     parts = -(-packs // (PACKS * SPLIT_LANES))
-    rows = max(1, CACHED_BYTES * form.count // (PACK_BYTES * n_classes))
+    rows = max(1, CACHED_BYTES * form.per_pack // (PACK_BYTES * n_classes))
     return Shape(True, PACKS, _bits(SPLIT_LANES), parts, SPLIT_LANES, SPLIT_LANES, min(rows, n_rows))
 
 

@@ -19,10 +19,10 @@ def sigmoid_kernel(logarithm: bool, form: str) -> Any:
     Returns
     -------
     kernel
-        Its arguments: x and out, flat; how many elements; `lead`, how many elements past a multiple of 16 bytes x
-        begins; whether out begins elsewhere. A thread does one pack.
+        Its arguments: x and out, flat; how many elements; `lead`, how many elements past a multiple of 16
+        bytes x begins; whether out begins elsewhere. A thread does one pack.
     """
-    real, count = FORMATS[form].real, FORMATS[form].count
+    real, count = FORMATS[form].real, FORMATS[form].per_pack
     zero, one = real(0), real(1)
 
     def body(x, out, size, lead, out_skewed):
@@ -45,16 +45,17 @@ def sigmoid_kernel(logarithm: bool, form: str) -> Any:
 def sigmoid_loss_kernel(form: str, whole_block: bool, most_threads: int) -> Any:
     """Return a kernel that writes each row's sigmoid cross-entropy and its gradient.
 
-    ℓ = Σ wₖ [log(1 + e^zₖ) − tₖ zₖ], ∂ℓ/∂zₖ = wₖ (σ(zₖ) − tₖ), of targets that are smoothed: (1 − ε) t + ε / 2.
+    ℓ = Σ wₖ [log(1 + e^zₖ) − tₖ zₖ], ∂ℓ/∂zₖ = wₖ (σ(zₖ) − tₖ), of targets that are smoothed: (1 − ε) t + ε /
+    2.
 
     Returns
     -------
     kernel
-        Its arguments: x (n · K,); target (n · K,) and class_weight (K,) of the type of computing; weight (n,), or
-        empty; values (n,) float64; out, which may be x or empty; n; K; lead; out_skewed; bits, the logarithm of
-        the threads of a row; 1 − ε; ε / 2.
+        Its arguments: x (n · K,); target (n · K,) and class_weight (K,) of the type of computing; weight
+        (n,), or empty; values (n,) float64; out, which may be x or empty; n; K; lead; out_skewed; bits, the
+        logarithm of the threads of a row; 1 − ε; ε / 2.
     """
-    real, count = FORMATS[form].real, FORMATS[form].count
+    real, count = FORMATS[form].real, FORMATS[form].per_pack
     zero, one = real(0), real(1)
     _, total = group(real, whole_block)
 

@@ -10,8 +10,8 @@ import numpy as np
 from fastsoftmax.kernels.cuda.groups import exp, group, isfinite
 from fastsoftmax.kernels.cuda.runtime import inlined
 
-# Of a part of a row, relative to its maximum (0 where that is infinite): the maximum, how many exponentials are
-# exactly 1, the sum of the others, Σ aₖ (zₖ − maximum) and Σ aₖ of the classes' weights in the target.
+# Of a part of a row, relative to its maximum (0 where that is infinite): the maximum, how many exponentials
+# are exactly 1, the sum of the others, Σ aₖ (zₖ − maximum) and Σ aₖ of the classes' weights in the target.
 RECORD = 5
 
 
