@@ -21,7 +21,7 @@ needs_numba_cuda = pytest.mark.skipif(not HAS_NUMBA_CUDA, reason="numba-cuda is 
 
 
 @needs_numba_cuda
-@pytest.mark.parametrize("name", ["test_rows", "test_verbs"])
+@pytest.mark.parametrize("name", ["test_rows", "test_verbs", "test_functions"])
 def test_in_the_simulator(name):
     """Run tests/cuda in Numba's simulator, which has to be chosen before Numba is imported."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"tests/cuda/{name}.py"]
@@ -174,3 +174,32 @@ def test_bfloat16_is_rounded_to_the_nearest_even():
     bits = np.array([rounded_brain(value) for value in values])
     own = (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
     np.testing.assert_array_equal(own, expected)
+
+
+class Elsewhere:
+    """What an array on a GPU says of itself."""
+
+    def __dlpack_device__(self):
+        return 2, 0
+
+
+def test_an_array_on_a_gpu_is_no_array_of_the_host():
+    class Here:
+        def __dlpack_device__(self):
+            return 1, 0
+
+    from fastsoftmax import devices
+
+    assert devices.elsewhere(Here()) is None
+    assert devices.elsewhere([1.0, 2.0]) is None
+    try:
+        device = devices.elsewhere(Elsewhere())
+    except fastsoftmax.DeviceUnavailable as error:
+        reason = re.escape(str(error))
+        for function in (fastsoftmax.softmax, fastsoftmax.logsumexp):
+            with pytest.raises(fastsoftmax.DeviceUnavailable, match=reason):
+                function(Elsewhere())
+        with pytest.raises(fastsoftmax.DeviceUnavailable, match=reason):
+            fastsoftmax.cross_entropy(Elsewhere(), [0])
+    else:
+        assert device is devices.get("cuda")

@@ -1,4 +1,4 @@
-"""Law: every kernel compiles for compute capability 8.0 and 9.0, keeps to registers, and moves 16 bytes at a time.
+"""Law: every kernel compiles for capability 8.0 and 9.0, keeps to registers, and moves 16 bytes at a time.
 
 It takes no GPU: Numba writes PTX, NVIDIA's linker assembles it and says what it used.
 """

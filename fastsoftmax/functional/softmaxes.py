@@ -89,6 +89,8 @@ def _along(name: str, x: Any, axis: Any, out: Any) -> NDArray[Any]:
         return out
     if isinstance(x, np.generic):
         x = np.asarray(x)
+    if not isinstance(x, np.ndarray) and (device := devices.elsewhere(x)) is not None:
+        return device.along(name, x, axis, out)
     if isinstance(x, np.ndarray) and is_narrow(x.dtype):
         return _narrow_along(name, x, axis, out)
     a = _fast_array(x)
@@ -192,6 +194,10 @@ def logsumexp(
         return sums
     if isinstance(a, np.generic):
         a = np.asarray(a)
+    if not isinstance(a, np.ndarray) and (device := devices.elsewhere(a)) is not None:
+        if b is not None or return_sign:
+            raise NotImplementedError("b and return_sign are for arrays of the host")
+        return device.along("logsumexp", a, axis, keepdims=keepdims)
     if isinstance(a, np.ndarray) and is_narrow(a.dtype) and b is None and not return_sign:
         return _narrow_logsumexp(a, axis, keepdims)
     x = None if b is not None or return_sign else _fast_array(a)

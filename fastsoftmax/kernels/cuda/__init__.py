@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fastsoftmax.kernels.cuda.blocks import here, placed, there
+from fastsoftmax.kernels.cuda.functions import along, cross_entropy
 from fastsoftmax.kernels.cuda.launch import total
 from fastsoftmax.kernels.cuda.rows import losses_of, write_map, write_sigmoid
 from fastsoftmax.kernels.cuda.runtime import require
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "along",
+    "cross_entropy",
     "diagonal",
     "dual",
     "gram",

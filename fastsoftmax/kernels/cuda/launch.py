@@ -46,7 +46,8 @@ def launch(kernel: Any, blocks: int, threads: int, *arguments: Any) -> None:
     if SIMULATED:
         kernel[blocks, threads](*arguments)
         return
-    stream = cuda.external_stream(arrays().cuda.get_current_stream().ptr)
+    current = arrays().cuda.get_current_stream().ptr
+    stream = cuda.external_stream(current) if current else 0  # 0 is the default stream, to both
     ours = arrays().ndarray
     passed = [cuda.as_cuda_array(a, sync=False) if isinstance(a, ours) else a for a in arguments]
     kernel[blocks, threads, stream](*passed)
