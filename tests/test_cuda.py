@@ -203,3 +203,44 @@ def test_an_array_on_a_gpu_is_no_array_of_the_host():
             fastsoftmax.cross_entropy(Elsewhere(), [0])
     else:
         assert device is devices.get("cuda")
+
+
+def test_the_benchmark_refuses_in_one_line():
+    try:
+        from fastsoftmax import devices
+
+        devices.get("cuda")
+    except fastsoftmax.DeviceUnavailable as error:
+        reason = str(error)
+    else:
+        pytest.skip("there is a GPU")
+    pytest.importorskip("pytest_benchmark")
+    command = [sys.executable, "-m", "bench", "gpu"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1
+    assert done.stderr.strip() == reason
+    assert done.stdout == ""
+
+
+def test_the_benchmarks_plots(tmp_path):
+    pytest.importorskip("matplotlib")
+    from bench import gpu
+
+    speeds = {"fastsoftmax": 2000.0, "copy": 2500.0}
+    found = {
+        "gpu": "a GPU",
+        "rows": [
+            {"operation": operation, "dtype": form, "classes": k, "gb_per_s": speeds}
+            for operation in ("softmax", "cross_entropy")
+            for form in ("float32", "bfloat16")
+            for k in gpu.CLASSES
+        ],
+        "fit": {"history": [[0.0, 7.0, 6.0, 1], [1.0, 5.0, 0.5, 9], [2.0, 4.9, None, 12]]},
+    }
+    pictures = gpu.draw(found, tmp_path / "gpu.json")
+    assert [picture.name for picture in pictures] == [
+        "gpu_softmax.png",
+        "gpu_cross_entropy.png",
+        "gpu_fit.png",
+    ]
+    assert all(picture.stat().st_size > 1000 for picture in pictures)
