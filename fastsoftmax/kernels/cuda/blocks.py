@@ -9,7 +9,7 @@ import numpy as np
 from fastsoftmax.contracts import Csr, Halves, Resident
 from fastsoftmax.kernels.cuda import launch
 from fastsoftmax.kernels.cuda.products import THREADS, gather_kernel
-from fastsoftmax.kernels.cuda.runtime import SIMULATED, arrays
+from fastsoftmax.kernels.cuda.runtime import LEAST_THREADS, SIMULATED, arrays
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,7 +113,7 @@ class Matrix:
         n_rows, n_columns = chunk.stop - chunk.start, matrix.shape[1]
         out = launch.empty((n_rows, n_columns), matrix.dtype)
         data = rows.data * rows.data if squared else rows.data
-        threads = min(THREADS, -(-n_columns // 32) * 32)
+        threads = min(THREADS, -(-n_columns // LEAST_THREADS) * LEAST_THREADS)
         pieces = -(-n_columns // threads)
         launch.launch(
             gather_kernel(data.dtype.name, matrix.dtype.name), n_rows * pieces, threads, data, rows.indices,

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastsoftmax.kernels.cuda.runtime import SIMULATED, cuda, inlined
+from fastsoftmax.kernels.cuda.runtime import SIMULATED, WARP, cuda, inlined
 
 __all__ = ["SHARED", "Group", "exp", "group", "isfinite", "log", "log1p", "log_sum", "tanh"]
 
@@ -22,7 +22,6 @@ _functions: Any = np if SIMULATED else math
 exp, log, log1p, tanh = _functions.exp, _functions.log, _functions.log1p, _functions.tanh
 
 ALL_LANES = 0xFFFFFFFF
-WARP = 32
 SLOTS = 8  # reductions of a kernel: each has shared memory of its own, and need not wait for the last one
 WIDTH = 1024 if SIMULATED else WARP  # numbers that a reduction leaves in shared memory
 SHARED = SLOTS * WIDTH

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastsoftmax.kernels.cuda.packs import FORMATS, PACK_BYTES, Format
-from fastsoftmax.kernels.cuda.runtime import SIMULATED, arrays, cuda
+from fastsoftmax.kernels.cuda.runtime import LEAST_THREADS, SIMULATED, PerformanceWarning, arrays, cuda
 
 if TYPE_CHECKING:
     from fastsoftmax.kernels.cuda.shapes import Shape
@@ -35,6 +37,12 @@ def empty(shape: Any, dtype: Any) -> Any:
     return arrays().empty(shape, dtype)
 
 
+@functools.cache
+def _stream(handle: int) -> Any:
+    """Return a stream of the caller's as Numba names it; the default one is 0 to everybody."""
+    return cuda.external_stream(handle) if handle else 0
+
+
 def launch(kernel: Any, blocks: int, threads: int, *arguments: Any) -> None:
     """Run a kernel on the caller's stream. No host waits for it.
 
@@ -46,11 +54,14 @@ def launch(kernel: Any, blocks: int, threads: int, *arguments: Any) -> None:
     if SIMULATED:
         kernel[blocks, threads](*arguments)
         return
-    current = arrays().cuda.get_current_stream().ptr
-    stream = cuda.external_stream(current) if current else 0  # 0 is the default stream, to both
+    stream = _stream(arrays().cuda.get_current_stream().ptr)
     ours = arrays().ndarray
     passed = [cuda.as_cuda_array(a, sync=False) if isinstance(a, ours) else a for a in arguments]
-    kernel[blocks, threads, stream](*passed)
+    with warnings.catch_warnings():
+        # Numba advises larger grids; these are as large as the work.
+        warnings.simplefilter("ignore", PerformanceWarning)
+        configured = kernel[blocks, threads, stream]
+    configured(*passed)
 
 
 def pieces_of(shape: Shape, n_rows: int) -> list[tuple[int, int]]:
@@ -62,7 +73,7 @@ def total(values: Any) -> Any:
     """Return the sum of float64 numbers as an array () on the device, added in one order."""
     from fastsoftmax.kernels.cuda.products import SUM_THREADS, sum_kernel
 
-    threads = 32 if SIMULATED else SUM_THREADS
+    threads = LEAST_THREADS if SIMULATED else SUM_THREADS
     while True:
         blocks = min(256, max(1, -(-values.size // threads)))
         out = empty(blocks, np.float64)

@@ -15,7 +15,7 @@ from fastsoftmax.kernels.cuda.launch import empty, form_of, launch, lead_of, pie
 from fastsoftmax.kernels.cuda.maps import FIRST, FUSED, SECOND
 from fastsoftmax.kernels.cuda.packs import FORMATS
 from fastsoftmax.kernels.cuda.runtime import arrays
-from fastsoftmax.kernels.cuda.shapes import WARP_BLOCK, Shape, most_packs, shape_of
+from fastsoftmax.kernels.cuda.shapes import WARP_BLOCK, Shape, most_packs, shape_of, warp_block
 from fastsoftmax.kernels.cuda.sigmoids import THREADS, sigmoid_kernel, sigmoid_loss_kernel
 from fastsoftmax.kernels.cuda.tallies import RECORD
 from fastsoftmax.losses.sigmoid import Sigmoid
@@ -154,8 +154,8 @@ def _sigmoid_losses(loss: Any, x: Any, target: Any, numbers: Any, weight: Any, v
     lead = lead_of(x, form)
     wide = n_classes > 32 * form.per_pack
     bits = 8 if wide else min(5, (most_packs(n_classes, lead, form.per_pack) - 1).bit_length())
-    block = THREADS if wide else WARP_BLOCK
-    kernel = sigmoid_loss_kernel(name, wide, block)
+    block = THREADS if wide else warp_block(bits)
+    kernel = sigmoid_loss_kernel(name, wide, THREADS if wide else WARP_BLOCK)
     launch(
         kernel, math.ceil((n_rows << bits) / block), block,
         x.reshape(-1), target.reshape(-1), numbers, weight, values, out.reshape(-1),

@@ -7,6 +7,7 @@ asked for by its own name, so that the built-in one is never taken by mistake.
 from __future__ import annotations
 
 import functools
+import importlib
 import importlib.util
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,15 @@ def _import_cuda() -> Any:
 
 
 cuda = _import_cuda()
+WARP = 32  # threads that run in step
 SIMULATED = hasattr(cuda, "simulator") and cuda.is_available.__module__.endswith("simulator_init")
+
+
+# Of a block. The simulator starts a thread of the system's for each, and knows no warps.
+LEAST_THREADS = 4 if SIMULATED else WARP
+
+
+PerformanceWarning = importlib.import_module("numba.cuda.core.errors").NumbaPerformanceWarning
 
 
 def reason_against(initialize: Callable[[], Any]) -> str | None:

@@ -17,12 +17,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from fastsoftmax.kernels.cuda.packs import PACK_BYTES
+from fastsoftmax.kernels.cuda.runtime import LEAST_THREADS, WARP
 
 if TYPE_CHECKING:
     from fastsoftmax.kernels.cuda.packs import Format
 
-WARP = 32
-WARP_BLOCK = 128  # threads of a block whose warps have rows of their own
+WARP_BLOCK = 4 * LEAST_THREADS  # threads of a block whose warps have rows of their own
 SPLIT_LANES = 256
 PACKS = 4  # of a thread, where a row has that many
 CACHED_BYTES = 24 * 2**20  # half of an H100's second-level cache
@@ -78,16 +78,21 @@ def shape_of(n_rows: int, n_classes: int, lead: int, form: Format, most_lanes: i
         The most threads of a block that the kernel's registers suffice for: it has 65,536 for all of them.
     """
     packs = most_packs(n_classes, lead, form.per_pack)
-    if packs <= WARP:
-        return Shape(False, 1, _bits(packs), 1, WARP_BLOCK, WARP_BLOCK, n_rows)
     if packs <= PACKS * WARP:
-        return Shape(False, PACKS, _bits(WARP), 1, WARP_BLOCK, WARP_BLOCK, n_rows)
+        held = 1 if packs <= WARP else PACKS
+        bits = _bits(min(packs, WARP))
+        return Shape(False, held, bits, 1, warp_block(bits), WARP_BLOCK, n_rows)
     if packs <= PACKS * most_lanes:
         bits = _bits(-(-packs // PACKS))
         return Shape(True, PACKS, bits, 1, 1 << bits, most_lanes, n_rows)
     parts = -(-packs // (PACKS * SPLIT_LANES))
     rows = max(1, CACHED_BYTES * form.per_pack // (PACK_BYTES * n_classes))
     return Shape(True, PACKS, _bits(SPLIT_LANES), parts, SPLIT_LANES, SPLIT_LANES, min(rows, n_rows))
+
+
+def warp_block(bits: int) -> int:
+    """Return the threads of a block whose rows are shared by 2^bits threads; more only in the simulator."""
+    return max(WARP_BLOCK, 1 << bits)
 
 
 def _bits(lanes: int) -> int:

@@ -15,7 +15,7 @@ from fastsoftmax.contracts import Csr, Params, Resident, RowBlock, Sums, Top
 from fastsoftmax.kernels.cuda import launch, rows
 from fastsoftmax.kernels.cuda.blocks import Matrix, Placed, here, on_device, there
 from fastsoftmax.kernels.cuda.products import THREADS, covariance_kernel
-from fastsoftmax.kernels.cuda.runtime import SIMULATED, arrays
+from fastsoftmax.kernels.cuda.runtime import LEAST_THREADS, SIMULATED, WARP, arrays
 from fastsoftmax.losses.sigmoid import Sigmoid
 from fastsoftmax.losses.softmax import SoftmaxIndex
 
@@ -159,7 +159,8 @@ def _curve_along(loss: Any, z: Any, s: Any, target: Any, weight: Any) -> Any:
         return s
     mass = _mass(loss, target, weight, z.dtype)
     n_rows, n_classes = z.shape
-    bits = 5 if SIMULATED or n_classes <= 32 else (THREADS - 1).bit_length()
+    threads = LEAST_THREADS if SIMULATED else THREADS if n_classes > WARP else WARP
+    bits = (threads - 1).bit_length()
     launch.launch(
         covariance_kernel(z.dtype.name),
         n_rows,
