@@ -74,6 +74,10 @@ def cross_entropy(
     and `softcap` as in Liger Kernel [1]_; the z_loss terms are divided as the loss is. One reading of the
     logits.
 
+    Logits (n, K) on an NVIDIA GPU (CuPy's, PyTorch's, any array with DLPack) are computed where they lie, and
+    the value is an array there, float64 but with "none". Weights are then not looked at for negative numbers
+    and NaN.
+
     References
     ----------
     .. [1] P.-L. Hsu et al., "Liger Kernel: Efficient Triton Kernels for LLM Training", 2024.

@@ -47,8 +47,10 @@ def softmax(x: ArrayLike, axis: int | tuple[int, ...] | None = None, *, out: Any
     Notes
     -----
     As `scipy.special.softmax`, which also takes over where there is no fast path (complex, long double,
-    object and non-NumPy arrays). bfloat16 is an array whose dtype is `ml_dtypes.bfloat16`; bits held as
-    uint16 are told so by ``x.view(ml_dtypes.bfloat16)``, which copies nothing.
+    object and non-NumPy arrays). An array on an NVIDIA GPU (CuPy's, PyTorch's, any with DLPack) is computed
+    where it lies, on its own stream, and the result is of its kind. bfloat16 is an array whose dtype is
+    `ml_dtypes.bfloat16`; bits held as uint16 are told so by ``x.view(ml_dtypes.bfloat16)``, which copies
+    nothing.
 
     The exponentials are of the exact differences x − max, so that the result is within 2 ulp however far
     they lie apart; float32 sums of more than 128 terms go on in float64. One reading of x, one writing of the
