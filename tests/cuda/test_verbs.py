@@ -58,10 +58,13 @@ def pair(stored, targets, **options):
     return *made, point, direction, np.float64 if stored in ("float64", "columns", "sparse") else np.float32
 
 
-@pytest.fixture(params=[blocks.CHUNK_BYTES, 4 * 8 * K])
+@pytest.fixture(params=["whole", "few", "few from the host"])
 def chunk(request, monkeypatch):
-    """All rows at once, and a few at a time: some are left over."""
-    monkeypatch.setattr(blocks, "CHUNK_BYTES", request.param)
+    """All rows at once, or a few at a time: some are left over."""
+    if request.param != "whole":
+        monkeypatch.setattr(blocks, "CHUNK_BYTES", 4 * 8 * D)
+    if request.param == "few from the host":
+        monkeypatch.setattr(blocks, "fits", lambda n_bytes: False)
 
 
 @pytest.mark.parametrize("targets", TARGETS)

@@ -14,9 +14,12 @@ from fastsoftmax.kernels.cuda.runtime import LEAST_THREADS, SIMULATED, arrays
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from numpy.typing import NDArray
+
     from fastsoftmax.contracts import RowBlock, Rows
 
-CHUNK_BYTES = 2**26  # of logits that are held at a time
+CHUNK_BYTES = 2**27  # of logits, or of rows that are widened or fetched, that are held at a time
+SHARE = 0.8  # of the device's free memory that rows may take
 
 
 def placed(block: RowBlock) -> RowBlock:
@@ -33,6 +36,22 @@ def there(a: Any, kept: dict[int, Any] | None = None) -> Any:
     if id(a) not in kept:
         kept[id(a)] = a, arrays().asarray(a)  # with the array itself: its id stays its own
     return kept[id(a)][1]
+
+
+def fits(n_bytes: int) -> bool:
+    """Return whether the device has room for so many bytes and what is computed beside them."""
+    if SIMULATED:
+        return True
+    xp = arrays()
+    free = xp.cuda.Device().mem_info[0] + xp.get_default_memory_pool().free_bytes()
+    return bool(n_bytes <= SHARE * free)
+
+
+def _held(a: NDArray[Any], kept: dict[int, Any] | None) -> Any:
+    """Return rows on the device, or those of the host where they do not fit: fetched in chunks, in each pass."""
+    if isinstance(a, np.ndarray) and not (kept and id(a) in kept) and not fits(a.nbytes):
+        return a
+    return there(a, kept)
 
 
 def here(a: Any) -> Any:
@@ -72,17 +91,17 @@ class Matrix:
             self._rows: Any = _csr(rows, kept)
             self._transpose = None if rows.transpose is None else _csr(rows.transpose, kept)
         elif isinstance(rows, Halves):
-            self._rows = there(rows.bits, kept).view(np.float16)
+            self._rows = _held(rows.bits, kept).view(np.float16)
         else:
-            self._rows = there(rows, kept)
+            self._rows = _held(rows, kept)
 
     def chunks(self, n_outputs: int, itemsize: int) -> Iterator[slice]:
-        """Yield the rows that are gone through together: of their logits, no more than CHUNK_BYTES are held.
+        """Yield the rows that are gone through together: they and their logits take CHUNK_BYTES each at most.
 
         Sparse rows all at once: the products back go through them by columns. Their source cuts them.
         """
         n_rows = self.shape[0]
-        step = n_rows if self.sparse else max(1, CHUNK_BYTES // (n_outputs * itemsize))
+        step = n_rows if self.sparse else CHUNK_BYTES // (max(n_outputs, self.shape[1]) * itemsize)
         for first in range(0, n_rows, max(1, step)):
             yield slice(first, min(first + step, n_rows))
 
@@ -91,7 +110,7 @@ class Matrix:
         if self.sparse:
             identity = arrays().eye(self.shape[1], dtype=dtype)
             return self._gathered(self._rows, chunk, identity, squared=False)
-        return self._rows[chunk].astype(dtype, copy=False)
+        return there(self._rows[chunk]).astype(dtype, copy=False)
 
     def times(self, chunk: slice, coef: Any) -> Any:
         """Return some rows times coefᵀ (K, d), (m, K), C-ordered."""
