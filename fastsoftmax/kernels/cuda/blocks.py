@@ -48,7 +48,7 @@ def fits(n_bytes: int) -> bool:
 
 
 def _held(a: NDArray[Any], kept: dict[int, Any] | None) -> Any:
-    """Return rows on the device, or those of the host where they do not fit: fetched in chunks, in each pass."""
+    """Return rows on the device, or the host's where they do not fit: each pass fetches them in chunks."""
     if isinstance(a, np.ndarray) and not (kept and id(a) in kept) and not fits(a.nbytes):
         return a
     return there(a, kept)
@@ -117,7 +117,9 @@ class Matrix:
         if self.sparse:
             turned = arrays().ascontiguousarray(coef.T)
             return self._gathered(self._rows, chunk, turned, squared=False)
-        return self.dense(chunk, coef.dtype) @ coef.T
+        # The kernels want the logits C-ordered, whatever order a product would be given.
+        out = launch.empty((chunk.stop - chunk.start, len(coef)), coef.dtype)
+        return arrays().matmul(self.dense(chunk, coef.dtype), coef.T, out=out)
 
     def back(self, chunk: slice, multipliers: Any, *, squared: bool = False) -> Any:
         """Return Σ multiplierᵢ xᵢᵀ over some rows, (K, d), or Σ multiplierᵢ (xᵢ²)ᵀ."""

@@ -39,6 +39,11 @@ def _on_device(params: Params, dtype: Any) -> tuple[Any, Any]:
     return tuple(there(np.ascontiguousarray(part, dtype)) for part in params)
 
 
+def _loss_there(loss: Any) -> Any:
+    """Return the loss with its class weights on the device: kernels of every chunk ask for them."""
+    return loss._replace(class_weight=there(loss.class_weight))
+
+
 def _logits(X: Matrix, chunk: slice, params: tuple[Any, Any]) -> Any:
     z = X.times(chunk, params[0])
     z += params[1]
@@ -89,7 +94,7 @@ def loss_grad(
     `coef_grad` the sums' `coef` is empty.
     """
     dtype = compute_dtype(block.X, dtype)
-    given = _on_device(params, dtype)
+    loss, given = _loss_there(loss), _on_device(params, dtype)
     X, target, weight = on_device(block)
     n_outputs = len(given[1])
     found = _Sum(n_outputs, X.shape[1] if coef_grad else 0)
@@ -121,7 +126,7 @@ def loss_grads(
 
 def _mass(loss: Any, target: Any, weight: Any, dtype: Any) -> Any:
     """Return wᵢ times the weight that the classes carry in a row's target, (m,): its curvature's factor."""
-    class_weight = there(loss.class_weight)
+    class_weight = loss.class_weight
     keep, spread = 1.0 - loss.label_smoothing, loss.label_smoothing / len(class_weight)
     own = class_weight[target] if isinstance(loss, SoftmaxIndex) else target @ class_weight
     return (weight * (keep * own + spread * class_weight.sum())).astype(dtype)
@@ -137,7 +142,7 @@ def _probabilities(loss: Any, z: Any) -> Any:
 
 
 def _label_weights(loss: Any, weight: Any, dtype: Any) -> Any:
-    return (weight[:, None] * there(loss.class_weight)).astype(dtype)
+    return (weight[:, None] * loss.class_weight).astype(dtype)
 
 
 def _curvatures(loss: Any, z: Any, target: Any, weight: Any) -> Any:
@@ -186,7 +191,7 @@ def hessp(
 ) -> Sums:
     """Return the Hessian of Σ wᵢ ℓᵢ times a direction; `logits`, those of `params`, may be given."""
     dtype = compute_dtype(block.X, dtype)
-    given, along = _on_device(params, dtype), _on_device(direction, dtype)
+    loss, given, along = _loss_there(loss), _on_device(params, dtype), _on_device(direction, dtype)
     X, target, weight = on_device(block)
     found = _Sum(len(given[1]), X.shape[1])
     for chunk in X.chunks(len(given[1]), 2 * dtype.itemsize):
@@ -200,6 +205,7 @@ def diagonal(
     loss: Any, params: Params, block: RowBlock, n_threads: int | None = None, *, dtype: Any = None
 ) -> Sums:
     """Return the diagonal of the Hessian of Σ wᵢ ℓᵢ."""
+    loss = _loss_there(loss)
 
     def multipliers(placed: Placed, chunk: slice, z: Any, found: _Sum) -> Any:
         return _curvatures(loss, z, placed.target[chunk], placed.weight[chunk])
@@ -278,6 +284,7 @@ def gram(
     one after them.
     """
     xp = arrays()
+    loss = _loss_there(loss)
     X, target, weight = on_device(block)
     n_outputs = 1 if params is None else len(params.intercept)
     n_blocks = n_outputs * (n_outputs + 1) // 2 if pairs else n_outputs
