@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import scipy.special
 
-import fastsoftmax
 from fastsoftmax.kernels.cuda import functions
+from tests import naive
 from tests.tolerance import assert_close
 
 N, K = 5, 7
@@ -45,7 +45,7 @@ def test_bfloat16_stays_bfloat16(xp, fetched):
         pytest.skip("where the array module has this dtype is the device's matter")
     result = functions.along("softmax", x, 1)
     assert result.dtype == ml_dtypes.bfloat16
-    expected = fastsoftmax.softmax(x, axis=1).astype(np.float64)
+    expected = scipy.special.softmax(x.astype(np.float64), axis=1)
     np.testing.assert_allclose(result.astype(np.float64), expected, rtol=2.0**-7)
 
 
@@ -63,20 +63,20 @@ OPTIONS = {
 @pytest.mark.parametrize("options", OPTIONS)
 @pytest.mark.parametrize("soft", [False, True])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
-def test_cross_entropies_are_the_cpus(dtype, soft, options, reduction, xp, fetched):
+def test_cross_entropies_are_the_oracles(dtype, soft, options, reduction, xp, fetched):
     rng = np.random.default_rng(3)
     logits = (2 * rng.normal(size=(N, K))).astype(dtype)
     target = rng.dirichlet(np.ones(K), N) if soft else np.array([2, 0, 6, 2, 1])
     own = OPTIONS[options] | {"reduction": reduction}
     if soft and "ignore_index" in own:
         pytest.skip("probabilities cannot be ignored")
-    expected, expected_grad = fastsoftmax.cross_entropy_value_and_grad(logits, target, **own)
+    expected, expected_grad = naive.cross_entropy(logits, target, soft=soft, **own)
     defaults = {"class_weight": None, "sample_weight": None, "ignore_index": -100, "label_smoothing": 0.0}
     defaults |= {"z_loss": 0.0, "softcap": None, "with_grad": True}
     value, grad = functions.cross_entropy(xp.asarray(logits), xp.asarray(target), **defaults | own)
     assert_close(fetched(value), expected, dtype=dtype, n_terms=K, scale=10.0)
     assert grad.dtype == dtype
-    assert_close(fetched(grad), expected_grad.astype(np.float64), dtype=dtype, n_terms=K)
+    assert_close(fetched(grad), expected_grad, dtype=dtype, n_terms=K)
     alone, none = functions.cross_entropy(
         xp.asarray(logits), xp.asarray(target), **defaults | own | {"with_grad": False}
     )
@@ -105,7 +105,7 @@ def test_what_is_no_cross_entropy(xp, fetched):
 def test_the_gradient_may_take_the_place_of_the_logits(xp, fetched):
     rng = np.random.default_rng(4)
     logits, target = rng.normal(size=(N, K)), rng.integers(0, K, N)
-    expected = fastsoftmax.cross_entropy_value_and_grad(logits, target)[1]
+    expected = naive.cross_entropy(logits, target)[1]
     room = xp.asarray(logits.copy())
     options = {"class_weight": None, "sample_weight": None, "ignore_index": -100, "label_smoothing": 0.0}
     _, grad = functions.cross_entropy(
