@@ -6,6 +6,10 @@ import numpy as np
 import pytest
 import scipy.special
 
+from fastsoftmax import DeviceUnavailable
+
+pytest.importorskip("fastsoftmax.kernels.cuda.runtime", exc_type=DeviceUnavailable)
+
 from fastsoftmax.kernels.cuda import functions
 from tests import naive
 from tests.tolerance import assert_close

@@ -5,6 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fastsoftmax import DeviceUnavailable
+
+pytest.importorskip("fastsoftmax.kernels.cuda.runtime", exc_type=DeviceUnavailable)
+
 from fastsoftmax.kernels.cuda import rows, shapes
 from fastsoftmax.losses import sigmoid, softmax
 from tests import naive

@@ -11,6 +11,10 @@ import scipy.sparse as sp
 import scipy.special
 from sklearn.linear_model import LogisticRegression
 
+from fastsoftmax import DeviceUnavailable
+
+pytest.importorskip("fastsoftmax.kernels.cuda.runtime", exc_type=DeviceUnavailable)
+
 from fastsoftmax import SoftmaxObjective, SoftmaxRegression, devices, validation
 from fastsoftmax.contracts import Params, Resident, RowBlock
 from fastsoftmax.kernels.cuda import blocks
