@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -179,6 +181,27 @@ def test_losses_of_a_block(kind, form, xp, fetched):
 @pytest.mark.parametrize("kind", KINDS)
 def test_losses_of_split_rows(kind, form, xp, fetched, simulated, split_early):
     check_losses(kind, 4, 215, form, xp, fetched)
+
+
+@pytest.fixture
+def backwards(simulated, monkeypatch):
+    """Blocks run last to first: which of them come first on a GPU, nobody knows."""
+
+    class LastFirst:
+        def __getattr__(self, name):
+            return getattr(np, name)
+
+        def ndindex(self, *shape):
+            return reversed(list(np.ndindex(*shape)))
+
+    monkeypatch.setattr(sys.modules["numba.cuda.simulator.kernel"], "np", LastFirst())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_losses_of_split_rows_over_the_logits(kind, form, xp, fetched, split_early, request):
+    check_losses(kind, 4, 215, form, xp, fetched, in_place=True)
+    request.getfixturevalue("backwards")
+    check_losses(kind, 4, 215, form, xp, fetched, in_place=True)
 
 
 def test_rows_of_weight_zero_are_not_looked_at(form, xp, fetched):

@@ -52,7 +52,10 @@ def launch(kernel: Any, blocks: int, threads: int, *arguments: Any) -> None:
     if blocks == 0:
         return
     if SIMULATED:
-        kernel[blocks, threads](*arguments)
+        # As on a device, arrays of one memory are one: NumPy's would be copied there and back, each by
+        # itself.
+        one = cuda.cudadrv.devicearray.FakeCUDAArray
+        kernel[blocks, threads](*(one(a) if isinstance(a, np.ndarray) else a for a in arguments))
         return
     stream = _stream(arrays().cuda.get_current_stream().ptr)
     ours = arrays().ndarray

@@ -21,7 +21,7 @@ from fastsoftmax.kernels.cuda.groups import SHARED, exp, group, isfinite, log_su
 from fastsoftmax.kernels.cuda.maps import FIRST, FUSED, SECOND
 from fastsoftmax.kernels.cuda.packs import FORMATS, read, read_part, write_part
 from fastsoftmax.kernels.cuda.runtime import cuda, inlined, kernel
-from fastsoftmax.kernels.cuda.tallies import RECORD, tallies
+from fastsoftmax.kernels.cuda.tallies import leave, placing, tallies
 
 # What a target is: an integer label with no option that any class but its own would see, a label with label
 # smoothing, z-loss or a cap, or probabilities. The first is the usual one, and takes half the registers.
@@ -125,6 +125,7 @@ def loss_kernel(
     zero, one, least = real(0), real(1), real(-np.inf)
     maximum, total = group(real, whole_block)
     tally, join = tallies(real, whole_block)
+    place = placing(packs, count)
     capped, share, linear, slopes = _pieces(real, packs, count, target_kind, stage)
 
     def body(x, target, class_weight, weight, values, out, records, n_rows, n_classes, lead, out_skewed,
@@ -132,11 +133,7 @@ def loss_kernel(
         room = cuda.local.array(size, real)
         shared = cuda.shared.array(SHARED, real)
         lanes = 1 << bits
-        thread = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
-        row = (thread >> bits) // parts
-        part = (thread >> bits) - row * parts
-        rank = thread & (lanes - 1)
-        start = row * n_classes
+        row, part, rank, start, first = place(n_classes, lead, bits, parts)
         step = lanes * count
         present = row < n_rows
         counted = present
@@ -149,11 +146,16 @@ def loss_kernel(
             label = target[row]
             counted = label != ignore_index
         width = n_classes if counted else 0
-        first = (part * packs * lanes + rank) * count - ((lead + start) & (count - 1))
         for r in range(packs):
             read_part(x, start, first + r * step, width, False, least, room, r * count, count)
-        # The label's own logit, before anybody writes over it: reductions wait for all.
-        true = read(x, start + label) if not soft and counted else zero
+        # Of a row's parts, the one with the label does what takes its logit: another might come to read it
+        # when it has been written over. In that part reductions wait for all to have read it.
+        mine = part == 0
+        if stage == SECOND and not soft and counted:
+            mine = part == (label + ((lead + start) & (count - 1))) // ((packs * count) << bits)
+        true = zero
+        if stage != FIRST and not soft and counted and mine:
+            true = read(x, start + label)
         if not plain and softcap > zero:
             true = softcap * tanh(true / softcap)
             capped(room, first, step, width, softcap)
@@ -177,9 +179,7 @@ def loss_kernel(
             others = total(others, lanes, shared, 2)
             if stage == FIRST:
                 if rank == 0 and present:
-                    at = (row * parts + part) * RECORD
-                    records[at], records[at + 1], records[at + 2] = top, ones, others
-                    records[at + 3], records[at + 4] = product, mass
+                    leave(records, row * parts + part, top, ones, others, product, mass)
                 return
         if stage == SECOND and not isfinite(shift):
             others += shift - shift  # NaN, as in one launch
@@ -190,14 +190,14 @@ def loss_kernel(
             # Σ over the other classes, not total − e: p − 1 would lose the digits of a confident row.
             beside = (ones - one) + others if e_true == one else (ones + others) - e_true
         extra = zero
-        if not plain or (rank == 0 and part == 0):
+        if not plain or (rank == 0 and mine):
             log_total = log_sum(ones, others)
             value = own * (log_total - (true - shift)) + (mass * log_total - product)
             if not plain:
                 extra = z_loss * (shift + log_total)
                 value += extra * (shift + log_total) if extra != zero else zero
                 extra += extra
-            if rank == 0 and part == 0 and present:
+            if rank == 0 and mine and present:
                 values[row] = row_weight * value if counted else zero
         if out.size > 0:
             share_of_one = one / (ones + others)

@@ -10,7 +10,7 @@ import numpy as np
 from fastsoftmax.kernels.cuda.groups import SHARED, exp, group, isfinite, log_sum
 from fastsoftmax.kernels.cuda.packs import FORMATS, read_part, write, write_part
 from fastsoftmax.kernels.cuda.runtime import cuda, inlined, kernel
-from fastsoftmax.kernels.cuda.tallies import RECORD, tallies
+from fastsoftmax.kernels.cuda.tallies import leave, placing, tallies
 
 MAPS = ("softmax", "log_softmax", "logsumexp")
 FUSED, FIRST, SECOND = 0, 1, 2  # all at once, or the two launches of a split row
@@ -47,6 +47,7 @@ def map_kernel(name: str, form: str, whole_block: bool, packs: int, stage: int, 
     zero, one, least = real(0), real(1), real(-np.inf)
     maximum, total = group(real, whole_block)
     tally, join = tallies(real, whole_block)
+    place = placing(packs, count)
 
     @inlined
     def finish(room, shift, ones, others):
@@ -64,13 +65,8 @@ def map_kernel(name: str, form: str, whole_block: bool, packs: int, stage: int, 
         room = cuda.local.array(size, real)
         shared = cuda.shared.array(SHARED, real)
         lanes = 1 << bits
-        thread = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
-        row = (thread >> bits) // parts
-        part = (thread >> bits) - row * parts
-        rank = thread & (lanes - 1)
-        start = row * n_classes
+        row, part, rank, start, first = place(n_classes, lead, bits, parts)
         width = n_classes if row < n_rows else 0
-        first = (part * packs * lanes + rank) * count - ((lead + start) & (count - 1))
         for r in range(packs):
             read_part(x, start, first + r * lanes * count, width, False, least, room, r * count, count)
         if stage == SECOND:
@@ -89,9 +85,7 @@ def map_kernel(name: str, form: str, whole_block: bool, packs: int, stage: int, 
             others = total(others, lanes, shared, 2)
             if stage == FIRST:
                 if rank == 0 and row < n_rows:
-                    at = (row * parts + part) * RECORD
-                    records[at], records[at + 1], records[at + 2] = top, ones, others
-                    records[at + 3], records[at + 4] = zero, zero
+                    leave(records, row * parts + part, top, ones, others, zero, zero)
                 return
         if stage == SECOND:
             if exponential and not isfinite(shift):

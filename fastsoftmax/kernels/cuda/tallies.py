@@ -8,11 +8,41 @@ from typing import Any
 import numpy as np
 
 from fastsoftmax.kernels.cuda.groups import exp, group, isfinite
-from fastsoftmax.kernels.cuda.runtime import inlined
+from fastsoftmax.kernels.cuda.runtime import cuda, inlined
 
 # Of a part of a row, relative to its maximum (0 where that is infinite): the maximum, how many exponentials
 # are exactly 1, the sum of the others, Σ aₖ (zₖ − maximum) and Σ aₖ of the classes' weights in the target.
 RECORD = 5
+
+
+@functools.cache
+def placing(packs: int, count: int) -> Any:
+    """Return the device function that says what a thread has of which row.
+
+    It takes (n_classes, lead, bits, parts), as `maps.map_kernel` describes them, and returns the row, the
+    part of it, the thread's rank in that part, where the row starts in memory, and the first element that the
+    thread holds: of packs of `count` elements it has `packs`, a stride of all the part's threads apart.
+    """
+
+    @inlined
+    def place(n_classes, lead, bits, parts):
+        thread = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
+        row = (thread >> bits) // parts
+        part = (thread >> bits) - row * parts
+        rank = thread & ((1 << bits) - 1)
+        start = row * n_classes
+        skew = (lead + start) & (count - 1)
+        return row, part, rank, start, (((part * packs) << bits) + rank) * count - skew
+
+    return place
+
+
+@inlined
+def leave(records, part, top, ones, others, linear, mass):
+    """Write the record of a part of a row."""
+    at = part * RECORD
+    records[at], records[at + 1], records[at + 2] = top, ones, others
+    records[at + 3], records[at + 4] = linear, mass
 
 
 @functools.cache
