@@ -72,7 +72,7 @@ def gpu(options: argparse.Namespace) -> int:
         return 1
     from bench import gpu as measured
 
-    measured.run(results.FOLDER / f"{options.name}.json", options.quick)
+    measured.run(results.FOLDER / "gpu" / f"{options.name}.json", options.quick)
     return 0
 
 
@@ -128,7 +128,7 @@ def parser() -> argparse.ArgumentParser:
     far.set_defaults(command=optimum)
     fast = commands.add_parser("gpu", help="measure an NVIDIA GPU: ceilings, row kernels, passes, a fit")
     fast.add_argument("--quick", action="store_true", help="problems a few times smaller")
-    fast.add_argument("--name", default="gpu", help="the result's name")
+    fast.add_argument("--name", default="latest", help="the result's name, in bench/results/gpu")
     fast.set_defaults(command=gpu)
     show = commands.add_parser("report", help="show a saved result as tables and plots")
     show.add_argument(

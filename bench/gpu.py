@@ -222,7 +222,7 @@ def run(path: Path, quick: bool) -> dict[str, Any]:
         "commit_info": results.commit(),
         "ceilings": ceilings(xp, sizes),
     }
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     parts: dict[str, Callable[[], Any]] = {
         "rows": lambda: list(row_kernels(xp, sizes)),
         "passes": lambda: list(passes(xp, sizes)),
