@@ -42,6 +42,21 @@ def test_kept_dimensions_and_out(xp, fetched):
         functions.along("softmax", xp.asarray(x + 0j), 0)
 
 
+def test_empty_arrays(xp):
+    for shape, axis in (((0, 3), 1), ((3, 0), 0), ((3, 0), 1)):
+        assert functions.along("softmax", xp.zeros(shape), axis).shape == shape
+    assert functions.along("logsumexp", xp.zeros((0, 3)), 1).shape == (0,)
+    with pytest.raises(ValueError, match="at least one element"):
+        functions.along("logsumexp", xp.zeros((3, 0)), 1)
+    options = {"class_weight": None, "sample_weight": None, "ignore_index": -100, "label_smoothing": 0.0}
+    options |= {"z_loss": 0.0, "softcap": None, "with_grad": True}
+    target = xp.zeros(0, np.int64)
+    value, grad = functions.cross_entropy(xp.zeros((0, 3)), target, reduction="mean", **options)
+    assert np.isnan(float(value))
+    assert grad.shape == (0, 3)
+    assert float(functions.cross_entropy(xp.zeros((0, 3)), target, reduction="sum", **options)[0]) == 0.0
+
+
 def test_bfloat16_stays_bfloat16(xp, fetched):
     ml_dtypes = pytest.importorskip("ml_dtypes")
     x = np.random.default_rng(2).normal(size=(3, 9)).astype(ml_dtypes.bfloat16)

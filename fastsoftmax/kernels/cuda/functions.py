@@ -56,11 +56,16 @@ def _along(name: str, a: Any, axis: int | tuple[int, ...] | None, keepdims: bool
     left = tuple(i for i in every if i not in summed)
     turned = a.transpose(left + tuple(sorted(summed)))
     length = math.prod(a.shape[i] for i in summed)
-    lines = xp.ascontiguousarray(turned).reshape(-1, length) if length else turned.reshape(0, 1)
     if name == "logsumexp":
-        sums = launch.empty(len(lines), a.dtype)
-        rows.write_map(name, lines, sums)
-        return sums.reshape([1 if i in summed else a.shape[i] for i in every if keepdims or i not in summed])
+        shape = tuple(1 if i in summed else a.shape[i] for i in every if keepdims or i not in summed)
+        if length == 0:
+            raise ValueError("logsumexp of an array on the device wants at least one element to sum")
+        sums = launch.empty(math.prod(shape), a.dtype)
+        rows.write_map(name, xp.ascontiguousarray(turned).reshape(-1, length), sums)
+        return sums.reshape(shape)
+    if a.size == 0:
+        return a.copy()
+    lines = xp.ascontiguousarray(turned).reshape(-1, length)
     out = launch.empty(lines.shape, a.dtype)
     rows.write_map(name, lines, out)
     return out.reshape(turned.shape).transpose(np.argsort(left + tuple(sorted(summed))).tolist())

@@ -69,7 +69,7 @@ def launch(kernel: Any, blocks: int, threads: int, *arguments: Any) -> None:
 
 def pieces_of(shape: Shape, n_rows: int) -> list[tuple[int, int]]:
     """Return the rows of each launch: first and last."""
-    return [(first, min(first + shape.rows, n_rows)) for first in range(0, n_rows, shape.rows)]
+    return [(first, min(first + shape.rows, n_rows)) for first in range(0, n_rows, max(1, shape.rows))]
 
 
 def total(values: Any) -> Any:
