@@ -133,20 +133,20 @@ def test_an_unknown_device_is_none():
 @needs_numba_cuda
 def test_rows_are_handed_out_whole():
     from fastsoftmax.kernels.cuda.packs import FORMATS
-    from fastsoftmax.kernels.cuda.shapes import most_packs, shape_of
+    from fastsoftmax.kernels.cuda.shapes import Room, most_packs, shape_of
 
     for form in FORMATS.values():
         for n_classes in (*range(1, 700, 3), 1024, 4095, 8192, 8193, 16384, 16385, 50257, 128256, 262144):
             for lead in range(form.per_pack):
-                shape = shape_of(5, n_classes, lead, form, 512)
+                shape = shape_of(5, n_classes, lead, form, Room(4, 512))
                 held = shape.parts * shape.packs << shape.bits
                 assert held >= most_packs(n_classes, lead, form.per_pack)
                 assert shape.block % (1 << shape.bits) == 0
                 assert shape.block <= shape.most_threads
                 assert shape.blocks(5) * shape.block >= (5 * shape.parts) << shape.bits
                 assert 1 <= shape.rows <= 5
-    assert not shape_of(5, 8192, 0, FORMATS["float32"], 512).split
-    assert shape_of(5, 8196, 0, FORMATS["float32"], 512).split
+    assert not shape_of(5, 8192, 0, FORMATS["float32"], Room(4, 512)).split
+    assert shape_of(5, 8196, 0, FORMATS["float32"], Room(4, 512)).split
 
 
 @needs_numba_cuda

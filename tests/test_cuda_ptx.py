@@ -20,7 +20,7 @@ from numba import cuda, from_dtype, types  # noqa: E402
 
 from fastsoftmax.kernels.cuda import losses, maps, products, runtime, sigmoids  # noqa: E402
 from fastsoftmax.kernels.cuda.packs import FORMATS  # noqa: E402
-from fastsoftmax.kernels.cuda.shapes import PACKS, SPLIT_LANES, WARP_BLOCK  # noqa: E402
+from fastsoftmax.kernels.cuda.shapes import SPLIT_LANES, WARP_BLOCK, Room  # noqa: E402
 
 if runtime.SIMULATED:
     pytest.skip("the simulator compiles nothing", allow_module_level=True)
@@ -99,25 +99,26 @@ def flat(dtype):
     return from_dtype(np.dtype(dtype))[::1]
 
 
-def layouts(most_lanes):
+def layouts(room):
     """(whole_block, packs, stage, most_threads) of every shape that a row may have."""
+    packs = room.packs
     return {
         "part of a warp": (False, 1, maps.FUSED, WARP_BLOCK),
-        "warp": (False, PACKS, maps.FUSED, WARP_BLOCK),
-        "block": (True, PACKS, maps.FUSED, most_lanes),
-        "first of two": (True, PACKS, maps.FIRST, SPLIT_LANES),
-        "second of two": (True, PACKS, maps.SECOND, SPLIT_LANES),
+        "warp": (False, packs, maps.FUSED, WARP_BLOCK),
+        "block": (True, packs, maps.FUSED, room.lanes),
+        "first of two": (True, packs, maps.FIRST, SPLIT_LANES),
+        "second of two": (True, packs, maps.SECOND, SPLIT_LANES),
     }
 
 
-LAYOUTS = list(layouts(0))
+LAYOUTS = list(layouts(Room(4, 512)))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("name", maps.MAPS)
 def test_maps(name, form, layout):
-    shape = layouts(maps.MOST_LANES[form])[layout]
+    shape = layouts(maps.ROOM[form])[layout]
     _, packs, stage, _ = shape
     kernel = maps.map_kernel(name, form, *shape)
     array, real = flat(FORMATS[form].stored), flat(FORMATS[form].real)
@@ -136,7 +137,7 @@ TARGETS = {"plain": losses.PLAIN, "label": losses.LABEL, "probabilities": losses
 @pytest.mark.parametrize("target", TARGETS)
 def test_losses(target, form, layout):
     kind = TARGETS[target]
-    shape = layouts(losses.MOST_LANES[kind][form])[layout]
+    shape = layouts(losses.ROOM[kind][form])[layout]
     _, packs, stage, _ = shape
     kernel = losses.loss_kernel(kind, form, *shape)
     real = from_dtype(np.dtype(FORMATS[form].real))

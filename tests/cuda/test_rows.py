@@ -98,12 +98,10 @@ SPLIT = {"float32": 75, "float64": 39, "float16": 150, "bfloat16": 150}
 def split_early(monkeypatch):
     """Rows of more than 16 packs are split into parts of 8: what 262,144 classes are, in little."""
     monkeypatch.setattr(shapes, "WARP", 4)
-    monkeypatch.setattr(shapes, "PACKS", 4)
     monkeypatch.setattr(shapes, "SPLIT_LANES", 2)
-    monkeypatch.setattr(rows.maps, "MOST_LANES", dict.fromkeys(EPS, 4))
-    monkeypatch.setattr(
-        rows.losses, "MOST_LANES", dict.fromkeys(rows.losses.MOST_LANES, dict.fromkeys(EPS, 4))
-    )
+    rooms = dict.fromkeys(EPS, shapes.Room(4, 4))
+    monkeypatch.setattr(rows.maps, "ROOM", rooms)
+    monkeypatch.setattr(rows.losses, "ROOM", dict.fromkeys(rows.losses.ROOM, rooms))
 
 
 @pytest.mark.parametrize("name", ["softmax", "log_softmax", "logsumexp"])

@@ -21,15 +21,17 @@ from fastsoftmax.kernels.cuda.groups import SHARED, exp, group, isfinite, log_su
 from fastsoftmax.kernels.cuda.maps import FIRST, FUSED, SECOND
 from fastsoftmax.kernels.cuda.packs import FORMATS, read, read_part, write_part
 from fastsoftmax.kernels.cuda.runtime import cuda, inlined, kernel
+from fastsoftmax.kernels.cuda.shapes import Room
 from fastsoftmax.kernels.cuda.tallies import leave, placing, tallies
 
 # What a target is: an integer label with no option that any class but its own would see, a label with label
 # smoothing, z-loss or a cap, or probabilities. The first is the usual one, and takes half the registers.
 PLAIN, LABEL, SOFT = 0, 1, 2
-MOST_LANES = {
-    PLAIN: {"float32": 512, "float64": 512, "float16": 512, "bfloat16": 512},
-    LABEL: {"float32": 512, "float64": 256, "float16": 256, "bfloat16": 256},
-    SOFT: {"float32": 512, "float64": 256, "float16": 256, "bfloat16": 256},
+_NARROW = {"float16": Room(4, 256), "bfloat16": Room(4, 256)}
+ROOM = {
+    PLAIN: dict.fromkeys(FORMATS, Room(4, 512)),
+    LABEL: {"float32": Room(4, 256), "float64": Room(2, 512)} | _NARROW,
+    SOFT: {"float32": Room(4, 512), "float64": Room(2, 512)} | _NARROW,
 }
 
 

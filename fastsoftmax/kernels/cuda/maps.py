@@ -10,11 +10,12 @@ import numpy as np
 from fastsoftmax.kernels.cuda.groups import SHARED, exp, group, isfinite, log_sum
 from fastsoftmax.kernels.cuda.packs import FORMATS, read_part, write, write_part
 from fastsoftmax.kernels.cuda.runtime import cuda, inlined, kernel
+from fastsoftmax.kernels.cuda.shapes import Room
 from fastsoftmax.kernels.cuda.tallies import leave, placing, tallies
 
 MAPS = ("softmax", "log_softmax", "logsumexp")
 FUSED, FIRST, SECOND = 0, 1, 2  # all at once, or the two launches of a split row
-MOST_LANES = {"float32": 1024, "float64": 512, "float16": 512, "bfloat16": 512}
+ROOM = {"float32": Room(4, 1024), "float64": Room(4, 512), "float16": Room(4, 512), "bfloat16": Room(4, 512)}
 
 
 @functools.cache

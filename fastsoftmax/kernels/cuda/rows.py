@@ -50,7 +50,7 @@ def write_map(name: str, x: Any, out: Any) -> None:
     n_rows, n_classes = x.shape
     name_of_form = form_of(x.dtype)
     form = FORMATS[name_of_form]
-    shape = shape_of(n_rows, n_classes, lead_of(x, form), form, maps.MOST_LANES[name_of_form])
+    shape = shape_of(n_rows, n_classes, lead_of(x, form), form, maps.ROOM[name_of_form])
     records = _records(shape, form.real)
     whole = name == "logsumexp"
     for first, last in pieces_of(shape, n_rows):
@@ -123,7 +123,7 @@ def _softmax_losses(
     form = FORMATS[name]
     plain = loss.label_smoothing == loss.z_loss == loss.softcap == 0.0
     kind = losses.SOFT if not isinstance(loss, SoftmaxIndex) else losses.PLAIN if plain else losses.LABEL
-    shape = shape_of(n_rows, n_classes, lead_of(x, form), form, losses.MOST_LANES[kind][name])
+    shape = shape_of(n_rows, n_classes, lead_of(x, form), form, losses.ROOM[kind][name])
     records = _records(shape, form.real)
     options = [
         form.real(number)

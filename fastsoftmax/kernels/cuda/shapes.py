@@ -24,8 +24,17 @@ if TYPE_CHECKING:
 
 WARP_BLOCK = 4 * LEAST_THREADS  # threads of a block whose warps have rows of their own
 SPLIT_LANES = 256
-PACKS = 4  # of a thread, where a row has that many
 CACHED_BYTES = 24 * 2**20  # half of an H100's second-level cache
+
+
+class Room(NamedTuple):
+    """What a kernel's registers suffice for: `packs` of a thread, and `lanes`, the threads of a block.
+
+    A block has 65,536 registers, and a thread 255.
+    """
+
+    packs: int
+    lanes: int
 
 
 class Shape(NamedTuple):
@@ -64,7 +73,7 @@ def most_packs(n_classes: int, lead: int, count: int) -> int:
     return -(-(n_classes + skew) // count)
 
 
-def shape_of(n_rows: int, n_classes: int, lead: int, form: Format, most_lanes: int) -> Shape:
+def shape_of(n_rows: int, n_classes: int, lead: int, form: Format, room: Room) -> Shape:
     """Return the shape for rows of so many classes.
 
     Parameters
@@ -74,20 +83,20 @@ def shape_of(n_rows: int, n_classes: int, lead: int, form: Format, most_lanes: i
         How many elements past a multiple of 16 bytes the first row begins.
     form : Format
         Of the elements in memory.
-    most_lanes : int
-        The most threads of a block that the kernel's registers suffice for: it has 65,536 for all of them.
+    room : Room
+        Of the kernel.
     """
     packs = most_packs(n_classes, lead, form.per_pack)
-    if packs <= PACKS * WARP:
-        held = 1 if packs <= WARP else PACKS
+    if packs <= room.packs * WARP:
+        held = 1 if packs <= WARP else room.packs
         bits = _bits(min(packs, WARP))
         return Shape(False, held, bits, 1, warp_block(bits), WARP_BLOCK, n_rows)
-    if packs <= PACKS * most_lanes:
-        bits = _bits(-(-packs // PACKS))
-        return Shape(True, PACKS, bits, 1, 1 << bits, most_lanes, n_rows)
-    parts = -(-packs // (PACKS * SPLIT_LANES))
+    if packs <= room.packs * room.lanes:
+        bits = _bits(-(-packs // room.packs))
+        return Shape(True, room.packs, bits, 1, 1 << bits, room.lanes, n_rows)
+    parts = -(-packs // (room.packs * SPLIT_LANES))
     rows = max(1, CACHED_BYTES * form.per_pack // (PACK_BYTES * n_classes))
-    return Shape(True, PACKS, _bits(SPLIT_LANES), parts, SPLIT_LANES, SPLIT_LANES, min(rows, n_rows))
+    return Shape(True, room.packs, _bits(SPLIT_LANES), parts, SPLIT_LANES, SPLIT_LANES, min(rows, n_rows))
 
 
 def warp_block(bits: int) -> int:
