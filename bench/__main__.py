@@ -1,4 +1,4 @@
-"""`python -m bench run`, `memory`, `scaling` and `optimum` measure; `report` shows what was measured."""
+"""`python -m bench run`, `memory`, `scaling`, `optimum`, `gpu` measure; `report` shows what was measured."""
 
 from __future__ import annotations
 
@@ -61,6 +61,21 @@ def optimum(options: argparse.Namespace) -> int:
     return 1 if found else 0
 
 
+def gpu(options: argparse.Namespace) -> int:
+    """Measure what a GPU does. 1 if there is none."""
+    from fastsoftmax import DeviceUnavailable, devices
+
+    try:
+        devices.get("cuda")
+    except DeviceUnavailable as error:
+        print(error, file=sys.stderr)
+        return 1
+    from bench import gpu as measured
+
+    measured.run(results.FOLDER / "gpu" / f"{options.name}.json", options.quick)
+    return 0
+
+
 def report(options: argparse.Namespace) -> int:
     """Print the tables and draw the plots of a result."""
     from rich.console import Console
@@ -83,7 +98,7 @@ def report(options: argparse.Namespace) -> int:
 def parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     top = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    commands = top.add_subparsers(required=True, metavar="run | memory | scaling | optimum | report")
+    commands = top.add_subparsers(required=True, metavar="run | memory | scaling | optimum | gpu | report")
     measure = commands.add_parser("run", help="measure the grid and save the result in bench/results")
     measure.add_argument(
         "--quick", action="store_true", help="the grid that `pytest bench` runs, not the full one"
@@ -111,6 +126,10 @@ def parser() -> argparse.ArgumentParser:
     far.add_argument("--time-limit", type=float, metavar="SECONDS", help="the most that one fit may take")
     far.add_argument("--name", default="optimum", help="the result's name")
     far.set_defaults(command=optimum)
+    fast = commands.add_parser("gpu", help="measure an NVIDIA GPU: ceilings, row kernels, passes, a fit")
+    fast.add_argument("--quick", action="store_true", help="problems a few times smaller")
+    fast.add_argument("--name", default="latest", help="the result's name, in bench/results/gpu")
+    fast.set_defaults(command=gpu)
     show = commands.add_parser("report", help="show a saved result as tables and plots")
     show.add_argument(
         "--json", type=Path, metavar="FILE", help="the result; by default the newest in bench/results"

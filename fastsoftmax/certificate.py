@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from fastsoftmax.contracts import Mixture, Params, RowBlock, Sums, row_slice
+from fastsoftmax.contracts import Mixture, Params, Sums
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,7 +18,6 @@ MOST_TILTS = 8
 # A mixture with so little of another distribution costs nothing that float64 would show.
 NEGLIGIBLE = 1e-13
 MOST_TILTED = 2048  # classes, whose curvature is a (K, K) matrix
-CHUNK_BYTES = 2**24
 
 
 class Rows(NamedTuple):
@@ -56,17 +55,12 @@ class Rows(NamedTuple):
 
     def shift_curvature(self, here: Params, tilt: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return Σ wᵢ ∂pᵢ/∂tᵀ, (K, K), at the logits of a point plus t. Reads X once."""
-        step = max(1, CHUNK_BYTES // (8 * len(tilt)))
-
-        def of_block(block: RowBlock) -> NDArray[np.float64]:
-            total = np.zeros((len(tilt), len(tilt)))
-            for start in range(0, block.n_rows, step):
-                rows = row_slice(block.X, start, start + step)
-                z = self.device.logits(here, rows, self.n_threads, dtype=self.dtype)
-                total += self.family.shift_curvature(z + tilt, block.weight[start : start + step])
-            return total
-
-        return np.asarray(sum(self.source.map(of_block)))
+        parts = self.source.map(
+            lambda block: self.device.shift_curvature(
+                self.family.shift_curvature, here, tilt, block, self.n_threads, dtype=self.dtype
+            )
+        )
+        return np.asarray(sum(parts))
 
 
 def dual_sums(rows: Rows, here: Params, mean_target: NDArray[np.float64], *, keep: bool) -> tuple[Sums, int]:

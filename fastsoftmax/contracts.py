@@ -71,6 +71,21 @@ class Csr(NamedTuple):
     transpose: Csr | None = None
 
 
+class Resident(NamedTuple):
+    """Rows of the host, and what a device keeps of them from one pass to the next.
+
+    `kept` belongs to the device; it is filled when something is first asked for, and goes with the rows.
+    """
+
+    host: Rows
+    kept: dict[int, Any]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, d)."""
+        return self.host.shape
+
+
 def row_slice(X: Rows, start: int, stop: int) -> Rows:
     """Return rows start to stop of a matrix, without copying its entries."""
     if isinstance(X, Halves):
@@ -88,11 +103,11 @@ def row_slice(X: Rows, start: int, stop: int) -> Rows:
 class RowBlock(NamedTuple):
     """Some rows of a data set, in memory: what a device computes on.
 
-    `X` is a dense (n, d) array, `Halves` or a `Csr`; `target` is (n,) integers or (n, K) probabilities;
-    `weight` is (n,) float64. A row of weight zero is never looked at.
+    `X` is a dense (n, d) array, `Halves` or a `Csr`, or `Resident` if a device keeps a copy; `target` is
+    (n,) integers or (n, K) probabilities; `weight` is (n,) float64. A row of weight zero is never looked at.
     """
 
-    X: Rows
+    X: Any
     target: NDArray[Any]
     weight: NDArray[np.float64]
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import functools
 import importlib
-from typing import TYPE_CHECKING, cast
-
-from fastsoftmax.contracts import DeviceUnavailable
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from fastsoftmax.contracts import RowBlock, Sums, Task
     from fastsoftmax.protocols import Device
 
-DEVICES = {"cpu": "fastsoftmax.kernels.cpu"}
+DEVICES = {"cpu": "fastsoftmax.kernels.cpu", "cuda": "fastsoftmax.kernels.cuda"}
 
 
 @functools.cache
@@ -26,11 +24,28 @@ def get(name: str) -> Device:
     DeviceUnavailable
         If the device is known but cannot be used here.
     """
-    if name == "cuda":
-        raise DeviceUnavailable("device 'cuda' is not part of this version of fastsoftmax; use device='cpu'")
     if name not in DEVICES:
         raise ValueError(f"device must be one of {', '.join(map(repr, DEVICES))}; got {name!r}")
-    return cast("Device", importlib.import_module(DEVICES[name]))
+    device = cast("Device", importlib.import_module(DEVICES[name]))
+    device.require()
+    return device
+
+
+CUDA_KINDS = (2, 13)  # DLPack's numbers for memory of an NVIDIA GPU, and for managed memory
+
+
+def elsewhere(x: Any) -> Any:
+    """Return the module that computes where an array of another library lies; None for one of the host.
+
+    Raises
+    ------
+    DeviceUnavailable
+        If nothing can be computed there.
+    """
+    kind = getattr(x, "__dlpack_device__", None)
+    # PyTorch's CUDA tensors that have a gradient refuse the other protocol, and its CPU tensors know both.
+    there = int(kind()[0]) in CUDA_KINDS if kind is not None else hasattr(x, "__cuda_array_interface__")
+    return get("cuda") if there else None
 
 
 def run(task: Task, device: str, block: RowBlock, n_threads: int | None) -> Sums:

@@ -84,7 +84,9 @@ class SoftmaxRegression(
         1 says on standard error how far it is: one live line on a terminal, a line a step elsewhere.
     n_threads : int, optional
         None takes every processor the process may use. The result does not depend on it.
-    device : {"cpu"}
+    device : {"cpu", "cuda"}
+        Where passes over X are computed: "cuda" is an NVIDIA GPU (the extra `cuda`). The solver's own vectors
+        stay on the host. DeviceUnavailable, with the reason, where there is none.
     callbacks : sequence of callables, optional
         Each is called with the `Record` of every step. scikit-learn's own callbacks (1.9) go to
         `set_callbacks`; every solver reports to them.

@@ -60,7 +60,8 @@ class SoftmaxObjective(Preconditioned):
     label_smoothing : float in [0, 1], default 0.0
         ε: a target t becomes (1 − ε) t + ε / K (with "sigmoid": + ε / 2).
     loss : {"softmax", "sigmoid"}
-    device : {"cpu"}
+    device : {"cpu", "cuda"}
+        "cuda" is an NVIDIA GPU: X is copied there at the first pass, and stays as long as the objective does.
     n_threads : int, optional
         None takes every processor that the process may use.
 
@@ -84,7 +85,8 @@ class SoftmaxObjective(Preconditioned):
     and everything outside the kernels are float64. A value and gradient reads X once and costs 4 n d K flops,
     a Hessian-vector product half as much again, or as much where the logits of its point are kept: `hessp`
     keeps those of its last point up to a limit that does not grow with n (see `hessian`).
-    The bits of a result do not depend on `n_threads`. Several threads may call one object at the same time.
+    The bits of a result do not depend on `n_threads`, and on one GPU not on the run. Several threads may call
+    one object at the same time.
 
     Examples
     --------

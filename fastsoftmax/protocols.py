@@ -34,6 +34,12 @@ T = TypeVar("T")
 class Device(Protocol):
     """A module with verbs over a block of rows."""
 
+    def require(self) -> None:
+        """Raise DeviceUnavailable, with the reason, unless kernels can be run here."""
+
+    def placed(self, block: RowBlock) -> RowBlock:
+        """Return a block that several passes will be made over: the device may keep a copy of it."""
+
     def loss_grad(
         self, loss: Any, params: Params, block: RowBlock, n_threads: int | None = None, **outputs: Any
     ) -> Sums:
@@ -103,6 +109,18 @@ class Device(Protocol):
         `logits` (n, K), those of `params`, need not be computed again; without `coef_grad` the residuals are
         not multiplied by X.
         """
+
+    def shift_curvature(
+        self,
+        of_logits: Callable[[Any, Any], Any],
+        params: Params,
+        tilt: NDArray[np.float64],
+        block: RowBlock,
+        n_threads: int | None,
+        *,
+        dtype: Any = None,
+    ) -> NDArray[np.float64]:
+        """Return Σ wᵢ ∂pᵢ/∂tᵀ at the logits plus t, (K, K), by a loss's `shift_curvature`."""
 
     def logits(
         self,

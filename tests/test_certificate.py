@@ -9,6 +9,7 @@ import scipy.sparse as sp
 from fastsoftmax import SoftmaxObjective, certificate, objective
 from fastsoftmax.contracts import Mixture, Params, RowBlock
 from fastsoftmax.kernels import cpu
+from fastsoftmax.kernels.cpu import shifts
 from fastsoftmax.losses import sigmoid, softmax
 from fastsoftmax.solvers import newton_cg
 from tests.tolerance import eps_of
@@ -109,7 +110,7 @@ def test_the_bound_does_not_depend_on_what_is_kept(kind, monkeypatch):
     kept = exact.lower_bound(x, value, grad)
     monkeypatch.setattr(objective, "LOGITS_BYTES", 0)
     monkeypatch.setattr(objective, "LOGITS_VECTORS", 0)
-    monkeypatch.setattr(certificate, "CHUNK_BYTES", 64 * K)
+    monkeypatch.setattr(shifts, "CHUNK_BYTES", 64 * K)
     assert exact.lower_bound(x, value, grad) == pytest.approx(kept, rel=1e-12)
 
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from fastsoftmax import devices
+from fastsoftmax.functional.arguments import check_options
 from fastsoftmax.functional.problem import (
     is_small,
     sigmoid_problem,
@@ -70,6 +74,10 @@ def cross_entropy(
     and `softcap` as in Liger Kernel [1]_; the z_loss terms are divided as the loss is. One reading of the
     logits.
 
+    Logits (n, K) on an NVIDIA GPU (CuPy's, PyTorch's, any array with DLPack) are computed where they lie, and
+    the value is an array there, float64 but with "none". Weights are then not looked at for negative numbers
+    and NaN.
+
     References
     ----------
     .. [1] P.-L. Hsu et al., "Liger Kernel: Efficient Triton Kernels for LLM Training", 2024.
@@ -80,10 +88,10 @@ def cross_entropy(
     >>> round(float(fastsoftmax.cross_entropy(np.zeros((2, 4)), [1, 3])), 6)
     1.386294
     """
-    problem = softmax_problem(
-        logits, target, class_weight, sample_weight, ignore_index, label_smoothing, reduction, z_loss, softcap
-    )
-    return problem.solve(None)[0]
+    options = class_weight, sample_weight, ignore_index, label_smoothing, reduction, z_loss, softcap
+    if not isinstance(logits, np.ndarray) and (device := devices.elsewhere(logits)) is not None:
+        return _on(device, logits, target, options, None, with_grad=False)[0]
+    return softmax_problem(logits, target, *options).solve(None)[0]
 
 
 def cross_entropy_value_and_grad(
@@ -132,10 +140,25 @@ def cross_entropy_value_and_grad(
         and is_small(logits, target, ignore_index, out)
     ):
         return small_value_and_grad(logits, target, ignore_index, reduction, out)
-    problem = softmax_problem(
-        logits, target, class_weight, sample_weight, ignore_index, label_smoothing, reduction, z_loss, softcap
-    )
+    options = class_weight, sample_weight, ignore_index, label_smoothing, reduction, z_loss, softcap
+    if not isinstance(logits, np.ndarray) and (device := devices.elsewhere(logits)) is not None:
+        return _on(device, logits, target, options, out, with_grad=True)
+    problem = softmax_problem(logits, target, *options)
     return problem.solve(problem.slopes(out), out)
+
+
+def _on(
+    device: Any, logits: Any, target: Any, options: tuple[Any, ...], out: Any, *, with_grad: bool
+) -> tuple[Any, Any]:
+    """Return the cross-entropy and its gradient where the logits lie."""
+    class_weight, sample_weight, ignore_index, label_smoothing, reduction, z_loss, softcap = options
+    check_options(reduction, label_smoothing, z_loss, softcap, ignore_index)
+    value, grad = device.cross_entropy(
+        logits, target, with_grad=with_grad, class_weight=class_weight, sample_weight=sample_weight,
+        ignore_index=ignore_index, label_smoothing=label_smoothing, reduction=reduction, z_loss=z_loss,
+        softcap=softcap, out=out,
+    )  # fmt: skip
+    return value, grad
 
 
 def sigmoid_cross_entropy(

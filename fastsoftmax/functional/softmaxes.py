@@ -47,8 +47,10 @@ def softmax(x: ArrayLike, axis: int | tuple[int, ...] | None = None, *, out: Any
     Notes
     -----
     As `scipy.special.softmax`, which also takes over where there is no fast path (complex, long double,
-    object and non-NumPy arrays). bfloat16 is an array whose dtype is `ml_dtypes.bfloat16`; bits held as
-    uint16 are told so by ``x.view(ml_dtypes.bfloat16)``, which copies nothing.
+    object and non-NumPy arrays). An array on an NVIDIA GPU (CuPy's, PyTorch's, any with DLPack) is computed
+    where it lies, on its own stream, and the result is of its kind. bfloat16 is an array whose dtype is
+    `ml_dtypes.bfloat16`; bits held as uint16 are told so by ``x.view(ml_dtypes.bfloat16)``, which copies
+    nothing.
 
     The exponentials are of the exact differences x − max, so that the result is within 2 ulp however far
     they lie apart; float32 sums of more than 128 terms go on in float64. One reading of x, one writing of the
@@ -89,6 +91,8 @@ def _along(name: str, x: Any, axis: Any, out: Any) -> NDArray[Any]:
         return out
     if isinstance(x, np.generic):
         x = np.asarray(x)
+    if not isinstance(x, np.ndarray) and (device := devices.elsewhere(x)) is not None:
+        return device.along(name, x, axis, out)
     if isinstance(x, np.ndarray) and is_narrow(x.dtype):
         return _narrow_along(name, x, axis, out)
     a = _fast_array(x)
@@ -192,6 +196,10 @@ def logsumexp(
         return sums
     if isinstance(a, np.generic):
         a = np.asarray(a)
+    if not isinstance(a, np.ndarray) and (device := devices.elsewhere(a)) is not None:
+        if b is not None or return_sign:
+            raise NotImplementedError("b and return_sign are for arrays of the host")
+        return device.along("logsumexp", a, axis, keepdims=keepdims)
     if isinstance(a, np.ndarray) and is_narrow(a.dtype) and b is None and not return_sign:
         return _narrow_logsumexp(a, axis, keepdims)
     x = None if b is not None or return_sign else _fast_array(a)

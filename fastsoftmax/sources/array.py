@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from fastsoftmax import compressed, devices
-from fastsoftmax.contracts import Csr, Halves, RowBlock, Sums, row_slice
+from fastsoftmax.contracts import Csr, Halves, Resident, RowBlock, Sums, row_slice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,8 +34,10 @@ def with_transpose(X: Rows) -> Rows:
     return X._replace(transpose=compressed.transposed(X))
 
 
-def _rows_of(X: Rows, rows: NDArray[np.int64]) -> Rows:
+def _rows_of(X: Rows | Resident, rows: NDArray[np.int64]) -> Rows:
     """Return some rows, copied."""
+    if isinstance(X, Resident):
+        X = X.host
     if isinstance(X, Csr):
         return compressed.from_scipy(compressed.to_scipy(X)[rows])
     return Halves(X.bits[rows]) if isinstance(X, Halves) else X[rows]
@@ -69,11 +71,14 @@ class ArraySource:
         self._device = device
         self._n_threads = n_threads
         step = self._shape[0] if block_rows is None else block_rows
+        place = devices.get(device).placed
         self._blocks = [
-            RowBlock(
-                with_transpose(row_slice(X, start, start + step)),
-                target[start : start + step],
-                weight[start : start + step],
+            place(
+                RowBlock(
+                    with_transpose(row_slice(X, start, start + step)),
+                    target[start : start + step],
+                    weight[start : start + step],
+                )
             )
             for start in range(0, self._shape[0], step)
         ]
@@ -83,7 +88,7 @@ class ArraySource:
         self = cls.__new__(cls)
         self._shape = sum(block.n_rows for block in blocks), like._shape[1]
         self._device, self._n_threads = like._device, like._n_threads
-        self._blocks = blocks
+        self._blocks = [devices.get(like._device).placed(block) for block in blocks]
         return self
 
     @property

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastsoftmax.contracts import Csr, Halves
-from fastsoftmax.kernels.cpu import csr, dense, grams
+from fastsoftmax.kernels.cpu import csr, dense, grams, shifts
 from fastsoftmax.kernels.cpu.columns import columns
 from fastsoftmax.kernels.cpu.narrow import narrow, narrow_losses
 from fastsoftmax.kernels.cpu.rows import (
@@ -28,6 +28,8 @@ from fastsoftmax.kernels.cpu.top import top
 from fastsoftmax.kernels.cpu.verbs import Diagonal, Dual, Hessp, LossGrad
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from fastsoftmax.contracts import Mixture, Params, RowBlock, Sums
@@ -47,7 +49,10 @@ __all__ = [
     "loss_grads",
     "narrow",
     "narrow_losses",
+    "placed",
+    "require",
     "row_losses",
+    "shift_curvature",
     "sigmoid",
     "small_cross_entropy",
     "softmax",
@@ -55,6 +60,15 @@ __all__ = [
 ]
 
 STORAGES: dict[type, Any] = {np.ndarray: dense, Halves: dense, Csr: csr}
+
+
+def require() -> None:
+    """Do nothing: there always is a CPU."""
+
+
+def placed(block: RowBlock) -> RowBlock:
+    """Return the block: it is where it is read."""
+    return block
 
 
 def _storage(X: Any) -> Any:
@@ -142,6 +156,19 @@ def dual(
     outputs: dict[str, Any] = {"logits": logits, "coef_grad": coef_grad, "dtype": dtype}
     sums: Sums = _storage(block.X).sums(verb, loss, (params,), block, n_threads, **outputs)
     return sums
+
+
+def shift_curvature(
+    of_logits: Callable[[Any, Any], Any],
+    params: Params,
+    tilt: NDArray[np.float64],
+    block: RowBlock,
+    n_threads: int | None = None,
+    *,
+    dtype: Any = None,
+) -> NDArray[np.float64]:
+    """Return Σ wᵢ ∂pᵢ/∂tᵀ at the logits plus t, (K, K), by a loss's `shift_curvature`. Reads X once."""
+    return shifts.curvature(_storage(block.X), of_logits, params, tilt, block, n_threads, dtype=dtype)
 
 
 def gram(

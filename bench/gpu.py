@@ -1,0 +1,267 @@
+"""What a GPU does: its ceilings first, then row kernels, passes over X and a fit, beside others.
+
+Times are CUDA events around single calls, contenders in turn, medians of the rounds. A copy of as many bytes
+as a row kernel moves, and the matrix products of a pass, are the ceilings.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import statistics
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+ROUNDS = 11
+CLASSES = [2**power for power in range(5, 19)]
+PASSES = {"1000000x512x100": (1_000_000, 512, 100), "1280000x2048x1000": (1_280_000, 2048, 1000)}
+SPARSE = (1_000_000, 50_000, 20, 100)  # rows, features, classes, entries a row
+GAP = 1e-4
+
+
+class Sizes(NamedTuple):
+    """How large the problems are: elements of the logits, and what rows are divided by."""
+
+    elements: int
+    fewer: int
+
+
+FULL, QUICK = Sizes(2**28, 1), Sizes(2**24, 64)
+
+
+def seconds_in_turn(xp: Any, runs: dict[str, Callable[[], Any]], rounds: int = ROUNDS) -> dict[str, float]:
+    """Give the median seconds of a call of each, measured on the device."""
+    taken: dict[str, list[float]] = {name: [] for name in runs}
+    for lap in range(rounds + 2):  # two to warm up: kernels are compiled, memory is taken
+        for name, run in runs.items():
+            start, stop = xp.cuda.Event(), xp.cuda.Event()
+            start.record()
+            run()
+            stop.record()
+            stop.synchronize()
+            if lap >= 2:
+                taken[name].append(xp.cuda.get_elapsed_time(start, stop) / 1e3)
+    return {name: statistics.median(times) for name, times in taken.items()}
+
+
+def ceilings(xp: Any, sizes: Sizes) -> dict[str, float]:
+    """Measure bytes a second of a copy, and flops a second of matrix products."""
+    a = xp.ones(sizes.elements, np.float32)
+    b = xp.empty_like(a)
+    copied = seconds_in_turn(xp, {"copy": lambda: xp.copyto(b, a)})["copy"]
+    found = {"copy_gb_per_s": 2 * a.nbytes / copied / 1e9}
+    order = 8192 if sizes is FULL else 1024
+    for name in ("float32", "float64"):
+        m = xp.ones((order, order), name)
+        out = xp.empty_like(m)
+        once = seconds_in_turn(xp, {"gemm": lambda m=m, out=out: xp.matmul(m, m, out=out)})["gemm"]
+        found[f"gemm_{name}_tflop_per_s"] = 2 * order**3 / once / 1e12
+    return found
+
+
+def others(operation: str, x: Any, target: Any, brain: bool) -> dict[str, Callable[[], Any]]:
+    """Give PyTorch's and Liger's ways of an operation, where they are installed."""
+    if importlib.util.find_spec("torch") is None:
+        return {}
+    import torch
+
+    if not torch.cuda.is_available():
+        return {}
+    z = torch.from_dlpack(x.view(np.int16)).view(torch.bfloat16) if brain else torch.from_dlpack(x)
+    y = torch.from_dlpack(target)
+
+    def softmax(z: Any) -> Any:
+        return torch.softmax(z, 1)
+
+    def cross_entropy(z: Any) -> Any:
+        free = z.detach().requires_grad_(True)
+        value = torch.nn.functional.cross_entropy(free, y, reduction="sum")
+        return torch.autograd.grad(value, free)
+
+    eager = {"softmax": softmax, "cross_entropy": cross_entropy}[operation]
+    compiled = torch.compile(eager, dynamic=False)
+    runs = {"torch": lambda: eager(z), "torch.compile": lambda: compiled(z)}
+    if operation == "cross_entropy" and importlib.util.find_spec("liger_kernel") is not None:
+        from liger_kernel.ops.cross_entropy import LigerCrossEntropyFunction
+
+        def liger() -> Any:
+            # It writes over its logits: on ever the same array, which changes no time.
+            free = z.detach().requires_grad_(True)
+            return LigerCrossEntropyFunction.apply(free, y, None, -100, 0.0, 0.0, "sum")
+
+        runs["liger"] = liger
+    return runs
+
+
+def row_kernels(xp: Any, sizes: Sizes) -> Iterator[dict[str, Any]]:
+    """Time softmax, and cross-entropy with its gradient, from 32 to 262,144 classes."""
+    from fastsoftmax.kernels.cuda import rows
+    from fastsoftmax.losses import softmax
+
+    for form, n_classes in ((form, k) for form in ("float32", "bfloat16") for k in CLASSES):
+        n_rows = max(1, sizes.elements // n_classes)
+        brain = form == "bfloat16"
+        drawn = xp.random.default_rng(0).standard_normal((n_rows, n_classes), dtype=np.float32)
+        x = (drawn.view(np.uint32) >> 16).astype(np.uint16) if brain else drawn
+        target = xp.arange(n_rows, dtype=np.int64) % n_classes
+        out = xp.empty_like(x)
+        loss = softmax.for_targets(np.zeros(1, np.int64), n_classes)
+        ours = {
+            "softmax": lambda x=x, out=out: rows.write_map("softmax", x, out),
+            "cross_entropy": lambda x=x, out=out, target=target, loss=loss: rows.row_losses(
+                loss, x, target, slopes=out
+            ),
+        }
+        for operation, run in ours.items():
+            contenders = {"fastsoftmax": run, "copy": lambda x=x, out=out: xp.copyto(out, x)}
+            contenders |= others(operation, x, target, brain)
+            times = seconds_in_turn(xp, contenders)
+            yield {
+                "operation": operation, "dtype": form, "rows": n_rows, "classes": n_classes, "seconds": times,
+                "gb_per_s": {name: 2 * x.nbytes / seconds / 1e9 for name, seconds in times.items()},
+            }  # fmt: skip
+
+
+def embeddings(xp: Any, n_rows: int, n_features: int, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw rows like a network's embeddings: a class's mean, noise of a falling spectrum, rectified."""
+    rng = xp.random.default_rng(0)
+    means = rng.standard_normal((n_classes, n_features), dtype=np.float32)
+    scale = xp.asarray(np.arange(1, n_features + 1, dtype=np.float32) ** -0.5)
+    X, y = np.empty((n_rows, n_features), np.float32), np.arange(n_rows) * 7919 % n_classes
+    for first in range(0, n_rows, 2**16):
+        own = xp.asarray(y[first : first + 2**16])
+        noise = 4 * rng.standard_normal((len(own), n_features), dtype=np.float32)
+        X[first : first + len(own)] = xp.asnumpy(xp.maximum((means[own] + noise) * scale, 0))
+    return X, y
+
+
+def passes(xp: Any, sizes: Sizes) -> Iterator[dict[str, Any]]:
+    """Time a value with its gradient and a Hessian-vector product beside their matrix products."""
+    from fastsoftmax import SoftmaxObjective
+
+    for name, (n_rows, n_features, n_classes) in PASSES.items():
+        X, y = embeddings(xp, n_rows // sizes.fewer, n_features, n_classes)
+        objective = SoftmaxObjective(X, y, n_classes=n_classes, l2=1e-4, device="cuda")
+        here = np.zeros(objective.n_params)
+        there, W = xp.asarray(X), xp.zeros((n_classes, n_features), np.float32)
+        few = there[: 2**16]
+        Z = few @ W.T
+        times = seconds_in_turn(
+            xp,
+            {
+                "value_and_grad": lambda o=objective, x=here: o.value_and_grad(x),
+                "hessp": lambda o=objective, x=here: o.hessp(x, x),
+                "products": lambda a=few, W=W, Z=Z: (xp.matmul(a, W.T, out=Z), Z.T @ a),
+            },
+            rounds=5,
+        )
+        times["products"] *= len(X) / len(few)
+        yield {"problem": name, "rows": len(X), "dtype": "float32", "seconds": times}
+    yield sparse_pass(xp, sizes)
+
+
+def sparse_pass(xp: Any, sizes: Sizes) -> dict[str, Any]:
+    """Time a pass over sparse rows beside cuSPARSE's products."""
+    import cupyx.scipy.sparse as csp
+    import scipy.sparse as sp
+
+    from fastsoftmax import SoftmaxObjective
+
+    n_rows, n_features, n_classes, entries = SPARSE
+    n_rows //= sizes.fewer
+    rng = np.random.default_rng(0)
+    columns = rng.integers(0, n_features, n_rows * entries, dtype=np.int32)
+    starts = np.arange(n_rows + 1, dtype=np.int32) * entries
+    X = sp.csr_array((np.ones(len(columns), np.float32), columns, starts), shape=(n_rows, n_features))
+    X.sum_duplicates()
+    y = np.arange(n_rows) % n_classes
+    objective = SoftmaxObjective(X, y, n_classes=n_classes, l2=1e-4, device="cuda")
+    here = np.zeros(objective.n_params)
+    there = csp.csr_matrix(sp.csr_matrix(X))
+    W, Z = xp.zeros((n_features, n_classes), np.float32), xp.zeros((n_rows, n_classes), np.float32)
+    runs = {
+        "value_and_grad": lambda: objective.value_and_grad(here),
+        "products": lambda: (there @ W, there.T @ Z),
+    }
+    times = seconds_in_turn(xp, runs, rounds=5)
+    return {"problem": "sparse", "rows": n_rows, "dtype": "float32", "seconds": times}
+
+
+def fit(xp: Any, sizes: Sizes) -> dict[str, Any]:
+    """Train to a relative gap of GAP on the larger problem; give the history."""
+    from fastsoftmax import SoftmaxRegression
+
+    n_rows, n_features, n_classes = PASSES["1280000x2048x1000"]
+    X, y = embeddings(xp, n_rows // sizes.fewer, n_features, n_classes)
+    start = time.perf_counter()
+    model = SoftmaxRegression(device="cuda", tol=GAP).fit(X, y)
+    seconds = time.perf_counter() - start
+    history = [[record.seconds, record.objective, record.gap, record.passes] for record in model.history_]
+    return {"seconds": seconds, "solver": model.solver_, "rows": len(X), "history": history}
+
+
+def run(path: Path, quick: bool) -> dict[str, Any]:
+    """Measure everything into a JSON file, which is written after each part, and draw the plots."""
+    from bench import results
+    from fastsoftmax.kernels.cuda import runtime
+
+    runtime.require()
+    xp = runtime.arrays()
+    sizes = QUICK if quick else FULL
+    properties = xp.cuda.runtime.getDeviceProperties(0)
+    found: dict[str, Any] = {
+        "gpu": properties["name"].decode(),
+        "memory_bytes": properties["totalGlobalMem"],
+        "quick": quick,
+        "commit_info": results.commit(),
+        "ceilings": ceilings(xp, sizes),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    parts: dict[str, Callable[[], Any]] = {
+        "rows": lambda: list(row_kernels(xp, sizes)),
+        "passes": lambda: list(passes(xp, sizes)),
+        "fit": lambda: fit(xp, sizes),
+    }
+    for name, part in parts.items():
+        found[name] = part()
+        path.write_text(json.dumps(found, indent=2))
+    draw(found, path)
+    return found
+
+
+def draw(found: dict[str, Any], path: Path) -> list[Path]:
+    """Draw the bandwidth of the row kernels by classes, and the gap of the fit by time."""
+    from matplotlib.figure import Figure
+
+    pictures = []
+    for operation in ("softmax", "cross_entropy"):
+        figure = Figure(figsize=(10, 4), layout="constrained")
+        for axes, form in zip(figure.subplots(1, 2, sharey=True), ("float32", "bfloat16")):
+            lines = [row for row in found["rows"] if (row["operation"], row["dtype"]) == (operation, form)]
+            for name in dict.fromkeys(name for row in lines for name in row["gb_per_s"]):
+                with_it = [row for row in lines if name in row["gb_per_s"]]
+                values = [row["gb_per_s"][name] for row in with_it]
+                axes.plot([row["classes"] for row in with_it], values, marker="o", label=name)
+            axes.set_xscale("log", base=2)
+            axes.set_title(f"{operation}, {form}, {found['gpu']}")
+            axes.set_xlabel("classes")
+        figure.axes[0].set_ylabel("GB/s")
+        figure.axes[0].legend()
+        pictures.append(path.with_name(f"{path.stem}_{operation}.png"))
+        figure.savefig(pictures[-1], dpi=120)
+    figure = Figure(layout="constrained")
+    axes = figure.subplots()
+    points = [(seconds, gap / value) for seconds, value, gap, _ in found["fit"]["history"] if gap]
+    axes.plot(*zip(*points), marker=".")
+    axes.set_yscale("log")
+    axes.set_xlabel("seconds")
+    axes.set_ylabel("certified gap / objective")
+    pictures.append(path.with_name(f"{path.stem}_fit.png"))
+    figure.savefig(pictures[-1], dpi=120)
+    return pictures

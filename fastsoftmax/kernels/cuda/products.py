@@ -1,0 +1,85 @@
+"""What stands between the products with X: curvatures along a direction, sparse rows times a matrix, sums."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from fastsoftmax.kernels.cuda.groups import SHARED, group
+from fastsoftmax.kernels.cuda.runtime import cuda, kernel
+
+THREADS = 256
+SUM_THREADS = 1024
+
+
+@functools.cache
+def covariance_kernel(name: str) -> Any:
+    """Return a kernel that turns s into mass · (diag(p) − p pᵀ) s, row by row; one block a row.
+
+    Its arguments: p and s (n · K,) of the dtype called `name`; mass (n,); K; the logarithm of a block's
+    threads.
+    """
+    real: Any = np.dtype(name).type
+    zero = real(0)
+    _, total = group(real, True)
+
+    def body(p, s, mass, n_classes, bits):
+        shared = cuda.shared.array(SHARED, real)
+        start = cuda.blockIdx.x * n_classes
+        rank = cuda.threadIdx.x
+        lanes = 1 << bits
+        mean = zero
+        for k in range(rank, n_classes, lanes):
+            mean += p[start + k] * s[start + k]
+        mean = total(mean, lanes, shared, 0)
+        own = mass[cuda.blockIdx.x]
+        for k in range(rank, n_classes, lanes):
+            s[start + k] = own * p[start + k] * (s[start + k] - mean)
+
+    return kernel(body, THREADS)
+
+
+@functools.cache
+def gather_kernel(stored: str, name: str) -> Any:
+    """Return a kernel that multiplies sparse rows with a dense matrix (d, K), in the order stored.
+
+    cuSPARSE's product with a transposed matrix adds in the order in which blocks happen to end; here each
+    element of the result has one thread, which goes through its row from left to right.
+
+    Its arguments: data, indices and indptr of the rows, `data` of the dtype `stored`; the matrix (d · K,) and
+    out (n · K,) of the dtype called `name`; K. A block does THREADS columns of one row.
+    """
+    real = np.dtype(name).type
+
+    def body(data, indices, indptr, matrix, out, n_classes, pieces):
+        row = cuda.blockIdx.x // pieces
+        k = (cuda.blockIdx.x - row * pieces) * cuda.blockDim.x + cuda.threadIdx.x
+        if k < n_classes:
+            result = real(0)
+            for i in range(indptr[row], indptr[row + 1]):
+                result += real(data[i]) * matrix[np.int64(indices[i]) * n_classes + k]
+            out[row * n_classes + k] = result
+
+    return kernel(body, THREADS)
+
+
+@functools.cache
+def sum_kernel() -> Any:
+    """Return a kernel that sums float64 numbers: every block leaves a sum, each in one order.
+
+    Its arguments: x; how many numbers; out, one for each block.
+    """
+    _, total = group(np.float64, True)
+
+    def body(x, size, out):
+        shared = cuda.shared.array(SHARED, np.float64)
+        result = 0.0
+        for i in range(cuda.grid(1), size, cuda.gridsize(1)):
+            result += x[i]
+        result = total(result, cuda.blockDim.x, shared, 0)
+        if cuda.threadIdx.x == 0:
+            out[cuda.blockIdx.x] = result
+
+    return kernel(body, SUM_THREADS)
