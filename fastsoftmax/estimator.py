@@ -122,6 +122,10 @@ class SoftmaxRegression(
     solver sees the rows' coordinates in the space that they span, n of them and in float64. The optimum is
     the same; the passes of `history_` are then passes over those.
 
+    A class whose rows all weigh zero stays in `classes_`, as in LogisticRegression, and is never predicted: a
+    free intercept has its optimum at −∞ there and is put 1000 below the others', for a probability of 0. So
+    is that of a label which no row has; that of one which all rows have, with "sigmoid", 1000 above.
+
     References
     ----------
     .. [1] C. M. Bishop, "Pattern Recognition and Machine Learning", Springer, 2006, sec. 4.3.4.
@@ -184,7 +188,7 @@ class SoftmaxRegression(
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
-        tags.classifier_tags.multi_label = self.loss == "sigmoid"
+        tags.classifier_tags.multi_label = tags.target_tags.multi_output = self.loss == "sigmoid"
         tags.classifier_tags.multi_class = self.loss == "softmax" and self.solver != "liblinear"
         return tags
 
@@ -221,7 +225,7 @@ class SoftmaxRegression(
             liblinear.check_two_classes(self.solver, labels)
             weight = label_reader.weights(y, sample_weight, self.class_weight)
             fit = Fit(self, rows, labels, weight, settings)
-            start = self._start(fit, labels)
+            start = fit.start(self._start(fit, labels), label_reader.foregone(labels, weight))
             self.classes_, self._multilabel = labels.classes, labels.multilabel
             tasks = None
             if root is not None:
@@ -291,6 +295,7 @@ class SoftmaxRegression(
                 centre = np.zeros(fit.objective.n_params)
             else:
                 centre = fit.parameters_of(self.coef_, self.intercept_)
+                centre[precision == 0.0] = 0.0  # nothing is known there: a class that had no rows
             anchored = AnchoredObjective(fit.objective, centre, precision, fit.total_weight)
             solution = self._minimize(parameters.AUTO, anchored, centre)
             self._precision = precision + anchored.curvature(solution.x)
@@ -355,7 +360,7 @@ class SoftmaxRegression(
         if "separable" in solution.message:
             advice = "Give a finite C."
         elif "precision" in solution.message:
-            advice = "Pass X as float64, or raise tol."
+            advice = "Give a smaller C, or raise tol."  # products are in double by then, whatever X is
         warnings.warn(
             f"{self.solver_} failed to converge after {self.n_iter_[0]} iteration(s): {solution.message}. "
             f"Relative {kind} {solution.suboptimality:.2g}, and tol={self.tol:g}, after "

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from fastsoftmax.protocols import Objective
 
 
+# A logit this far below all others leaves its class a probability of exactly 0 in float64, where e^−746 is 0.
+CERTAIN = 1000.0
+
+
 class Fit:
     """The objective of a SoftmaxRegression on rows, and how its flat parameters are the estimator's.
 
@@ -56,6 +60,7 @@ class Fit:
     ) -> None:
         self._scaling = settings.intercept_scaling
         self._n_outputs = labels.n_outputs
+        self._loss = labels.loss
         # scikit-learn's rule, but for LIBLINEAR, which computes in double.
         single = rows.dtype == np.float32 if not isinstance(rows, Csr) else rows.data.dtype == np.float32
         self._dtype = np.float32 if single and model.solver != "liblinear" else np.float64
@@ -76,6 +81,22 @@ class Fit:
             target = labels.target if labels.target.ndim == 1 else labels.target.astype(np.float64)
             block = RowBlock(self._space.rows, target, weight)
             self.objective = SoftmaxObjective.of_rows(block, labels.n_outputs, **options)
+
+    def start(self, x: Vector, foregone: NDArray[np.int8]) -> Vector:
+        """Return the parameters x, but free intercepts that are to become infinite set far enough out.
+
+        There the gradient of such a class is zero to the last bit, and it stays; from elsewhere it would go
+        on for ever by smaller and smaller steps.
+        """
+        if not (self.objective.fit_intercept and foregone.any()):
+            return x
+        coef, intercept = (np.array(part) for part in self.objective.unpack(x))
+        out = foregone != 0
+        coef[out] = 0.0
+        intercept[out] = CERTAIN * foregone[out]
+        if self._loss == "softmax":  # its logits mean something beside the others only
+            intercept[out] += intercept[~out].mean()
+        return self.objective.pack(coef, intercept)
 
     def parameters_of(self, coef: Any, intercept: Any) -> Vector:
         """Return the flat parameters that coefficients (K, d), dense or sparse, and intercepts (K,) are."""

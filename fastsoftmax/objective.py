@@ -341,7 +341,7 @@ class SoftmaxObjective:
         gradient of b is zero. So they are mixed with one distribution for all rows, p̃ᵢ = (1 − θ) pᵢ + θ q,
         with the least θ that makes the weighted mean of p̃ that of y, and one pass sums the right-hand side
         for p̃. θ is of the order of the gradient, and the gap of the order of its square. Without an intercept
-        θ = 0, and the bound is F − ‖∇F‖² / (2 l2).
+        θ = 0, and the bound is F − ‖∇F‖² / (2 l2). No term of F is negative, so neither is min F.
 
         References
         ----------
@@ -351,13 +351,13 @@ class SoftmaxObjective:
         if self.l2 == 0.0:
             return None
         if not self.fit_intercept:
-            return value - self.algebra.dot(grad, grad) / (2.0 * self.l2)
+            return max(0.0, value - self.algebra.dot(grad, grad) / (2.0 * self.l2))
         mean_target = self._mean_target
         theta, q = self._family.feasible_mixture(mean_target + self.unpack(grad).intercept, mean_target)
         sums = self._sum(Task("dual", self._loss, self.unpack(params), ((theta, q),), self._dtype))
         residual = sums.coef.ravel()
         square = self.algebra.dot(residual, residual) / sums.weight**2
-        return -sums.value / sums.weight - square / (2.0 * self.l2)
+        return max(0.0, -sums.value / sums.weight - square / (2.0 * self.l2))
 
     def finer(self) -> SoftmaxObjective | None:
         """Return this objective with float64 products, or None if it has them already.
