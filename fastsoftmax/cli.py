@@ -97,7 +97,7 @@ def fit(
         typer.Option(
             metavar="FILE.png",
             callback=_ends_in(".png", ".pdf", ".svg"),
-            help="Draw the loss curve here (needs matplotlib).",
+            help="Draw the falling loss here, and what suits the data (needs matplotlib).",
         ),
     ] = None,
     solver: Annotated[str, typer.Option(help="Solver, or auto.")] = "auto",
@@ -161,11 +161,8 @@ def fit(
             model.feature_names_in_ = np.array(table.feature_names, dtype=object)
         model.save(out)
     if plot is not None:
-        _draw(
-            plot,
-            model.history_,
-            f"{Path(data).name}: {result['rows']:,} rows × {result['features']:,} features, C = {C:g}",
-        )
+        title = f"{Path(data).name}: {result['rows']:,} rows × {result['features']:,} features, C = {C:g}"
+        _draw(plot, model, table._replace(X_test=X_test, y_test=y_test), title)
     print_json(result) if as_json else _print_fit(result, table.class_names)
 
 
@@ -352,11 +349,13 @@ def _measure(model: Any, X: Any, y: NDArray[Any]) -> tuple[int, float]:
     return right, total / len(y)
 
 
-def _draw(path: str, history: Any, title: str) -> None:
-    from fastsoftmax.plot import loss_curve
+def _draw(path: str, model: Any, table: readers.Table, title: str) -> None:
+    from fastsoftmax.plot import overview
 
-    picture = io.BytesIO()
-    loss_curve(history, title=title).savefig(picture, format=Path(path).suffix[1:].lower())
+    parts = table._asdict()
+    X, y, _ = parts.pop("X"), parts.pop("y"), parts.pop("notes")
+    picture, figure = io.BytesIO(), overview(model, X, y, **parts, title=title)
+    figure.savefig(picture, format=Path(path).suffix[1:].lower())
     with model_file.replacing(path) as file:
         file.write(picture.getbuffer())
 

@@ -137,6 +137,10 @@ class SoftmaxRegression(
     solver sees the rows' coordinates in the space that they span, n of them and in float64. The optimum is
     the same; the passes of `history_` are then passes over those.
 
+    A class whose rows all weigh zero stays in `classes_`, as in LogisticRegression, and is never predicted: a
+    free intercept has its optimum at −∞ there and is put 1000 below the others', for a probability of 0. So
+    is that of a label which no row has; that of one which all rows have, with "sigmoid", 1000 above.
+
     References
     ----------
     .. [1] C. M. Bishop, "Pattern Recognition and Machine Learning", Springer, 2006, sec. 4.3.4.
@@ -201,7 +205,7 @@ class SoftmaxRegression(
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
-        tags.classifier_tags.multi_label = self.loss == "sigmoid"
+        tags.classifier_tags.multi_label = tags.target_tags.multi_output = self.loss == "sigmoid"
         tags.classifier_tags.multi_class = self.loss == "softmax" and self.solver != "liblinear"
         return tags
 
@@ -308,6 +312,7 @@ class SoftmaxRegression(
                 centre = np.zeros(fit.objective.n_params)
             else:
                 centre = fit.parameters_of(self.coef_, self.intercept_)
+                centre[precision == 0.0] = 0.0  # nothing is known there: a class that had no rows
             anchored = AnchoredObjective(fit.objective, centre, precision, fit.total_weight)
             solution = self._minimize(parameters.AUTO, anchored, centre)
             self._precision = precision + anchored.curvature(solution.x)
@@ -357,9 +362,9 @@ class SoftmaxRegression(
     def _start(self, fit: Fit, labels: Labels) -> Vector:
         coef = getattr(self, "coef_", None)
         fits = coef is not None and coef.shape == (labels.n_outputs, self.n_features_in_)
-        if self.warm_start and fits and np.array_equal(self.classes_, labels.classes):
-            return fit.parameters_of(self.coef_, self.intercept_)
-        return np.zeros(fit.objective.n_params)
+        warm = self.warm_start and fits and np.array_equal(self.classes_, labels.classes)
+        x = fit.parameters_of(self.coef_, self.intercept_) if warm else np.zeros(fit.objective.n_params)
+        return fit.start(x, label_reader.foregone(labels, fit.given[2]))
 
     def _minimize(
         self,
@@ -385,16 +390,9 @@ class SoftmaxRegression(
         self.history_ = list(solution.history)
 
     def _warn(self, solution: Solution, of: str = "") -> None:
-        kind = "duality gap" if solution.gap is not None else "estimated gap"
-        advice = "Increase the number of iterations (max_iter), scale the data, or raise tol."
-        if "separable" in solution.message:
-            advice = "Give a finite C."
-        elif "precision" in solution.message:
-            advice = "Pass X as float64, or raise tol."
+        said = fitting.shortfall(solution, self.tol)
         warnings.warn(
-            f"{self.solver_}{of} failed to converge after {self.n_iter_[0]} iteration(s): "
-            f"{solution.message}. Relative {kind} {solution.suboptimality:.2g}, and tol={self.tol:g}, after "
-            f"{solution.history[-1].passes} passes over X. {advice}",
+            f"{self.solver_}{of} failed to converge after {self.n_iter_[0]} iteration(s): {said}",
             ConvergenceWarning,
             stacklevel=4,  # this, fit, and scikit-learn's wrapper of it
         )

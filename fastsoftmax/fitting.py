@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from fastsoftmax.protocols import Checkpoint, Objective
 
 
+# A logit this far below all others leaves its class a probability of exactly 0 in float64, where e^−746 is 0.
+CERTAIN = 1000.0
+
+
 class Fit:
     """The objective of a SoftmaxRegression on rows, and how its flat parameters are the estimator's.
 
@@ -60,6 +64,7 @@ class Fit:
         self.given = rows, labels, weight
         self._scaling = settings.intercept_scaling
         self._n_outputs = labels.n_outputs
+        self._loss = labels.loss
         # scikit-learn's rule, but for LIBLINEAR, which computes in double.
         single = rows.dtype == np.float32 if not isinstance(rows, Csr) else rows.data.dtype == np.float32
         self._dtype = np.float32 if single and model.solver != "liblinear" else np.float64
@@ -86,6 +91,22 @@ class Fit:
         other = copy.copy(self)
         other.objective = self.objective.with_l2(1.0 / (C * self.total_weight))
         return other
+
+    def start(self, x: Vector, foregone: NDArray[np.int8]) -> Vector:
+        """Return the parameters x, but free intercepts that are to become infinite set far enough out.
+
+        There the gradient of such a class is zero to the last bit, and it stays; from elsewhere it would go
+        on for ever by smaller and smaller steps.
+        """
+        if not (self.objective.fit_intercept and foregone.any()):
+            return x
+        coef, intercept = (np.array(part) for part in self.objective.unpack(x))
+        out = foregone != 0
+        coef[out] = 0.0
+        intercept[out] = CERTAIN * foregone[out]
+        if self._loss == "softmax":  # its logits mean something beside the others only
+            intercept[out] += intercept[~out].mean()
+        return self.objective.pack(coef, intercept)
 
     def parameters_of(self, coef: Any, intercept: Any) -> Vector:
         """Return the flat parameters that coefficients (K, d), dense or sparse, and intercepts (K,) are."""
@@ -144,3 +165,17 @@ def minimize(
             objective, start, tol=tol, max_iter=max_iter, callback=callback, checkpoint=checkpoint
         )
     return solution
+
+
+def shortfall(solution: Solution, tol: float) -> str:
+    """Say why a solver stopped short of its tolerance, how near it came, and what to do."""
+    kind = "duality gap" if solution.gap is not None else "estimated gap"
+    advice = "Increase the number of iterations (max_iter), scale the data, or raise tol."
+    if "separable" in solution.message:
+        advice = "Give a finite C."
+    elif "precision" in solution.message:
+        advice = "Give a smaller C, or raise tol."  # products are in double by then, whatever X is
+    return (
+        f"{solution.message}. Relative {kind} {solution.suboptimality:.2g}, and tol={tol:g}, after "
+        f"{solution.history[-1].passes} passes over X. {advice}"
+    )

@@ -100,6 +100,21 @@ def weights(y: Any, sample_weight: Any, class_weight: Any) -> NDArray[np.float64
         raise ValueError("class_weight goes with labels (n,); weigh the rows of a matrix by sample_weight")
     y = column_or_1d(y)
     present, codes = np.unique(y, return_inverse=True)
-    by_class = compute_class_weight(class_weight, classes=present, y=y, sample_weight=weight)
-    product: NDArray[np.float64] = weight * by_class[codes]
-    return product
+    with np.errstate(divide="ignore"):  # "balanced" divides by what a class weighs, which may be nothing
+        by_class = compute_class_weight(class_weight, classes=present, y=y, sample_weight=weight)
+    product: NDArray[np.float64] = np.zeros_like(weight)
+    return np.multiply(weight, by_class[codes], out=product, where=weight > 0)
+
+
+def foregone(labels: Labels, weight: NDArray[np.float64]) -> NDArray[np.int8]:
+    """Return which logits the rows leave no choice but infinity, (n_outputs,), if their intercepts are free.
+
+    −1 where no row of positive weight has the class or label, +1 where with loss "sigmoid" all of them have
+    it, 0 elsewhere.
+    """
+    if labels.target.ndim == 1:
+        totals = np.bincount(labels.target, weights=weight, minlength=labels.n_outputs)
+        return -(totals == 0).astype(np.int8)
+    counted = labels.target if weight.all() else labels.target[weight > 0]
+    always = (counted.min(axis=0) == 1) & (labels.loss == "sigmoid")
+    return always.astype(np.int8) - (counted.max(axis=0) == 0)

@@ -295,12 +295,13 @@ class SoftmaxObjective(Preconditioned):
 
         F(params) less this is the duality gap, an upper bound of F(params) − min F: see
         `fastsoftmax.certificate`. Without an intercept it is ‖∇F‖² / (2 l2) and free; with one, it takes
-        three passes over X, or a few more where the logits are not kept (as for `hessian`).
+        three passes over X, or a few more where the logits are not kept (as for `hessian`). No term of
+        F is negative, so neither is the bound.
         """
         if not self.has_lower_bound:
             return None
         if not self.fit_intercept:
-            return value - self.algebra.dot(grad, grad) / (2.0 * self.l2)
+            return max(0.0, value - self.algebra.dot(grad, grad) / (2.0 * self.l2))
         rows = certificate.Rows(
             self._source, self._device, self._family, self._loss, self._n_threads, self._dtype
         )
@@ -309,7 +310,7 @@ class SoftmaxObjective(Preconditioned):
         self.passes += readings
         residual = sums.coef.ravel()
         square = self.algebra.dot(residual, residual) / sums.weight**2
-        return -sums.value / sums.weight - square / (2.0 * self.l2)
+        return max(0.0, -sums.value / sums.weight - square / (2.0 * self.l2))
 
     @property
     def _keeps_logits(self) -> bool:

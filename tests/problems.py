@@ -53,6 +53,16 @@ def reference(X, y, weight=None, **options):
         return model.fit(X, y, sample_weight=weight)
 
 
+def tfidf(archive, part, dtype=np.float32):
+    """Term counts times idf, rows of length one."""
+    names = ("data", "indices", "indptr")
+    counts = sp.csr_array(tuple(archive[f"{part}_{n}"] for n in names), shape=tuple(archive[f"{part}_shape"]))
+    A = sp.csr_array(counts.astype(dtype) @ sp.diags_array(archive["idf"].astype(dtype)))
+    length = np.sqrt(np.asarray(A.multiply(A).sum(axis=1)).ravel())
+    length[length == 0] = 1
+    return sp.csr_array(sp.diags_array(1 / length) @ A).astype(dtype)
+
+
 def multilabel(n=201, d=7, k=3):
     """Rows with any number of labels each, not separable."""
     rng = np.random.default_rng(8)

@@ -168,6 +168,32 @@ def test_fit_draws():
     assert _run("fit", "wine", "--plot", "loss.svg").exit_code == 0
 
 
+def test_fit_draws_what_suits_the_data(monkeypatch):
+    pytest.importorskip("matplotlib")
+    from fastsoftmax import plot
+
+    figures = []
+
+    def kept(*args, **options):
+        figures.append(overview(*args, **options))
+        return figures[-1]
+
+    overview = plot.overview
+    monkeypatch.setattr(plot, "overview", kept)
+    _frame()[["c", "d", "species"]].to_csv("two.csv", index=False)
+    np.savez("soft.npz", X=readers.read("iris").X, y=0.9 * np.eye(3)[readers.read("iris").y] + 0.1 / 3)
+    for data in ("two.csv", "digits", "iris", "soft.npz"):
+        _json("fit", data, "--plot", "p.png")
+    regions, images, counts, curve = figures
+    assert (regions.axes[0].get_xlabel(), regions.axes[0].get_ylabel()) == ("c", "d")
+    assert [text.get_text() for text in regions.axes[0].get_legend().get_texts()] == SPECIES.tolist()
+    assert [axes.get_title() for axes in images.axes[:10]] == list("0123456789")
+    assert "of 30 test rows right" in counts.axes[0].get_title()
+    assert [text.get_text() for text in counts.axes[0].get_xticklabels()] == SPECIES.tolist()
+    assert len(curve.axes) == 4
+    assert images.get_suptitle() == "digits: 1,442 rows × 64 features, C = 1"
+
+
 def test_fit_warns_in_one_line():
     result = _run("fit", "wine", "--max-iter", "1", "--tol", "1e-12", "--out", "m")
     assert result.exit_code == 0

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import scipy.sparse as sp
 
 from fastsoftmax import SoftmaxRegression
-from tests.problems import mean_loss
+from tests.problems import mean_loss, tfidf
 
 pytestmark = pytest.mark.data
 
@@ -17,16 +16,6 @@ FASHION_MNIST = 0.2811453457
 # F of all training rows, TF-IDF in float64, C = 10: scikit-learn 1.9.1, lbfgs, tol 1e-7, 218 iterations.
 # It is an upper bound of F*.
 NEWSGROUPS = 0.355125504496
-
-
-def tfidf(archive, part):
-    """Term counts times idf, rows of length one, float32."""
-    names = ("data", "indices", "indptr")
-    counts = sp.csr_array(tuple(archive[f"{part}_{n}"] for n in names), shape=tuple(archive[f"{part}_shape"]))
-    A = sp.csr_array(counts @ sp.diags_array(archive["idf"]))
-    length = np.sqrt(np.asarray(A.multiply(A).sum(axis=1)).ravel())
-    length[length == 0] = 1
-    return sp.csr_array(sp.diags_array(1 / length) @ A).astype(np.float32)
 
 
 def reached(model, X, y, C):

@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from sklearn.linear_model import LogisticRegression
 
 from fastsoftmax import plot
@@ -241,6 +242,90 @@ def test_coefficients_as_images():
     np.testing.assert_array_equal(images[3].images[0].get_array(), model.coef_[3].reshape(8, 8))
     with pytest.raises(ValueError, match=r"image_shape \(8, 9\) has 72 pixels; the model has 64"):
         plot.coefficients(model, (8, 9))
+
+
+class Fitted(Nearest):
+    """One that has come to its end in four steps."""
+
+    history_ = HISTORY
+
+
+def _assert_descent(figure):
+    """The two axes on the right show the history in any case."""
+    upper, lower = (axes for axes in figure.axes if axes.get_ylabel().startswith(("objective", "distance")))
+    np.testing.assert_array_equal(
+        upper.lines[0].get_xydata(), np.c_[[1, 4, 9, 12], [2.30, 0.90, 0.60, 0.595]]
+    )
+    assert lower.get_yscale() == "log"
+    return upper, lower
+
+
+def test_overview_of_two_features(iris):
+    X = iris.X[:, 2:]
+    names = {"class_names": iris.class_names, "feature_names": ("length", "width")}
+    for rows in (X, sp.csr_array(X), X.tolist()):
+        figure = plot.overview(Fitted(X, iris.y), rows, iris.y, **names, title="flowers")
+        axes = figure.axes[0]
+        assert [text.get_text() for text in axes.get_legend().get_texts()] == list(iris.class_names)
+        assert (axes.get_xlabel(), axes.get_ylabel()) == ("length", "width")
+        assert "Regions of 3 classes, 120 points" in axes.get_title()
+        _assert_descent(figure)
+    assert figure.get_suptitle() == "flowers"
+    _rendered(figure)
+
+
+@pytest.mark.parametrize("store", [np.asarray, sp.csr_array])
+def test_overview_of_images(store):
+    digits = read("digits")
+    model = Fitted(digits.X, digits.y)
+    figure = plot.overview(model, store(digits.X), digits.y, class_names=[f"digit {k}" for k in range(10)])
+    images = [axes for axes in figure.axes if axes.images and axes.get_title()]
+    assert [axes.get_title() for axes in images] == [f"digit {k}" for k in range(10)]
+    np.testing.assert_array_equal(images[7].images[0].get_array(), model.coef_[7].reshape(8, 8))
+    _assert_descent(figure)
+    _rendered(figure)
+
+
+def test_overview_of_anything_else(iris):
+    model = Fitted(iris.X, iris.y)
+    for tested, title in (
+        ({}, "of 120 training rows right"),
+        ({"X_test": iris.X_test, "y_test": iris.y_test}, "of 30 test rows right"),
+    ):
+        figure = plot.overview(model, iris.X, iris.y, **tested, class_names=iris.class_names)
+        axes = figure.axes[0]
+        assert title in axes.get_title()
+        assert [text.get_text() for text in axes.get_yticklabels()] == list(iris.class_names)
+        _assert_descent(figure)
+    _rendered(figure)
+
+
+def test_overview_of_labels_that_are_a_matrix(iris):
+    figure = plot.overview(Fitted(iris.X, iris.y), iris.X, np.eye(3)[iris.y], title="soft")
+    assert [axes.get_xlabel() for axes in figure.axes[2:]] == ["passes over the data", "seconds"]
+    assert figure.get_suptitle() == "soft"
+
+
+def test_square_images_are_told_by_their_neighbours(monkeypatch):
+    digits = read("digits").X
+    assert plot.square_side(digits) == plot.square_side(sp.csr_array(digits)) == 8
+    assert plot.square_side(digits.astype(np.uint8)) == 8
+    rng = np.random.default_rng(0)
+    noise = rng.random((300, 64))
+    for others in (
+        digits[:, :63],  # no square number
+        digits[:, rng.permutation(64)],  # no longer beside each other
+        digits[:, :49],  # 7 x 7: so few may be anything
+        noise,
+        np.cumsum(noise, axis=1),  # a series: smooth along it, but not from line to line
+        np.ones((9, 64)),
+        sp.random_array((50, 144), density=0.1, rng=0, format="csr"),
+    ):
+        assert plot.square_side(others) is None
+    # blurred noise is an image; of many rows and pixels some are looked at
+    blurred = np.cumsum(np.cumsum(rng.normal(size=(90, 30, 30)), axis=1), axis=2).reshape(90, -1)
+    monkeypatch.setattr("fastsoftmax.plot.suited.LOOKED_AT", 5000)
+    assert plot.square_side(blurred) == 30
 
 
 def test_no_figure_is_left_with_pyplot(iris):

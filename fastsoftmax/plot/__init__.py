@@ -9,6 +9,7 @@ from fastsoftmax.plot.coef import coefficients
 from fastsoftmax.plot.descent import loss_curve
 from fastsoftmax.plot.predictions import confusion, reliability
 from fastsoftmax.plot.regions import boundary_and_loss, decision_regions
+from fastsoftmax.plot.suited import overview, square_side
 
 __all__ = [
     "boundary_and_loss",
@@ -16,6 +17,8 @@ __all__ = [
     "confusion",
     "decision_regions",
     "loss_curve",
+    "overview",
     "reliability",
     "require_matplotlib",
+    "square_side",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matplotlib.figure import Figure
+    from matplotlib.gridspec import GridSpecBase
     from numpy.typing import NDArray
 
 
@@ -49,16 +51,19 @@ def coefficients(model: Any, image_shape: tuple[int, int] | None = None) -> Figu
     coef = np.asarray(model.coef_, dtype=float)
     n_rows, n_features = coef.shape
     classes = np.asarray(model.classes_)
-    labels = [str(label) for label in (classes if len(classes) == n_rows else classes[-n_rows:])]
-    reach = float(np.quantile(np.abs(coef), 0.995)) or float(np.abs(coef).max()) or 1.0
-    shades: dict[str, Any] = {"cmap": "RdBu_r", "vmin": -reach, "vmax": reach, "interpolation": "nearest"}
+    labels = [str(label) for label in classes[-n_rows:]]
     if image_shape is not None:
-        return _coefficient_images(coef, labels, image_shape, shades)
+        height, width = image_shape
+        columns = min(n_rows, 5 if n_rows <= 20 else 10)
+        lines = -(-n_rows // columns)
+        figure = new_figure(1 + 2.0 * columns, 0.6 + 2.2 * lines * height / width, "compressed")
+        draw_images(figure, figure.add_gridspec(lines, columns), coef, labels, image_shape)
+        return figure
     names = getattr(model, "feature_names_in_", None)
     named = [] if names is None or n_features > MOST_NAMES else [str(name) for name in names]
     figure = new_figure(12, float(np.clip(1.8 + 0.4 * n_rows, 3.2, 10)) + (1.4 if named else 0))
     axes = figure.subplots()
-    image = axes.imshow(coef, aspect="auto", **shades)
+    image = axes.imshow(coef, aspect="auto", **_shades(coef))
     tick_some(axes, labels, "y")
     if named:
         tick_some(axes, named, "x", turned=True)
@@ -68,23 +73,29 @@ def coefficients(model: Any, image_shape: tuple[int, int] | None = None) -> Figu
     return figure
 
 
-def _coefficient_images(
-    coef: NDArray[Any], labels: Sequence[str], image_shape: tuple[int, int], shades: dict[str, Any]
-) -> Figure:
-    height, width = image_shape
+def draw_images(
+    figure: Figure,
+    places: GridSpecBase,
+    coef: NDArray[Any],
+    labels: Sequence[str],
+    image_shape: tuple[int, int],
+) -> None:
+    """Draw the coefficients of each class as an image, in the places of a grid, line by line."""
     n_rows, n_features = coef.shape
-    if height * width != n_features:
+    if math.prod(image_shape) != n_features:
         raise ValueError(
-            f"image_shape {image_shape} has {height * width} pixels; the model has {n_features} features"
+            f"image_shape {image_shape} has {math.prod(image_shape)} pixels; the model has {n_features} "
+            "features"
         )
-    n_columns = min(n_rows, 5 if n_rows <= 20 else 10)
-    n_lines = -(-n_rows // n_columns)
-    figure = new_figure(1 + 2.0 * n_columns, 0.6 + 2.2 * n_lines * height / width, "compressed")
-    grid = figure.subplots(n_lines, n_columns, squeeze=False).ravel()
-    for k, axes in enumerate(grid):
+    grid = [figure.add_subplot(places[divmod(k, places.ncols)]) for k in range(n_rows)]
+    for axes, weights, label in zip(grid, coef, labels):
         axes.set_axis_off()
-        if k < n_rows:
-            image = axes.imshow(coef[k].reshape(height, width), **shades)
-            axes.set_title(labels[k], fontsize=11)
-    figure.colorbar(image, ax=list(grid), fraction=0.03, pad=0.02, extend="both", label="coefficient")
-    return figure
+        image = axes.imshow(weights.reshape(image_shape), **_shades(coef))
+        axes.set_title(label, fontsize=11)
+    figure.colorbar(image, ax=grid, fraction=0.03, pad=0.02, extend="both", label="coefficient")
+
+
+def _shades(coef: NDArray[Any]) -> dict[str, Any]:
+    """Return how `imshow` is to colour coefficients."""
+    reach = float(np.quantile(np.abs(coef), 0.995)) or float(np.abs(coef).max()) or 1.0
+    return {"cmap": "RdBu_r", "vmin": -reach, "vmax": reach, "interpolation": "nearest"}

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.gridspec import SubplotSpec
     from numpy.typing import NDArray
 
     from fastsoftmax.contracts import Record
@@ -70,6 +71,19 @@ def loss_curve(history: Sequence[Record], *, title: str | None = None) -> Figure
     if title is not None:
         figure.suptitle(title, fontsize=13)
     return figure
+
+
+def draw_descent(figure: Figure, place: SubplotSpec, history: Sequence[Record]) -> None:
+    """Draw objective and distance against passes, one above the other, in a place of a figure."""
+    places = place.subgridspec(2, 1)
+    upper = figure.add_subplot(places[0])
+    lower = figure.add_subplot(places[1], sharex=upper)
+    draw_objective(upper, history, "passes")
+    _draw_distance(lower, history, "passes")
+    upper.set_xlabel("")  # it stands below, with the numbers
+    upper.tick_params(labelbottom=False)
+    short = ["certified gap (nats)", "gradient norm"][-len(lower.lines) :]
+    lower.legend(lower.lines, short, frameon=False, loc="upper right")
 
 
 def draw_objective(axes: Axes, history: Sequence[Record], unit: str) -> None:

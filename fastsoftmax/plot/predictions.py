@@ -9,6 +9,9 @@ import numpy as np
 from fastsoftmax.plot.canvas import BLUE, GREY, new_figure, tick_some, tidy
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from numpy.typing import ArrayLike, NDArray
 
@@ -45,33 +48,50 @@ def confusion(model: Any, X: Any, y: ArrayLike) -> Figure:
     >>> confusion(LogisticRegression(max_iter=1000).fit(X, y), X, y).axes[0].get_xlabel()
     'predicted class'
     """
+    side = side_for(len(model.classes_))
+    figure = new_figure(side + 1.2, side, "compressed")
+    draw_confusion(figure.subplots(), model, X, y)
+    return figure
+
+
+def side_for(n_classes: int) -> float:
+    """Return how many inches a confusion matrix wants for its side."""
+    return float(np.clip(0.45 * n_classes, 5, 11))
+
+
+def draw_confusion(
+    axes: Axes,
+    model: Any,
+    X: Any,
+    y: ArrayLike,
+    *,
+    names: Mapping[Any, str] | None = None,
+    rows: str = "rows",
+) -> None:
+    """Draw a confusion matrix and its bar of shades; `names` are what some classes are called there."""
     from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
 
     y = np.asarray(y)
     predicted = np.asarray(model.predict(X))
     classes = np.union1d(np.asarray(model.classes_), y)
+    labels = [(names or {}).get(label, str(label)) for label in classes.tolist()]
     counts = confusion_matrix(y, predicted, labels=classes)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    n_classes = len(classes)
-    side = float(np.clip(0.45 * n_classes, 5, 11))
-    figure = new_figure(side + 1.2, side, "compressed")
-    axes = figure.subplots()
-    display = ConfusionMatrixDisplay(share, display_labels=classes)
+    display = ConfusionMatrixDisplay(share, display_labels=labels)
     display.plot(ax=axes, include_values=False, cmap="Blues", colorbar=False)
     display.im_.set_clim(0, 1)
-    if n_classes <= 22:  # beyond it, numbers run into one another
+    if len(classes) <= 22:  # beyond it, numbers run into one another
         for row, column in np.argwhere(counts):
             ink = "white" if share[row, column] > 0.5 else "#303030"
             axes.text(
                 column, row, f"{counts[row, column]}", ha="center", va="center", color=ink, fontsize=8.5
             )
-    tick_some(axes, classes, "x", turned=True)
-    tick_some(axes, classes, "y")
+    tick_some(axes, labels, "x", turned=True)
+    tick_some(axes, labels, "y")
     axes.set(xlabel="predicted class", ylabel="true class")
     accuracy = float(np.mean(predicted == y))
-    axes.set_title(f"{accuracy:.1%} of {len(y):,} rows right")
-    figure.colorbar(display.im_, ax=axes, fraction=0.046, label="share of the true class")
-    return figure
+    axes.set_title(f"{accuracy:.1%} of {len(y):,} {rows} right")
+    axes.figure.colorbar(display.im_, ax=axes, fraction=0.046, label="share of the true class")
 
 
 def reliability(model: Any, X: Any, y: ArrayLike, *, n_bins: int = 10) -> Figure:

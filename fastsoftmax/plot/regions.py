@@ -11,6 +11,8 @@ from fastsoftmax.plot.canvas import MOST_NAMES, colours, new_figure, tidy
 from fastsoftmax.plot.descent import draw_objective
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from numpy.typing import ArrayLike, NDArray
@@ -53,7 +55,7 @@ def decision_regions(model: Any, X: ArrayLike, y: ArrayLike) -> Figure:
     """
     figure = new_figure(7.5, 6)
     axes = figure.subplots()
-    _draw_regions(axes, model, X, y)
+    draw_regions(axes, model, X, y, with_legend=False)
     n_classes = len(model.classes_)
     if n_classes <= MOST_NAMES:
         columns = 1 + (n_classes - 1) // 20
@@ -96,15 +98,24 @@ def boundary_and_loss(model: Any, X: ArrayLike, y: ArrayLike) -> Figure:
     """
     figure = new_figure(12, 5)
     left, right = figure.subplots(1, 2)
-    _draw_regions(left, model, X, y)
-    if len(model.classes_) <= MOST_IN_PLACE:
-        left.legend(title="class", framealpha=0.85, edgecolor="none")
+    draw_regions(left, model, X, y)
     draw_objective(right, model.history_, "passes")
     return figure
 
 
-def _draw_regions(axes: Axes, model: Any, X: ArrayLike, y: ArrayLike) -> None:
-    """Draw regions, their boundaries and the points, which are checked first."""
+def draw_regions(
+    axes: Axes,
+    model: Any,
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    names: Mapping[Any, str] | None = None,
+    with_legend: bool = True,
+) -> None:
+    """Draw regions, their boundaries and the points, which are checked first.
+
+    `names` are what some classes are called in the legend, which stands over the points.
+    """
     X, y = np.asarray(X), np.asarray(y)
     if X.ndim != 2 or X.shape[1] != 2:
         raise ValueError(f"X has shape {X.shape}; decision_regions takes (n, 2)")
@@ -120,14 +131,17 @@ def _draw_regions(axes: Axes, model: Any, X: ArrayLike, y: ArrayLike) -> None:
     faint = 1 - 0.32 * (1 - shades)
     extent = (across[0], across[-1], up[0], up[-1])
     axes.imshow(faint[region], origin="lower", extent=extent, aspect="auto", interpolation="nearest")
-    for k, label in enumerate(classes):
+    for k, label in enumerate(classes.tolist()):
         points = X[y == label]
-        style: dict[str, Any] = {"s": 22, "edgecolor": "white", "linewidth": 0.5, "label": str(label)}
+        style: dict[str, Any] = {"s": 22, "edgecolor": "white", "linewidth": 0.5}
+        style["label"] = (names or {}).get(label, str(label))
         axes.scatter(points[:, 0], points[:, 1], color=shades[k], **style)
-    names = getattr(model, "feature_names_in_", ["feature 0", "feature 1"])
-    axes.set(xlabel=str(names[0]), ylabel=str(names[1]))
+    features = getattr(model, "feature_names_in_", ["feature 0", "feature 1"])
+    axes.set(xlabel=str(features[0]), ylabel=str(features[1]))
     axes.set_title(f"Regions of {len(classes)} classes, {len(X):,} points", fontsize=11)
     tidy(axes)
+    if with_legend and len(classes) <= MOST_IN_PLACE:
+        axes.legend(title="class", framealpha=0.85, edgecolor="none")
 
 
 def _predicted(model: Any, across: NDArray[Any], up: NDArray[Any]) -> NDArray[Any]:

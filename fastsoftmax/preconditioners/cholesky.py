@@ -59,6 +59,17 @@ def solve(
     run(_solve, even_bounds(m, m), lowers, scales, vectors, work=0.3 * lowers.size, n_threads=n_threads)
 
 
+def unit_scale(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what brings the diagonal to one, and leaves a column without curvature as it is.
+
+    Raises FloatingPointError if the diagonal holds NaN or infinity.
+    """
+    diagonal = matrix.diagonal()
+    if not np.isfinite(diagonal).all():
+        raise FloatingPointError("the Hessian is not finite; X or the parameters are too large")
+    return np.asarray(1.0 / np.sqrt(np.where(diagonal > LEAST, diagonal, 1.0)))
+
+
 def factor(matrix: NDArray[np.float64], shift: float, dtype: Any = np.float64) -> Factor:
     """Return the factor of a symmetric matrix, of which the lower triangle is read.
 
@@ -82,10 +93,7 @@ def factor(matrix: NDArray[np.float64], shift: float, dtype: Any = np.float64) -
     D³ / 3 flops. Columns of very different units are brought to one scale first, so that what the shift
     drowns does not depend on them. A column without curvature gets a one.
     """
-    diagonal = matrix.diagonal()
-    if not np.isfinite(diagonal).all():
-        raise FloatingPointError("the Hessian is not finite; X or the parameters are too large")
-    scale = 1.0 / np.sqrt(np.where(diagonal > LEAST, diagonal, 1.0))
+    scale = unit_scale(matrix)
     matrix *= scale
     matrix *= scale[:, np.newaxis]
     places = np.diag_indices_from(matrix)

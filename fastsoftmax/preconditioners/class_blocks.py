@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from fastsoftmax.contracts import Params
     from fastsoftmax.preconditioners.projection import Inverse
 
+# Where nothing keeps a block from being singular: along directions in which no row lies, the rounding of the
+# gradient is divided by this and not by that of the curvature, which would lead anywhere.
+ROOM = 1e-10
+
 
 def inverse(
     blocks: NDArray[Any],
@@ -39,7 +43,7 @@ def inverse(
     """
     n_features = blocks.shape[1] - 1
     size = n_features + fit_intercept
-    shift = float(np.finfo(blocks.dtype).eps) * 16.0
+    shift = max(float(np.finfo(blocks.dtype).eps) * 16.0, 0.0 if l2 > 0.0 else ROOM)
     # In the blocks' own memory: with as much again for the factors, and those of the last preconditioner
     # still there, a fit would hold three times the blocks.
     lowers = blocks.reshape(-1)[: len(blocks) * size * size].reshape((len(blocks), size, size))

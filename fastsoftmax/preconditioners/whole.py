@@ -5,13 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import scipy.linalg
 
-from fastsoftmax.preconditioners.cholesky import factor, solve
+from fastsoftmax.kernels import blas
+from fastsoftmax.preconditioners.cholesky import factor, solve, unit_scale
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
-    from fastsoftmax.contracts import Params
+    from fastsoftmax.contracts import Params, Vector
     from fastsoftmax.preconditioners.projection import Inverse
 
 
@@ -53,15 +57,50 @@ def inverse(
             for other in range(k + 1):
                 hessian[k, places, other, places] += fill
     order = n_classes * size
-    lower, scale = factor(hessian.reshape(order, order), float(np.finfo(np.float64).eps) * order)
+    matrix = hessian.reshape(order, order)
+    lost = float(np.finfo(np.float64).eps) * order
+    solved = _by_axes(matrix, lost) if l2 <= lost * matrix.diagonal().max() else _by_factor(matrix, lost)
 
     def apply(vector: Params) -> None:
         coef, intercept = vector
         if not fit_intercept:
-            solve(lower[np.newaxis], scale[np.newaxis], coef.reshape(1, -1), 1)
+            coef[:] = solved(coef.reshape(-1)).reshape(coef.shape)
             return
         stacked = np.concatenate((coef, intercept[:, np.newaxis]), axis=1)
-        solve(lower[np.newaxis], scale[np.newaxis], stacked.reshape(1, -1), 1)
+        stacked = solved(stacked.reshape(-1)).reshape(stacked.shape)
         coef[:], intercept[:] = stacked[:, :-1], stacked[:, -1]
 
     return apply
+
+
+def _by_factor(matrix: NDArray[np.float64], lost: float) -> Callable[[Vector], Vector]:
+    """Return v ↦ H⁻¹ v of a matrix whose least curvature, l2, is above its rounding."""
+    lower, scale = factor(matrix, lost)
+
+    def solved(vector: Vector) -> Vector:
+        out = vector[np.newaxis].copy()
+        solve(lower[np.newaxis], scale[np.newaxis], out, 1)
+        return out[0]
+
+    return solved
+
+
+def _by_axes(matrix: NDArray[np.float64], lost: float) -> Callable[[Vector], Vector]:
+    """Return v ↦ H⁺ v of a matrix that nothing keeps from being singular.
+
+    Along directions in which no row lies the gradient is rounding, and so is the curvature: by their quotient
+    a step would go anywhere. It goes nowhere there. About ten times what a factor costs.
+    """
+    scale = unit_scale(matrix)
+    matrix *= scale
+    matrix *= scale[:, np.newaxis]
+    with blas.one_thread():  # the bits depend on their number
+        values, axes = scipy.linalg.eigh(matrix, check_finite=False)
+    real = values > lost * values[-1]
+    root = scale[:, np.newaxis] * axes[:, real] / np.sqrt(values[real])
+
+    def solved(vector: Vector) -> Vector:
+        with blas.one_thread():
+            return np.asarray(root @ (vector @ root))
+
+    return solved

@@ -144,14 +144,15 @@ def minimize(
             builds.advance()
             direction = pairs.direction()
             slope = algebra.dot(grad, direction)
-        found = _line_search(objective, _Point(0.0, x, value, grad, slope), direction)
+        start = _Point(0.0, x, value, grad, slope)
+        found = None if progress.stalled else _line_search(objective, start, direction)
         if found is not None:
             pairs.move(x, grad, found.x, found.grad)
             x, value, grad = found.x, found.value, found.grad
-        elif len(pairs):
+        elif len(pairs) and not progress.stalled:
             pairs.clear()  # the curvature remembered may be rounding: once more from the preconditioner alone
         else:
-            # Nothing lowers F along −M g either: what that direction promises is what is left.
+            # Nothing lowers F along −M g either, or has for long: what that direction promises is left.
             done = progress.at(x, value, grad, -0.5 * slope)
             if done:
                 break

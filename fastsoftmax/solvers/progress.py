@@ -16,13 +16,15 @@ if TYPE_CHECKING:
     from fastsoftmax.protocols import Objective
 
 TINY = float(np.finfo(np.float64).tiny)
+EPS = float(np.finfo(np.float64).eps)
 # Without a penalty, separable classes have their optimum at infinity: the loss falls to zero and the
 # coefficients grow for ever. Nothing is left to learn below this many nats a row.
 SEPARATED = 1e-8
-
-
 PASSES_A_BOUND = 60
 WAIT_SHARE = 20  # one bound after another waits for so small a share of the passes there have been
+# The certificate may need a gradient far smaller than F tells apart: steps are taken for its sake alone, as
+# long as one in so many halves it.
+STALLED = 20
 
 
 class Progress:
@@ -54,6 +56,8 @@ class Progress:
         self._first_pass = objective.passes
         self._bound: float | None = None
         self._bound_pass = self._first_pass
+        self._least_norm = np.inf
+        self._still = 0
         self.history: list[Record] = []
         self.suboptimality = np.inf
         self.converged = False
@@ -66,6 +70,8 @@ class Progress:
             "passes": self._objective.passes - self._first_pass,
             "bound": self._bound,
             "bound_pass": self._bound_pass - self._first_pass,
+            "least_norm": self._least_norm,
+            "still": self._still,
             "history": [list(record) for record in self.history],
         }
 
@@ -75,6 +81,7 @@ class Progress:
         self._first_pass = self._objective.passes - state["passes"]
         self._bound = state["bound"]
         self._bound_pass = self._first_pass + state["bound_pass"]
+        self._least_norm, self._still = state["least_norm"], state["still"]
         self.history = [Record(*line) for line in state["history"]]
         if self._callback is not None:
             self._callback(self.history[-1], x)
@@ -117,7 +124,16 @@ class Progress:
                 f"the loss fell below {SEPARATED:g} nats a row: the classes are separable, and without a "
                 "penalty the coefficients grow without bound"
             )
+        if decrement > EPS * abs(value) or record.grad_norm < 0.5 * self._least_norm:
+            self._least_norm, self._still = record.grad_norm, 0
+        else:
+            self._still += 1
         return bool(self.message)
+
+    @property
+    def stalled(self) -> bool:
+        """Whether steps promise less than the rounding of F, and have not halved the gradient for long."""
+        return self._still >= STALLED
 
     def _improve_bound(self, x: Vector, value: float, grad: Vector) -> None:
         bound = self._objective.lower_bound(x, value, grad)
@@ -134,10 +150,9 @@ class Progress:
         if objective is None:
             return None
         self._objective = objective
-        self._bound, self._bound_pass = (
-            None,
-            self._first_pass,
-        )  # it bounds another function, by some roundings
+        self._least_norm, self._still = np.inf, 0
+        # It bounds another function, by some roundings.
+        self._bound, self._bound_pass = None, self._first_pass
         return objective, *objective.value_and_grad(x)
 
     def stopped(self, message: str) -> None:
