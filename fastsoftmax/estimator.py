@@ -68,9 +68,9 @@ class SoftmaxRegression(
         Weights of the classes, multiplied into the sample weights. For labels, not for probabilities.
     solver : {"auto", "lbfgs", "newton-cg", "newton-cholesky", "sag", "saga", "liblinear"}
         "auto" is "lbfgs" in this version. What is not here by that name runs another solver to the same
-        optimum, and `solver_` says which: "newton-cholesky" runs "newton-cg"; "sag", "saga" and "liblinear"
-        run "auto". With "liblinear" the intercept is the coefficient of a feature of the value
-        `intercept_scaling` and is penalised with the others; two classes only, and X is copied.
+        optimum, and `solver_` says which: "newton-cholesky" runs "newton-cg" where K (d + 1) is above 2,048;
+        "sag", "saga" and "liblinear" run "auto". With "liblinear" the intercept is the coefficient of a
+        feature of the value `intercept_scaling`, penalised with the others; two classes only; X is copied.
     tol : float, default 1e-6
         Stop when (F − F*) / max(F, tiny) is certified (duality gap, for finite C) or estimated (Newton
         decrement, for C = inf) to be at most this: one meaning for every solver.
@@ -246,12 +246,12 @@ class SoftmaxRegression(
             if root is not None:
                 metadata = None if sample_weight is None else {"sample_weight": sample_weight}
                 told = {"estimator": self, "X": X, "y": y, "metadata": metadata}
-                name = f"{settings.solver}-iter"
+                name = f"{fit.solver}-iter"
                 tasks = observers.Tasks(root, name, self.max_iter, fit.attributes_of, **told)
-            solution = self._minimize(settings.solver, fit.objective, start, tasks, checkpoint)
+            solution = self._minimize(fit.solver, fit.objective, start, tasks, checkpoint)
             # What partial_fit needs to go on from here, now that the rows are still at hand: one pass.
             self._precision = fit.precision_at(solution.x)
-            self._keep(solution, fit, settings.solver)
+            self._keep(solution, fit, fit.solver)
             if tasks is not None:
                 tasks.end()
             if checkpoint is not None:

@@ -49,6 +49,8 @@ class Fit:
     total_weight : float
     given : tuple
         `rows`, `labels` and `weight`.
+    solver : str
+        The one that runs: "newton-cg" in the place of "newton-cholesky" where the Hessian is large.
     """
 
     def __init__(
@@ -85,6 +87,8 @@ class Fit:
             target = labels.target if labels.target.ndim == 1 else labels.target.astype(np.float64)
             block = RowBlock(self._space.rows, target, weight)
             self.objective = SoftmaxObjective.of_rows(block, labels.n_outputs, **options)
+        too_large = settings.solver == "newton-cholesky" and not self.objective.has_explicit_hessian
+        self.solver = "newton-cg" if too_large else settings.solver
 
     def at(self, C: float) -> Fit:
         """Return the same fit with another strength of the penalty; all that is of the rows is shared."""

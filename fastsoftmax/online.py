@@ -99,6 +99,10 @@ class AnchoredObjective:
         diagonal = np.maximum(diagonal, np.finfo(float).eps * diagonal.max(initial=np.finfo(float).tiny))
         return lambda v: v / diagonal
 
+    def inverse_hessian(self, x: ArrayLike) -> Callable[[Vector], Vector]:
+        """Refuse: the quadratic of earlier batches would have to be in it."""
+        raise NotImplementedError("an objective of several batches offers products with its Hessian only")
+
     @property
     def has_lower_bound(self) -> bool:
         """No: stopping goes by the Newton decrement."""

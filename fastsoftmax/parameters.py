@@ -11,13 +11,17 @@ import numpy as np
 from sklearn.utils._param_validation import Hidden, Interval, StrOptions
 
 AUTO = "lbfgs"
-SOLVERS = {"lbfgs": "fastsoftmax.solvers.lbfgs", "newton-cg": "fastsoftmax.solvers.newton_cg"}
+SOLVERS = {
+    "lbfgs": "fastsoftmax.solvers.lbfgs",
+    "newton-cg": "fastsoftmax.solvers.newton_cg",
+    "newton-cholesky": "fastsoftmax.solvers.newton_cholesky",
+}
 # What runs under a name of scikit-learn's: the optimum is the same for all of them, and so is what tol means.
 RUNS = {
     "auto": AUTO,
     "lbfgs": "lbfgs",
     "newton-cg": "newton-cg",
-    "newton-cholesky": "newton-cg",
+    "newton-cholesky": "newton-cholesky",
     "sag": AUTO,
     "saga": AUTO,
     "liblinear": AUTO,

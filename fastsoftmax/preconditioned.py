@@ -50,6 +50,7 @@ class Preconditioned:
     fit_intercept: bool
     n_features: int
     n_classes: int
+    n_params: int
     _source: Source
     _family: Any
     _loss: Any
@@ -83,6 +84,28 @@ class Preconditioned:
             inverse = self._inverse_of(self._blocks(here, share))
         else:
             inverse = self._inverse_of_shared(self._shared, here, share)
+        return self._applied(inverse)
+
+    def inverse_hessian(self, params: ArrayLike) -> Callable[[Vector], Vector]:
+        """Return v ↦ (∇²F(params))⁻¹ v (n_params,); where ∇²F is singular, a pseudo-inverse.
+
+        Of up to 2,048 parameters: ValueError if there are more. One pass over X of n (K d)² flops, and
+        (K d)³ / 3 for the factor.
+        """
+        if not self.has_explicit_hessian:
+            raise ValueError(f"the Hessian of {self.n_params} parameters is too large to be factorised")
+        here, invariant = self.unpack(params), self._family.SHIFT_INVARIANT
+        sums = self._sum(Task("gram", self._loss, here, (True,), np.float64))
+        numbers = self.l2, self.fit_intercept, invariant
+        return self._applied(build.of_blocks(sums, "whole", self.n_classes, *numbers, None, self._n_threads))
+
+    @property
+    def has_explicit_hessian(self) -> bool:
+        """Whether the Hessian is small enough for `inverse_hessian`."""
+        return self.n_classes * (self.n_features + 1) <= choice.EXPLICIT_ORDER
+
+    def _applied(self, inverse: Inverse) -> Callable[[Vector], Vector]:
+        """Return an inverse that works in place as a function of flat vectors."""
 
         def apply(vector: Vector) -> Vector:
             out = self.algebra.copied(vector)

@@ -266,6 +266,9 @@ class Objective(Protocol):
         `share` of the usual effort is enough: far from the optimum a rough one serves as well.
         """
 
+    def inverse_hessian(self, x: Vector) -> Callable[[Vector], Vector]:
+        """Return v ↦ (∇²F(x))⁻¹ v, of the Hessian itself: where that is small."""
+
     @property
     def has_lower_bound(self) -> bool:
         """Whether `lower_bound` finds one."""

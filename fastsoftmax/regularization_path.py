@@ -96,9 +96,9 @@ class RegularizationPath:
         points = {}
         for C in sorted(set(strengths)):
             fit = fit.at(C)
-            solution = model._minimize(settings.solver, fit.objective, x)
+            solution = model._minimize(fit.solver, fit.objective, x)
             x = solution.x
-            model._keep(solution, fit, settings.solver)
+            model._keep(solution, fit, fit.solver)
             if not solution.converged:
                 model._warn(solution, of=f" for C={C:g}")
             points[C] = PathPoint(

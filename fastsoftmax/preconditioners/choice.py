@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 WHOLE_ORDER = 256
+EXPLICIT_ORDER = 2048  # of a Hessian that is factorised when somebody asks for it: 32 MiB
 BLOCKS_BYTES = 40 * 2**20
 # The Gram matrix of all rows costs n d² flops once, a pass 4 n d K: so many features a class are four passes.
 FEATURES_PER_CLASS = 16

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastsoftmax.contracts import State
-from fastsoftmax.solvers.progress import Progress, refined_if
+from fastsoftmax.solvers.newton import descend
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,13 +14,7 @@ if TYPE_CHECKING:
     from fastsoftmax.contracts import Record, Solution, Vector
     from fastsoftmax.protocols import Checkpoint, Objective
 
-LOOSEST = 0.25  # the residual that ends an early inner solve, relative to the gradient
 MOST_INNER = 250
-MOST_HALVINGS = 30
-SUFFICIENT_DECREASE = 1e-4
-# Below this relative change the objective, a sum of float32 products, no longer resolves a step.
-RESOLUTION = 1e-7
-NUMBERS = ("n_steps", "refined", "value", "first_norm")  # of a state
 
 
 def minimize(
@@ -67,55 +59,18 @@ def minimize(
     .. [2] W. W. Hager, H. Zhang, "A new conjugate gradient method with guaranteed descent and an efficient
        line search", SIAM J. Optim. 16 (2005).
     """
-    kept = None if checkpoint is None else checkpoint.state()
-    if kept is None:
-        progress = Progress(objective, tol, callback)
-        x = np.array(x0, dtype=np.float64)
-        value, grad = objective.value_and_grad(x)
-        first, refined, first_norm = 0, False, objective.algebra.norm(grad)
-        done = progress.at(x, value, grad)
-    else:
-        first, refined, value, first_norm = (kept.numbers[name] for name in NUMBERS)
-        x, grad, done = kept.arrays["x"], kept.arrays["grad"], False
-        objective = refined_if(objective, refined)
-        progress = Progress(objective, tol, callback)
-        progress.resume(kept.numbers["progress"], x)
-    for n_steps in range(first, max_iter):
-        if done:
-            break
-        if checkpoint is not None and n_steps > first:
-            numbers = dict(zip(NUMBERS, (n_steps, refined, value, first_norm), strict=True))
-            checkpoint.offer(functools.partial(_state, numbers, x, grad, progress))
-        forcing = min(LOOSEST, float(np.sqrt(objective.algebra.norm(grad) / first_norm)))
-        step = _newton_direction(objective, x, grad, forcing)
-        slope = objective.algebra.dot(grad, step)
-        trial = _shortened(objective, x, value, grad, step, slope)
-        if trial is None:
-            done = progress.at(x, value, grad, -0.5 * slope)
-            if done:
-                break
-            finer = progress.finer(x)
-            if finer is None:
-                progress.stopped("no step lowers the objective any more at the precision of the products")
-                break
-            objective, value, grad = finer
-            refined = True
-            continue
-        x, value, grad, length = trial
-        # F − F* before the step was about −slope / 2, and a full Newton step leaves less than that.
-        done = progress.at(x, value, grad, -0.5 * slope if length == 1.0 else np.inf)
-    else:
-        if not done:
-            progress.stopped(f"max_iter={max_iter} steps were taken")
-    return progress.solution(x, value, grad)
+    return descend(
+        _conjugate_gradients,
+        objective,
+        x0,
+        tol=tol,
+        max_iter=max_iter,
+        callback=callback,
+        checkpoint=checkpoint,
+    )
 
 
-def _state(numbers: dict[str, Any], x: Vector, grad: Vector, progress: Progress) -> State:
-    """Return all that the next step depends on: what it builds, it builds at x."""
-    return State({**numbers, "progress": progress.state()}, {"x": x, "grad": grad})
-
-
-def _newton_direction(objective: Objective, x: Vector, grad: Vector, forcing: float) -> Vector:
+def _conjugate_gradients(objective: Objective, x: Vector, grad: Vector, forcing: float) -> Vector:
     """Return s with ∇²F s ≈ −∇F by conjugate gradients, preconditioned."""
     algebra = objective.algebra
     precondition = objective.preconditioner(x)
@@ -140,25 +95,3 @@ def _newton_direction(objective: Objective, x: Vector, grad: Vector, forcing: fl
         energy, before = algebra.dot(residual, scaled), energy
         algebra.moved(scaled, direction, energy / before, out=direction)
     return step if step.any() else precondition(-grad)
-
-
-def _shortened(
-    objective: Objective, x: Vector, value: float, grad: Vector, step: Vector, slope: float
-) -> tuple[Vector, float, Vector, float] | None:
-    """Return the first of the step, its half, its quarter … that lowers F enough; None if none does."""
-    if slope >= 0.0:
-        return None
-    algebra = objective.algebra
-    length = 1.0
-    norm = algebra.norm(grad)
-    for _ in range(MOST_HALVINGS):
-        trial = algebra.moved(x, step, length)
-        trial_value, trial_grad = objective.value_and_grad(trial)
-        if trial_value <= value + SUFFICIENT_DECREASE * length * slope:
-            return trial, trial_value, trial_grad, length
-        if abs(trial_value - value) <= RESOLUTION * abs(value) and algebra.norm(trial_grad) < 0.9 * norm:
-            return trial, trial_value, trial_grad, length
-        if length * -slope <= np.finfo(np.float64).eps * abs(value):
-            return None
-        length *= 0.5
-    return None
