@@ -294,8 +294,7 @@ class SoftmaxRegression(
                 precision = fit.ridge(settings)
                 centre = np.zeros(fit.objective.n_params)
             else:
-                centre = fit.parameters_of(self.coef_, self.intercept_)
-                centre[precision == 0.0] = 0.0  # nothing is known there: a class that had no rows
+                centre = fit.parameters_of(self.coef_, self.intercept_, precision)
             anchored = AnchoredObjective(fit.objective, centre, precision, fit.total_weight)
             solution = self._minimize(parameters.AUTO, anchored, centre)
             self._precision = precision + anchored.curvature(solution.x)
@@ -334,7 +333,7 @@ class SoftmaxRegression(
         coef = getattr(self, "coef_", None)
         fits = coef is not None and coef.shape == (labels.n_outputs, self.n_features_in_)
         if self.warm_start and fits and np.array_equal(self.classes_, labels.classes):
-            return fit.parameters_of(self.coef_, self.intercept_)
+            return fit.parameters_of(self.coef_, self.intercept_, getattr(self, "_precision", None))
         return np.zeros(fit.objective.n_params)
 
     def _minimize(
