@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 
 ROUNDING = 2.0**-42  # a thousand roundings
-# What takes the place of a lost penalty, as a share of the largest curvature: along directions in which no row
-# lies, the quotient of two roundings would lead anywhere.
+# What takes the place of a lost penalty, as a share of the largest curvature: along directions in which no
+# row lies, the quotient of two roundings would lead anywhere.
 ROOM = 1e-10
 
 
