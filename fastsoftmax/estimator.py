@@ -311,8 +311,7 @@ class SoftmaxRegression(
                 precision = fit.ridge(settings)
                 centre = np.zeros(fit.objective.n_params)
             else:
-                centre = fit.parameters_of(self.coef_, self.intercept_)
-                centre[precision == 0.0] = 0.0  # nothing is known there: a class that had no rows
+                centre = fit.parameters_of(self.coef_, self.intercept_, precision)
             anchored = AnchoredObjective(fit.objective, centre, precision, fit.total_weight)
             solution = self._minimize(parameters.AUTO, anchored, centre)
             self._precision = precision + anchored.curvature(solution.x)
@@ -363,7 +362,9 @@ class SoftmaxRegression(
         coef = getattr(self, "coef_", None)
         fits = coef is not None and coef.shape == (labels.n_outputs, self.n_features_in_)
         warm = self.warm_start and fits and np.array_equal(self.classes_, labels.classes)
-        x = fit.parameters_of(self.coef_, self.intercept_) if warm else np.zeros(fit.objective.n_params)
+        x = np.zeros(fit.objective.n_params)
+        if warm:
+            x = fit.parameters_of(self.coef_, self.intercept_, getattr(self, "_precision", None))
         return fit.start(x, label_reader.foregone(labels, fit.given[2]))
 
     def _minimize(

@@ -112,9 +112,15 @@ class Fit:
             intercept[out] += intercept[~out].mean()
         return self.objective.pack(coef, intercept)
 
-    def parameters_of(self, coef: Any, intercept: Any) -> Vector:
-        """Return the flat parameters that coefficients (K, d), dense or sparse, and intercepts (K,) are."""
+    def parameters_of(self, coef: Any, intercept: Any, precision: Vector | None = None) -> Vector:
+        """Return the flat parameters that coefficients (K, d), dense or sparse, and intercepts (K,) are.
+
+        `precision` is what `precision_at` told of the fit that they are from: an intercept of which it knew
+        nothing, because it had none of its rows, is taken as zero.
+        """
         coef = validation.dense(coef)
+        if precision is not None and precision.size > coef.size:
+            intercept = np.where(precision[coef.size :] > 0.0, intercept, 0.0)
         if self._scaling is not None:
             coef = liblinear.joined(coef, intercept, self._scaling)
         if self._space is not None:

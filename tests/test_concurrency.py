@@ -105,6 +105,34 @@ def test_calls_from_a_parallel_loop_of_the_caller(name, layer):
     assert (status, out) == (0, "right"), err
 
 
+def test_every_thread_can_hold_blas():
+    code = """
+    import threadpoolctl
+    from fastsoftmax.kernels import blas
+    def threads():
+        return {each["num_threads"] for each in threadpoolctl.threadpool_info() if each["user_api"] == "blas"}
+    def seen():
+        with blas.one_thread():
+            inside = threads()
+            with ThreadPoolExecutor(1) as pool, blas.one_thread():
+                return inside, threads(), pool.submit(inner).result(), threads()
+    def inner():
+        with blas.one_thread():
+            return threads()
+    seen()
+    threadpoolctl.threadpool_limits(3, "blas")  # which makes it a matter of this thread, says threadpoolctl
+    for _ in range(3):
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(seen).result() == ({1},) * 4
+            assert threads() == {3}
+        assert seen() == ({1},) * 4
+        assert threads() == {3}
+    print("right")
+    """
+    status, out, err = run_python(PROBLEM + code, "threads")
+    assert (status, out) == (0, "right"), err
+
+
 @pytest.mark.parametrize("name", EXECUTORS)
 def test_joblibs_threads(name):
     code = """

@@ -251,3 +251,42 @@ def test_a_column_of_another_scale():
     model = SoftmaxRegression().fit(X, y)
     assert model.duality_gap_ <= 1e-6 * model.objective_
     assert_at_the_optimum(model, X, y, objective_of(reference(X, y), X, y))
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "newton-cg"])
+def test_a_penalty_too_small_for_a_certificate_ends_and_says_so(solver):
+    X, y = dataset("iris")
+    X, y = X[50:, :2], y[50:] - 1  # two classes that overlap: there is an optimum without a penalty
+    with pytest.warns(ConvergenceWarning, match="precision of the products.*smaller C"):
+        model = SoftmaxRegression(C=1e30, solver=solver).fit(X, y)
+    free = SoftmaxRegression(C=np.inf, tol=TIGHT).fit(X, y)
+    assert model.objective_ == pytest.approx(free.objective_, rel=2 * TIGHT)
+    np.testing.assert_allclose(model.coef_, free.coef_, atol=1e-3)
+    assert model.n_iter_[0] < 100
+    # no loss is negative, so F itself bounds F − F*
+    assert 0 <= model.duality_gap_ <= model.objective_
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("solver", ["lbfgs", "newton-cg"])
+def test_hardly_any_penalty_and_separable_ends(solver):
+    X, y = dataset("iris")
+    model = SoftmaxRegression(C=1e30, solver=solver).fit(X, y == 0)
+    assert model.n_iter_[0] < 1000
+    assert model.score(X, y == 0) == 1
+    assert 0 <= model.duality_gap_ <= model.objective_ < 1e-10
+
+
+def test_fewer_rows_than_features_without_a_penalty():
+    # there are many optima; what the rows leave open is left alone, whether a row is repeated or weighted
+    rng = np.random.default_rng(3)
+    X, y = rng.normal(size=(15, 10)), np.arange(15) % 3
+    times = np.arange(15) % 3
+    rows = np.repeat(np.arange(15), times)
+    for solver in ("lbfgs", "newton-cg"):
+        options = {"C": np.inf, "solver": solver, "tol": 1e-3}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the classes are separable
+            weighted = SoftmaxRegression(**options).fit(X, y, sample_weight=times)
+            repeated = SoftmaxRegression(**options).fit(X[rows], y[rows])
+        np.testing.assert_allclose(weighted.predict_proba(X), repeated.predict_proba(X), atol=1e-6)

@@ -65,7 +65,9 @@ def test_of_four_classes():
 
 def test_as_logistic_regression_has_it():
     X, y = dataset("wine")
-    model, theirs = (kind().fit(X, y, without(y, 1)) for kind in (SoftmaxRegression, LogisticRegression))
+    model, theirs = (
+        kind(tol=1e-6).fit(X, y, without(y, 1)) for kind in (SoftmaxRegression, LogisticRegression)
+    )
     np.testing.assert_array_equal(model.classes_, theirs.classes_)
     assert model.coef_.shape == theirs.coef_.shape
     np.testing.assert_array_equal(model.predict(X), theirs.predict(X))
@@ -139,7 +141,7 @@ def test_where_the_intercept_is_not_free_there_is_an_optimum():
     assert model.predict_proba(X)[:, 2].max() > 0
     X, y = dataset("breast_cancer")
     model = SoftmaxRegression(solver="liblinear", tol=TIGHT).fit(X, y, without(y, 1))
-    assert 0 < model.predict_proba(X)[:, 1].max() < 0.5
+    assert 0 < model.predict_proba(X)[y == 0, 1].max() < 0.5
 
 
 def test_warm_starts_batches_and_copies():

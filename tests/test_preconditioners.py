@@ -244,6 +244,19 @@ def test_a_gram_matrix_of_rows_that_depend_on_one_another_and_a_class_without_cu
         gram.spectrum(np.full((3, 3), np.inf), 1.0, True)
 
 
+@pytest.mark.parametrize("l2", [0.0, 1e-30])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_where_no_row_lies_the_whole_hessian_goes_nowhere(loss, l2):
+    X, y, weight, params = draw(loss=loss, n=5)  # of rows with weight there are four, of columns seven
+    obj = SoftmaxObjective(X, y, l2=l2, n_classes=K, loss=loss, sample_weight=weight)
+    M = by_class(matrix_of(obj.preconditioner(obj.pack(*params)), obj.n_params), obj)
+    exact = oracle(X, weight, params, loss=loss).reshape(M.shape)
+    n_dims = 4 * (K - (loss == "softmax"))
+    assert np.linalg.matrix_rank(exact) == n_dims
+    assert np.linalg.matrix_rank(M, tol=1e-6 * np.abs(M).max()) == n_dims
+    np.testing.assert_allclose(exact @ M @ exact, exact, rtol=1e-6, atol=1e-9)
+
+
 def test_the_form_goes_by_size():
     forms = {(4, 63): "whole", (10, 784): "class blocks", (200, 256): "gram", (1000, 768): "gram"}
     forms |= {(1000, 1500): "diagonal", (20, 1000): "diagonal", (4, 130_000): "diagonal"}

@@ -27,6 +27,8 @@ from tests.problems import dataset
         SoftmaxRegression(),
         SoftmaxRegression(solver="newton-cg"),
         SoftmaxRegression(solver="liblinear"),
+        SoftmaxRegression(loss="sigmoid"),
+        SoftmaxRegression(solver="newton-cholesky", C=np.inf),
     ]
 )
 @pytest.mark.filterwarnings("ignore")  # the checks provoke warnings of scikit-learn's own

@@ -36,7 +36,7 @@ def _enter() -> None:
             _found = [(library, library.num_threads) for library in _libraries()]
         if _users == 0:
             for library, _ in _found:
-                library.set_num_threads(1)
+                _set(library, 1)
         _users += 1
         _thread.users = getattr(_thread, "users", 0) + 1
 
@@ -53,8 +53,16 @@ def _leave() -> None:
 def _put_back() -> None:
     global _found
     for library, n_threads in _found or ():
-        library.set_num_threads(n_threads)
+        _set(library, n_threads)
     _found = None
+
+
+def _set(library: Any, n_threads: int) -> None:
+    # threadpoolctl from 3.8 on lets OpenBLAS hear the thread that was the first to set it, and no other.
+    release = getattr(library, "clear_controlling_thread", lambda **_: None)
+    release(force=True)
+    library.set_num_threads(n_threads)
+    release(force=True)
 
 
 @contextlib.contextmanager

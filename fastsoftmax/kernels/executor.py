@@ -244,6 +244,7 @@ def run(
     work: float,
     n_threads: int | None = None,
     cut: int = 0,
+    scratch: int = 0,
 ) -> None:
     """Run a kernel over the ranges between neighbouring bounds.
 
@@ -261,6 +262,9 @@ def run(
     cut : int, optional
         The kernel may be called for a part in pieces of any multiple of so many rows, one after the other:
         all that it carries from row to row is in its slot. 0: only for whole parts.
+    scratch : int, optional
+        About how many numbers a kernel makes room for. Numba never gives back the arguments of a function
+        that has raised, so whether there is so much memory is tried before.
 
     Raises
     ------
@@ -278,6 +282,8 @@ def run(
     n_slices = max(1, int(work / SLICE_WORK))
     n_rows = int(bounds[-1] - bounds[0])
     step = max(1, n_rows // n_slices // cut) * cut if cut else max(1, n_rows)
+    if scratch:
+        np.empty(min(threads, n_parts) * scratch)
     if chosen == "prange":
         threads = min(threads, numba.config.NUMBA_NUM_THREADS)
         mask = numba.get_num_threads()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from fastsoftmax.preconditioners import class_blocks, gram, whole
-from fastsoftmax.preconditioners.projection import projected
+from fastsoftmax.preconditioners.projection import projected, pull_of
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from fastsoftmax.contracts import Params, Sums
@@ -31,11 +32,12 @@ def of_blocks(
     sums are those of a sample. `invariant` losses do not change with what all classes have in common.
     """
     numbers = sums.weight, l2, fit_intercept
+    pull = pull_of(l2, float(np.einsum("kii->ki", sums.coef).max()) / sums.weight)
     if form == "whole":
         inverse = whole.inverse(sums.coef, n_classes, *numbers, invariant)
     else:
         inverse = class_blocks.inverse(sums.coef, *numbers, diagonal, n_threads)
-    return projected(inverse, l2) if invariant else inverse
+    return projected(inverse, pull) if invariant else inverse
 
 
 def of_spectrum(
@@ -43,4 +45,5 @@ def of_spectrum(
 ) -> Inverse:
     """Return the inverse, in place, that the rows' Gram matrix makes with a scale for each class."""
     inverse = gram.inverse(rows, curvatures, l2, fit_intercept)
-    return projected(inverse, l2) if invariant else inverse
+    pull = pull_of(l2, float(rows.values[-1] * curvatures.max()))
+    return projected(inverse, pull) if invariant else inverse

@@ -7,16 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastsoftmax.preconditioners.cholesky import factor, solve
+from fastsoftmax.preconditioners.projection import ROOM, is_lost
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastsoftmax.contracts import Params
     from fastsoftmax.preconditioners.projection import Inverse
-
-# Where nothing keeps a block from being singular: along directions in which no row lies, the rounding of the
-# gradient is divided by this and not by that of the curvature, which would lead anywhere.
-ROOM = 1e-10
 
 
 def inverse(
@@ -43,7 +40,7 @@ def inverse(
     """
     n_features = blocks.shape[1] - 1
     size = n_features + fit_intercept
-    shift = max(float(np.finfo(blocks.dtype).eps) * 16.0, 0.0 if l2 > 0.0 else ROOM)
+    shift = float(np.finfo(blocks.dtype).eps) * 16.0
     # In the blocks' own memory: with as much again for the factors, and those of the last preconditioner
     # still there, a fit would hold three times the blocks.
     lowers = blocks.reshape(-1)[: len(blocks) * size * size].reshape((len(blocks), size, size))
@@ -55,7 +52,8 @@ def inverse(
             entries = np.append(diagonal.coef[k], diagonal.intercept[k])
             set_diagonal(matrix, entries[:size])
         matrix[np.arange(n_features), np.arange(n_features)] += l2
-        lowers[k], scales[k] = factor(matrix, shift, blocks.dtype)
+        singular = is_lost(l2, float(matrix.diagonal().max()))
+        lowers[k], scales[k] = factor(matrix, max(shift, ROOM) if singular else shift, blocks.dtype)
 
     def apply(vector: Params) -> None:
         coef, intercept = vector

@@ -8,6 +8,7 @@ import numpy as np
 
 from fastsoftmax.contracts import Params
 from fastsoftmax.kernels.executor import even_bounds, kernel, run
+from fastsoftmax.preconditioners.projection import pull_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,7 +59,7 @@ def inverse(diagonal: Params, l2: float, invariant: bool, n_threads: int | None)
     n_threads : int or None
     """
     reciprocals = Params(1.0 / _positive(diagonal.coef + l2), 1.0 / _positive(diagonal.intercept))
-    pull = 1.0 / l2 if l2 > 0.0 else 0.0
+    pull = pull_of(l2, float(diagonal.coef.max()))
     bounds = even_bounds(diagonal.coef.shape[1], -(-diagonal.coef.shape[1] // PART))
     work = 2.0 * diagonal.coef.size
 

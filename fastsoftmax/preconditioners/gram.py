@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from fastsoftmax.kernels import blas
+from fastsoftmax.preconditioners.projection import ROOM, is_lost
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -76,6 +77,8 @@ def inverse(rows: Spectrum, curvatures: NDArray[np.float64], l2: float, fit_inte
     q = np.maximum(curvatures, EPS * curvatures.max(initial=0.0))
     q[q == 0.0] = 1.0
     denominators = q[:, np.newaxis] * rows.values + l2
+    if is_lost(l2, float(denominators.max())):
+        denominators = np.maximum(denominators, ROOM * denominators.max())
     denominators[denominators == 0.0] = 1.0
 
     def apply(vector: Params) -> None:

@@ -9,6 +9,7 @@ import scipy.linalg
 
 from fastsoftmax.kernels import blas
 from fastsoftmax.preconditioners.cholesky import factor, solve, unit_scale
+from fastsoftmax.preconditioners.projection import is_lost
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,8 +59,9 @@ def inverse(
                 hessian[k, places, other, places] += fill
     order = n_classes * size
     matrix = hessian.reshape(order, order)
-    lost = float(np.finfo(np.float64).eps) * order
-    solved = _by_axes(matrix, lost) if l2 <= lost * matrix.diagonal().max() else _by_factor(matrix, lost)
+    error = float(np.finfo(np.float64).eps) * order
+    singular = is_lost(l2, float(matrix.diagonal().max()))
+    solved = (_by_axes if singular else _by_factor)(matrix, error)
 
     def apply(vector: Params) -> None:
         coef, intercept = vector
@@ -73,9 +75,9 @@ def inverse(
     return apply
 
 
-def _by_factor(matrix: NDArray[np.float64], lost: float) -> Callable[[Vector], Vector]:
-    """Return v ↦ H⁻¹ v of a matrix whose least curvature, l2, is above its rounding."""
-    lower, scale = factor(matrix, lost)
+def _by_factor(matrix: NDArray[np.float64], error: float) -> Callable[[Vector], Vector]:
+    """Return v ↦ H⁻¹ v of a matrix whose least curvature, l2, is above its relative error."""
+    lower, scale = factor(matrix, error)
 
     def solved(vector: Vector) -> Vector:
         out = vector[np.newaxis].copy()
@@ -85,7 +87,7 @@ def _by_factor(matrix: NDArray[np.float64], lost: float) -> Callable[[Vector], V
     return solved
 
 
-def _by_axes(matrix: NDArray[np.float64], lost: float) -> Callable[[Vector], Vector]:
+def _by_axes(matrix: NDArray[np.float64], error: float) -> Callable[[Vector], Vector]:
     """Return v ↦ H⁺ v of a matrix that nothing keeps from being singular.
 
     Along directions in which no row lies the gradient is rounding, and so is the curvature: by their quotient
@@ -96,7 +98,7 @@ def _by_axes(matrix: NDArray[np.float64], lost: float) -> Callable[[Vector], Vec
     matrix *= scale[:, np.newaxis]
     with blas.one_thread():  # the bits depend on their number
         values, axes = scipy.linalg.eigh(matrix, check_finite=False)
-    real = values > lost * values[-1]
+    real = values > error * values[-1]
     root = scale[:, np.newaxis] * axes[:, real] / np.sqrt(values[real])
 
     def solved(vector: Vector) -> Vector:

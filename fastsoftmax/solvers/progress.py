@@ -19,7 +19,7 @@ TINY = float(np.finfo(np.float64).tiny)
 EPS = float(np.finfo(np.float64).eps)
 # Without a penalty, separable classes have their optimum at infinity: the loss falls to zero and the
 # coefficients grow for ever. Nothing is left to learn below this many nats a row.
-SEPARATED = 1e-8
+SEPARATED = 1e-12
 PASSES_A_BOUND = 60
 WAIT_SHARE = 20  # one bound after another waits for so small a share of the passes there have been
 # The certificate may need a gradient far smaller than F tells apart: steps are taken for its sake alone, as

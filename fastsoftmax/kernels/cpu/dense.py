@@ -38,15 +38,10 @@ def _pass(
     """
     n_sets, n_maps, n_outputs, n_features = coef.shape
     few = n_outputs <= MOST_CLASSES
-    # One piece of memory: where a second one is refused, Numba does not give the first one back.
-    size = tile_rows * n_features
-    squares_end = size + (size if squared else 0)
-    logits_end = squares_end + n_maps * tile_rows * n_outputs
-    scratch = np.empty(logits_end + n_outputs * n_features, coef.dtype)
-    room = scratch[:size].reshape((tile_rows, n_features))
-    squares = scratch[squares_end - size : squares_end].reshape((tile_rows, n_features))  # or `room` again
-    logits = scratch[squares_end:logits_end].reshape((n_maps, tile_rows, n_outputs))
-    product = scratch[logits_end:].reshape((n_outputs, n_features))
+    room = np.empty((tile_rows, n_features), coef.dtype)
+    squares = np.empty((tile_rows if squared else 0, n_features), coef.dtype)
+    logits = np.empty((n_maps, tile_rows, n_outputs), coef.dtype)
+    product = np.empty((n_outputs, n_features), coef.dtype)
     for first in range(start, stop, tile_rows):
         n_rows = min(tile_rows, stop - first)
         tile = tile_of(X, first, first + n_rows, room)
@@ -97,9 +92,8 @@ def logits_to(thin, tile, coef, intercept, out):
 
 @kernel
 def _logits(start, stop, part, thin, X, coef, intercept, ranges, tile_rows, out):
-    size = tile_rows * coef.shape[1]
-    scratch = np.empty(size + tile_rows * np.max(np.diff(ranges)), coef.dtype)  # in one piece, as in `_pass`
-    room, logits = scratch[:size].reshape((tile_rows, coef.shape[1])), scratch[size:]
+    room = np.empty((tile_rows, coef.shape[1]), coef.dtype)
+    logits = np.empty(tile_rows * np.max(np.diff(ranges)), coef.dtype)
     for first in range(start, stop, tile_rows):
         last = min(first + tile_rows, stop)
         tile = tile_of(X, first, last, room)
@@ -209,6 +203,7 @@ def _sums(
             stored(X, dtype), block.target, weights, coef, intercept, tile_rows, kept, values, row_values,
             coefs, intercepts, X_grad,
             work=0.05 * n_rows * coef.size, n_threads=n_threads, cut=tile_rows,
+            scratch=tile_rows * (2 * n_features + n_maps * n_outputs) + n_outputs * n_features,
         )  # fmt: skip
     found = []
     for s in range(n_sets):
@@ -238,6 +233,7 @@ def logits(
         run(
             _logits, bounds, products(dtype.name), stored(X, dtype), coef, intercept, ranges, tile_rows, out,
             work=0.03 * X.shape[0] * coef.size, n_threads=n_threads,
+            scratch=tile_rows * (X.shape[1] + int(np.diff(ranges).max())),
         )  # fmt: skip
     return out
 

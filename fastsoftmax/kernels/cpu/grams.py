@@ -54,11 +54,8 @@ def _add_grams(start, stop, part, columns, weights, out):
     """
     n_features, n_rows = columns.shape
     n_panels = (n_features + PANEL - 1) // PANEL
-    n_scaled = min(PANEL, n_features)
-    # One piece of memory: where a second one is refused, Numba does not give the first one back.
-    scratch = np.empty(n_scaled * (n_rows + n_features), columns.dtype)
-    scaled = scratch[: n_scaled * n_rows].reshape((n_scaled, n_rows))
-    room = scratch[n_scaled * n_rows :]
+    scaled = np.empty((min(PANEL, n_features), n_rows), columns.dtype)
+    room = np.empty(len(scaled) * n_features, columns.dtype)
     for index in range(start, stop):
         m, panel = divmod(index, n_panels)
         first = panel * PANEL
@@ -141,6 +138,6 @@ def sums(
         with blas.one_thread():
             run(
                 _add_grams, panels, columns, weights, out,
-                work=0.02 * out.size * count, n_threads=n_threads,
+                work=0.02 * out.size * count, n_threads=n_threads, scratch=PANEL * (count + n_features + 1),
             )  # fmt: skip
     return replace(result, weight=float(block.weight.sum()))

@@ -100,13 +100,9 @@ def _top(
     k = classes.shape[1]
     n_ranges = ranges.shape[0] - 1
     exact = intercept.shape[0] < PLAIN_CLASSES
-    n_room = tile_rows if gathered else 0
-    # One piece of memory: where a second one is refused, Numba does not give the first one back.
-    size = n_room * n_features
-    scratch = np.empty(size + tile_rows + tile_rows * np.max(np.diff(ranges)), coef.dtype)
-    room = scratch[:size].reshape((n_room, n_features))
-    shifts = scratch[size : size + tile_rows]
-    tile_logits = scratch[size + tile_rows :]
+    room = np.empty((tile_rows if gathered else 0, n_features), coef.dtype)
+    tile_logits = np.empty(tile_rows * np.max(np.diff(ranges)), coef.dtype)
+    shifts = np.empty(tile_rows, coef.dtype)
     for first in range(start, stop, tile_rows):
         n_rows = min(tile_rows, stop - first)
         tile = _rows(X, first, first + n_rows, room)
@@ -203,5 +199,6 @@ def top(
         run(
             _top, bounds, thin, rows, coef, params.intercept.astype(dtype), n_features, ranges, tile_rows,
             not isinstance(X, Csr), *found, work=work + n_rows * n_outputs, n_threads=n_threads,
+            scratch=tile_rows * (n_features + int(np.diff(ranges).max())),
         )  # fmt: skip
     return found
