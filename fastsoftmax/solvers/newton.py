@@ -39,8 +39,8 @@ def descend(
     """Return the minimum of a smooth convex objective by Newton steps that `direction` finds.
 
     `direction(objective, x, grad, forcing)` returns s with ‖∇²F s + ∇F‖ at most about `forcing` times ‖∇F‖;
-    the other parameters are those of a solver. Where the objective no longer resolves a step, a step is taken if it shrinks the gradient (the
-    approximate Wolfe condition).
+    the other parameters are those of a solver. Where the objective no longer resolves a step, a step is taken
+    if it shrinks the gradient (the approximate Wolfe condition).
     """
     kept = None if checkpoint is None else checkpoint.state()
     if kept is None:
