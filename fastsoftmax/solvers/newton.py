@@ -64,7 +64,7 @@ def descend(
         forcing = min(LOOSEST, float(np.sqrt(objective.algebra.norm(grad) / first_norm)))
         step = direction(objective, x, grad, forcing)
         slope = objective.algebra.dot(grad, step)
-        trial = _shortened(objective, x, value, grad, step, slope)
+        trial = None if progress.stalled else _shortened(objective, x, value, grad, step, slope)
         if trial is None:
             done = progress.at(x, value, grad, -0.5 * slope)
             if done:
@@ -78,7 +78,7 @@ def descend(
             continue
         x, value, grad, length = trial
         # F − F* before the step was about −slope / 2, and a full Newton step leaves less than that.
-        done = progress.at(x, value, grad, -0.5 * slope if length == 1.0 else np.inf)
+        done = progress.at(x, value, grad, -0.5 * slope, trusted=length == 1.0)
     else:
         if not done:
             progress.stopped(f"max_iter={max_iter} steps were taken")
