@@ -66,7 +66,7 @@ def test_every_point_is_a_fit_of_its_own(kind, weighted):
         lone = SoftmaxRegression(C=point.C, tol=TOL, **options).fit(X, y, sample_weight=weight)
         for one in (point, lone):
             assert 0.0 <= one.duality_gap_ <= TOL * one.objective_
-        # each bounds the other, but for the rounding of F: both lie above the minimum, by no more than their gaps
+        # each bounds the other, but for the rounding of F: both are above the minimum by at most their gaps
         rounding = eps_of(X.dtype) * np.max(np.abs(X @ lone.coef_.T)) / np.sqrt(X.shape[0])
         assert point.objective_ - point.duality_gap_ <= lone.objective_ + rounding
         assert lone.objective_ - lone.duality_gap_ <= point.objective_ + rounding
