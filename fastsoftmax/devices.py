@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-import importlib
 from typing import TYPE_CHECKING, cast
 
+from fastsoftmax import loading
 from fastsoftmax.contracts import DeviceUnavailable
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def get(name: str) -> Device:
         raise DeviceUnavailable("device 'cuda' is not part of this version of fastsoftmax; use device='cpu'")
     if name not in DEVICES:
         raise ValueError(f"device must be one of {', '.join(map(repr, DEVICES))}; got {name!r}")
-    return cast("Device", importlib.import_module(DEVICES[name]))
+    return cast("Device", loading.module(DEVICES[name]))
 
 
 def run(task: Task, device: str, block: RowBlock, n_threads: int | None) -> Sums:
