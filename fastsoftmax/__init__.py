@@ -6,8 +6,9 @@ compiles nothing, starts no thread and writes no environment variable.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
+
+from fastsoftmax import loading
 
 __version__ = "0.1.0"
 
@@ -66,7 +67,7 @@ def __getattr__(name: str) -> Any:
     home = _HOME_OF.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    value = getattr(loading.module(f"{__name__}.{home}"), name)
     globals()[name] = value  # the next access finds it without coming here
     return value
 

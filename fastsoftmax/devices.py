@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-import importlib
 from typing import TYPE_CHECKING, Any, cast
+
+from fastsoftmax import loading
 
 if TYPE_CHECKING:
     from fastsoftmax.contracts import RowBlock, Sums, Task
@@ -26,7 +27,7 @@ def get(name: str) -> Device:
     """
     if name not in DEVICES:
         raise ValueError(f"device must be one of {', '.join(map(repr, DEVICES))}; got {name!r}")
-    device = cast("Device", importlib.import_module(DEVICES[name]))
+    device = cast("Device", loading.module(DEVICES[name]))
     device.require()
     return device
 

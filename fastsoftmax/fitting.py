@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import copy
-import importlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastsoftmax import liblinear, parameters, validation
+from fastsoftmax import liblinear, loading, parameters, validation
 from fastsoftmax.contracts import Csr, Params, RowBlock
 from fastsoftmax.kernels import blas
 from fastsoftmax.objective import SoftmaxObjective
@@ -171,7 +170,7 @@ def minimize(
     # BLAS's threads would spin beside the kernels' between two passes, and the bits of the solver's inner
     # products would depend on their number.
     with blas.one_thread():
-        solution: Solution = importlib.import_module(parameters.SOLVERS[solver]).minimize(
+        solution: Solution = loading.module(parameters.SOLVERS[solver]).minimize(
             objective, start, tol=tol, max_iter=max_iter, callback=callback, checkpoint=checkpoint
         )
     return solution

@@ -67,7 +67,8 @@ def test_forks_at_any_moment(name, layer):
 
     def many():
         with ThreadPoolExecutor(4) as pool:
-            return all(pool.map(lambda _: same(), range(4)))
+            results = list(pool.map(lambda _: [call() for call in CALLS], range(4)))
+        return all(result == right for result in results) and blas_threads() == n_blas
     statuses["threads in the child"] = forked(many)
 
     def in_thread(body):
@@ -103,7 +104,8 @@ def test_forks_at_any_moment(name, layer):
     print({key: status for key, status in statuses.items() if status})
     """
     status, out, err = run_python(PROBLEM + FORKED + code, name, **layer)
-    assert (status, out) == (0, "{}"), err
+    # TBB has something to say of forks as well.
+    assert (status, out.splitlines()[-1:]) == (0, ["{}"]), err
 
 
 @pytest.mark.parametrize("name", ["auto", "prange"])
