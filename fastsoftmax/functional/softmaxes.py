@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastsoftmax import devices
-from fastsoftmax.functional.arguments import FLOATS, check_out, is_brain, is_free, is_narrow
+from fastsoftmax.functional.arguments import FLOATS, check_out, is_brain, is_free, is_narrow, is_same
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -109,8 +109,8 @@ def _along(name: str, x: Any, axis: Any, out: Any) -> NDArray[Any]:
         check_out(out, a.shape, a.dtype)
     slabs = _slabs(a, axis)
     if slabs is not None:
-        free = out is not None and out.strides == a.strides
-        free = free and (_same_array(out, a) or not np.may_share_memory(out, a))
+        free = out is not None and out.strides == a.strides and out.flags.aligned
+        free = free and (is_same(out, a) or not np.may_share_memory(out, a))
         result = out if free else np.empty_like(a)
         for slab, into in zip(slabs, _slabs(result, axis) or ()):
             devices.get("cpu").columns(name, slab, into)
@@ -120,7 +120,7 @@ def _along(name: str, x: Any, axis: Any, out: Any) -> NDArray[Any]:
     write = getattr(devices.get("cpu"), name)
     rows = _rows(a, axis)
     in_place = out is not None and _is_rows(out, axis) and _is_rows(a, axis)
-    if in_place and (_same_array(out, a) or not np.may_share_memory(out, a)):
+    if in_place and (is_same(out, a) or not np.may_share_memory(out, a)):
         write(rows, out.reshape(rows.shape))
         return out
     # `rows` is a view of x where x lies right already: only a copy may be written over.
@@ -140,7 +140,7 @@ def _narrow_along(name: str, x: NDArray[Any], axis: Any, out: Any) -> NDArray[An
     if x.size and x.ndim and _is_rows(x, axis):
         rows = _rows(x, axis).view(np.uint16)
         free = out is not None and _is_rows(out, axis)
-        free = free and (_same_array(out, x) or not np.may_share_memory(out, x))
+        free = free and (is_same(out, x) or not np.may_share_memory(out, x))
         result = out if free else np.empty_like(x)
         devices.get("cpu").narrow(name, rows, result.reshape(rows.shape).view(np.uint16), is_brain(x.dtype))
     else:
@@ -244,6 +244,7 @@ def _is_plain(x: Any, axis: Any) -> bool:
         and (axis == 1 or axis == -1)
         and x.dtype in FLOATS
         and x.flags.c_contiguous
+        and x.flags.aligned
         and x.size > 0
     )
 
@@ -257,7 +258,7 @@ def _fast_array(x: Any) -> NDArray[Any] | None:
     if type(x) is not np.ndarray and not isinstance(x, np.memmap):
         return None  # masked arrays, matrices and other subclasses have rules of their own
     if x.dtype in FLOATS:
-        return x
+        return x if x.flags.aligned else x.copy()
     if x.dtype.kind in "iub":
         return x.astype(np.float64)
     if x.dtype.kind == "f" and x.dtype.itemsize <= 8:  # the other byte order
@@ -289,17 +290,12 @@ def _axes(axis: int | tuple[int, ...], ndim: int) -> tuple[int, ...]:
 
 def _is_rows(a: NDArray[Any], axis: Any) -> bool:
     """Whether the axes summed over are the last ones of a C-ordered array, in order."""
-    if not a.flags.c_contiguous:
+    if not (a.flags.c_contiguous and a.flags.aligned):
         return False
     if axis is None:
         return True
     axes = _axes(axis, a.ndim)
     return sorted(axes) == list(range(a.ndim - len(axes), a.ndim))
-
-
-def _same_array(a: NDArray[Any], b: NDArray[Any]) -> bool:
-    """Whether two arrays are the same elements in the same places."""
-    return a.__array_interface__["data"][0] == b.__array_interface__["data"][0] and a.strides == b.strides
 
 
 def _rows(a: NDArray[Any], axis: Any) -> NDArray[Any]:
