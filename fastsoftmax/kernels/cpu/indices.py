@@ -41,5 +41,4 @@ def sparse_faults(
     found = np.zeros((len(bounds) - 1, 2), np.int64)
     work = NANOSECONDS * (len(indptr) + len(indices))
     run(_faults, bounds, indptr, indices, limit, found, work=work, n_threads=n_threads, cut=1)
-    falls, outside = found.any(axis=0)
-    return bool(falls), bool(outside)
+    return bool(found[:, 0].any()), bool(found[:, 1].any())
