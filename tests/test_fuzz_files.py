@@ -24,11 +24,15 @@ from tests.anything import REFUSALS, examples
 RAN = []
 
 
+def go_off():
+    RAN.append(1)
+
+
 class Bomb:
     """What notes that it was unpickled."""
 
     def __reduce__(self):
-        return RAN.append, (1,)
+        return go_off, ()
 
 
 def archive(**parts):
@@ -181,9 +185,8 @@ def test_hostile_models_with_a_right_check_sum(folder, saved, data):
     draw = data.draw
     for _ in range(draw(st.integers(1, 3))):
         if draw(st.booleans()):
-            arrays[draw(st.sampled_from(["coef", "intercept", "precision"]))] = draw(
-                st.sampled_from(OTHER_ARRAYS)
-            )
+            name = draw(st.sampled_from(["coef", "intercept", "precision"]))
+            arrays[name] = draw(st.sampled_from(OTHER_ARRAYS))
         else:
             within = draw(st.sampled_from([header, header["parameters"], header["classes"]]))
             if isinstance(within, dict) and within:
@@ -220,7 +223,7 @@ def test_hostile_headers(folder, text):
         "sha256": model_file._digest(arrays, text),
     }
     save_file(arrays, path, metadata=metadata)
-    with pytest.raises(ValueError, match="header") as caught:
+    with pytest.raises(ValueError, match=r"header\.safetensors") as caught:
         SoftmaxRegression.load(path)
     assert "\n" not in str(caught.value)
 
@@ -229,7 +232,7 @@ def test_hostile_headers(folder, text):
 def test_a_header_that_claims_any_size(folder, saved, size):
     path = folder / "size.safetensors"
     path.write_bytes(struct.pack("<Q", size) + saved.read_bytes()[8:])
-    with pytest.raises(ValueError, match="size.safetensors"):
+    with pytest.raises(ValueError, match=r"size\.safetensors"):
         SoftmaxRegression.load(path)
 
 
@@ -254,9 +257,8 @@ def test_nothing_is_unpickled():
     package = Path(model_file.__file__).parent
     sources = {path.relative_to(package).as_posix(): path.read_text() for path in package.rglob("*.py")}
     words = ("import pickle", "from pickle", "cPickle", "cloudpickle", "joblib", "dill", "marshal", "shelve")
-    assert [name for name, text in sources.items() if any(word in text for word in words)] == [
-        "kernels/cache.py"
-    ]
+    found = [name for name, text in sources.items() if any(word in text for word in words)]
+    assert found == ["kernels/cache.py"]
     for name, text in sources.items():
         calls = [call.partition(")")[0] for call in text.split("np.load(")[1:]]
         assert all("allow_pickle=False" in call for call in calls), name
