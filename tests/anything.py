@@ -88,8 +88,8 @@ def laid_out(layout, a):
         return np.asfortranarray(a)
     if layout == "backwards":
         return a[::-1].copy()[::-1] if a.ndim else a
-    if layout == "gaps":
-        room = np.zeros((*a.shape[:-1], 2 * a.shape[-1]) if a.ndim else (), a.dtype)
+    if layout == "gaps" and a.ndim:
+        room = np.zeros((*a.shape[:-1], 2 * a.shape[-1]), a.dtype)
         room[..., ::2] = a
         return room[..., ::2]
     if layout == "unaligned" and a.dtype.kind != "O":

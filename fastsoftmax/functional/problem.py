@@ -72,7 +72,7 @@ class Problem(NamedTuple):
             return np.empty_like(self.x)
         arguments.check_out(out, self.shape, self.dtype)
         free = out.flags.carray and out.dtype == self.x.dtype and self._may_be_overwritten_by(out)
-        return out.reshape(self.x.shape) if free else np.empty_like(self.x)
+        return np.asarray(out).reshape(self.x.shape) if free else np.empty_like(self.x)
 
     def _may_be_overwritten_by(self, out: NDArray[Any]) -> bool:
         """Whether writing a row of `out`, which may be the logits themselves, spoils nothing read later."""

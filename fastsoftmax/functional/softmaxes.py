@@ -111,7 +111,7 @@ def _along(name: str, x: Any, axis: Any, out: Any) -> NDArray[Any]:
     if slabs is not None:
         free = out is not None and out.strides == a.strides and out.flags.aligned
         free = free and (is_same(out, a) or not np.may_share_memory(out, a))
-        result = out if free else np.empty_like(a)
+        result = np.asarray(out) if free else np.empty_like(a)
         for slab, into in zip(slabs, _slabs(result, axis) or ()):
             devices.get("cpu").columns(name, slab, into)
         if out is not None and not free:
@@ -121,7 +121,7 @@ def _along(name: str, x: Any, axis: Any, out: Any) -> NDArray[Any]:
     rows = _rows(a, axis)
     in_place = out is not None and _is_rows(out, axis) and _is_rows(a, axis)
     if in_place and (is_same(out, a) or not np.may_share_memory(out, a)):
-        write(rows, out.reshape(rows.shape))
+        write(rows, np.asarray(out).reshape(rows.shape))
         return out
     # `rows` is a view of x where x lies right already: only a copy may be written over.
     target = np.empty(rows.shape, rows.dtype) if np.may_share_memory(rows, a) else rows
@@ -141,13 +141,14 @@ def _narrow_along(name: str, x: NDArray[Any], axis: Any, out: Any) -> NDArray[An
         rows = _rows(x, axis).view(np.uint16)
         free = out is not None and _is_rows(out, axis)
         free = free and (is_same(out, x) or not np.may_share_memory(out, x))
-        result = out if free else np.empty_like(x)
+        result = np.asarray(out) if free else np.empty_like(x)
         devices.get("cpu").narrow(name, rows, result.reshape(rows.shape).view(np.uint16), is_brain(x.dtype))
     else:
         result = _along(name, x.astype(np.float32), axis, None).astype(x.dtype)
-    if out is None or result is out:
+    if out is None:
         return result
-    out[...] = result
+    if not is_same(out, result):
+        out[...] = result
     return out
 
 
