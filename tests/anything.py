@@ -163,7 +163,8 @@ def weights(draw, n):
     w = rng.integers(0, 4, n + (how == "length")) / 2
     if how == "odd" and n:
         w[rng.integers(n)] = draw(st.sampled_from([*SPECIAL, -1.0]))
-    w = {"zero": 0.0, "tiny": 5e-324, "large": 1e308}.get(how, 1.0) * (w if how != "large" else w + 1)
+    if how in ("zero", "tiny", "large"):
+        w = np.full(len(w), {"zero": 0.0, "tiny": 5e-324, "large": 1e308}[how])
     return dressed(draw, w, ["f8", "f8", *DTYPES])
 
 

@@ -110,7 +110,10 @@ def test_softmaxes(data, name):
     result, refusal = outcome(lambda: getattr(fastsoftmax, name)(x, **options))
     if not is_plain(before):
         return
-    oracle, cannot = outcome(lambda: getattr(scipy.special, name)(before.astype(np.float64), axis=axis))
+    try:
+        oracle, cannot = outcome(lambda: getattr(scipy.special, name)(before.astype(np.float64), axis=axis))
+    except IndexError as error:  # SciPy's of an axis that an empty array lacks
+        cannot = error
     if cannot is not None or not right:
         assert right or refusal is not None or options["out"] is x
         return
@@ -179,10 +182,9 @@ def test_cross_entropy(data, with_grad):
     assert right or refusal is not None or out is x
     total = np.sum(rows or 1.0) * np.max(per_class or 1.0)
     if refusal is not None:
-        counted = [
-            (rows or np.ones(n))[i] * (per_class or np.ones(k))[index[i]] for i in range(n) if index[i] >= 0
-        ]
-        assert not right or not 1e-300 < np.sum(counted) < 1e300, refusal
+        by_row, by_class = rows or np.ones(n), per_class or np.ones(k)
+        divisor = sum(by_row[i] * by_class[index[i]] for i in range(n) if index[i] != -100)
+        assert not right or not 1e-300 < divisor < 1e300, refusal
         return
     kept = [i for i in range(n) if index[i] != -100 and (not rows or rows[i])]
     if not np.isfinite(exact[kept]).all() or np.abs(exact[kept]).max(initial=0.0) > 1e6 or total > 1e6:

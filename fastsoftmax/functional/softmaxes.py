@@ -97,9 +97,7 @@ def _along(name: str, x: Any, axis: Any, out: Any) -> NDArray[Any]:
         return _narrow_along(name, x, axis, out)
     a = _fast_array(x)
     if a is None or a.size == 0 or a.ndim == 0:
-        import scipy.special
-
-        result = getattr(scipy.special, name)(x, axis=axis)
+        result = _by_scipy(name, x, axis=axis)
         if out is None:
             return result
         check_out(out, np.shape(result), np.asarray(result).dtype)
@@ -131,6 +129,18 @@ def _along(name: str, x: Any, axis: Any, out: Any) -> NDArray[Any]:
         return result
     out[...] = result
     return out
+
+
+def _by_scipy(name: str, x: Any, **options: Any) -> Any:
+    """Do what has no fast path; what SciPy stumbles over is a TypeError, or ValueError for an axis."""
+    import scipy.special
+
+    try:
+        return getattr(scipy.special, name)(x, **options)
+    except IndexError as error:
+        raise ValueError(f"axis {options['axis']} is none of an array of shape {np.shape(x)}") from error
+    except (AttributeError, OverflowError) as error:
+        raise TypeError(f"{name} takes an array of numbers; got {type(x).__name__} ({error})") from error
 
 
 def _narrow_along(name: str, x: NDArray[Any], axis: Any, out: Any) -> NDArray[Any]:
@@ -205,10 +215,7 @@ def logsumexp(
         return _narrow_logsumexp(a, axis, keepdims)
     x = None if b is not None or return_sign else _fast_array(a)
     if x is None or x.size == 0 or x.ndim == 0:
-        import scipy.special
-
-        special: Any = scipy.special
-        return special.logsumexp(a, axis=axis, b=b, keepdims=keepdims, return_sign=return_sign)
+        return _by_scipy("logsumexp", a, axis=axis, b=b, keepdims=keepdims, return_sign=return_sign)
     slabs = _slabs(x, axis)
     if slabs is not None:
         out = np.empty((len(slabs), slabs[0].shape[1]), x.dtype)
