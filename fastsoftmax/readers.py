@@ -8,8 +8,6 @@ A reader says what is wrong with a file in one line that names it. It changes no
 from __future__ import annotations
 
 import contextlib
-import zipfile
-import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -143,9 +141,9 @@ def _damage(path: Path, kind: str) -> Iterator[None]:
     """Turn what a library says of a bad file into one line that names it."""
     try:
         yield
-    except (ValueError, EOFError, KeyError, OSError, zipfile.BadZipFile, zlib.error) as error:
-        if isinstance(error, PermissionError):
-            raise
+    except (PermissionError, ImportError, MemoryError):
+        raise
+    except Exception as error:  # parsers stumble over damage in every way that there is
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{str(path)!r} is damaged or no {kind} file: {reason}") from error
 

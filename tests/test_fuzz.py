@@ -106,7 +106,7 @@ def test_softmaxes(data, name):
     right = True
     if name != "logsumexp":
         options["out"], x, right = an_out(draw, x, dtype)
-    before = np.array(x, copy=True) if isinstance(x, np.ndarray) else x
+    before = x.copy() if isinstance(x, np.ndarray) else x
     result, refusal = outcome(lambda: getattr(fastsoftmax, name)(x, **options))
     if not is_plain(before):
         return
@@ -130,7 +130,7 @@ def right_labels(y, n, k, ignore_index):
     """Index targets as a list, or None if there is something else or wrong in them."""
     if not is_plain(y) or y.dtype.kind not in "iu" or y.shape != (n,):
         return None
-    y = [int(each) for each in y]
+    y = [int(each) for each in np.asarray(y)]
     return y if all(0 <= each < k or each == ignore_index for each in y) else None
 
 
@@ -140,7 +140,7 @@ def right_weights(w, n):
         return False
     if not is_plain(w) or w.shape != (n,):
         return None
-    w = w.astype(np.float64)
+    w = np.asarray(w, np.float64)
     return w.tolist() if np.isfinite(w).all() and (w >= 0).all() else None
 
 
@@ -220,7 +220,7 @@ def test_sigmoid_cross_entropy(data):
     good = exact is not None and is_plain(t) and t.shape == (n, k) and rows is not None and k > 0
     if not good or (exact.dtype != x.dtype and out is not None) or x.dtype == np.float32:
         return
-    target = t.astype(np.float64)
+    target = np.asarray(t, np.float64)
     if not ((target >= 0) & (target <= 1)).all():
         assert refusal is not None
         return
@@ -254,8 +254,8 @@ def rows_of(draw, n, d, dtypes=("f8", "f8", "f8", ">f8", "i8", "g", "O", "U9", "
             exact = None
         return X, exact
     X = dressed(draw, values, list(dtypes), KERNEL_LAYOUTS)
-    fine = is_plain(X) and np.abs(X.astype(np.float64)).max(initial=0.0) < 1e6
-    return X, X.astype(np.float64) if fine else None
+    fine = is_plain(X) and np.abs(np.asarray(X, np.float64)).max(initial=0.0) < 1e6
+    return X, np.asarray(X, np.float64) if fine else None
 
 
 @examples(15_000)
@@ -291,7 +291,7 @@ def test_linear_cross_entropy(data, with_grad):
     plain = is_plain(W) and is_plain(np.asarray(bias)) and np.shape(bias) == (k,)
     if any(part is None for part in parts) or not plain or is_masked(bias) or 0 in (n, d, k):
         return
-    W, bias = W.astype(np.float64), np.asarray(bias, np.float64)
+    W, bias = np.asarray(W, np.float64), np.asarray(bias, np.float64)
     total = np.sum(rows or 1.0)
     if refusal is not None:
         assert not 1e-300 < total < 1e300, refusal

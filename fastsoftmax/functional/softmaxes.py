@@ -139,7 +139,7 @@ def _by_scipy(name: str, x: Any, **options: Any) -> Any:
         return getattr(scipy.special, name)(x, **options)
     except IndexError as error:
         raise ValueError(f"axis {options['axis']} is none of an array of shape {np.shape(x)}") from error
-    except (AttributeError, OverflowError) as error:
+    except (AttributeError, NotImplementedError, OverflowError) as error:
         raise TypeError(f"{name} takes an array of numbers; got {type(x).__name__} ({error})") from error
 
 
