@@ -209,3 +209,27 @@ def test_coefficients_that_do_not_fit():
         for call in (model.predict, model.predict_proba, model.decision_function):
             with pytest.raises(ValueError, match="coef_"):
                 call(X)
+
+
+def test_rows_whose_objective_overflows():
+    for rows in (X * 1e300, sp.csr_array(X * 1e300)):
+        model = SoftmaxRegression()
+        with pytest.raises(ValueError, match="too large"):
+            model.fit(rows, Y)
+        assert not hasattr(model, "coef_")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, bool])
+@pytest.mark.parametrize("shape", [(), (0, 3)])
+def test_integers_without_axes_or_elements_are_float64(dtype, shape):
+    for function in (fastsoftmax.softmax, fastsoftmax.log_softmax):
+        assert function(np.ones(shape, dtype)).dtype == np.float64
+
+
+@pytest.mark.parametrize("what", [None, object(), np.array(None), memoryview(np.ones(3, ">i2"))], ids=repr)
+def test_what_scipy_stumbles_over(what):
+    for function in (fastsoftmax.softmax, fastsoftmax.log_softmax, fastsoftmax.logsumexp):
+        with pytest.raises((TypeError, ValueError)):
+            function(what)
+    with pytest.raises(ValueError, match="axis 2"):
+        fastsoftmax.logsumexp(np.ones((3, 0)), axis=2)

@@ -108,8 +108,8 @@ def test_softmaxes(data, name):
         options["out"], x, right = an_out(draw, x, dtype)
     before = x.copy() if isinstance(x, np.ndarray) else x
     result, refusal = outcome(lambda: getattr(fastsoftmax, name)(x, **options))
-    if not is_plain(before):
-        return
+    if not is_plain(before) or type(before) is not np.ndarray:
+        return  # what SciPy makes of subclasses
     try:
         oracle, cannot = outcome(lambda: getattr(scipy.special, name)(before.astype(np.float64), axis=axis))
     except IndexError as error:  # SciPy's of an axis that an empty array lacks

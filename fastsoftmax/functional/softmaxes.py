@@ -97,7 +97,7 @@ def _along(name: str, x: Any, axis: Any, out: Any) -> NDArray[Any]:
         return _narrow_along(name, x, axis, out)
     a = _fast_array(x)
     if a is None or a.size == 0 or a.ndim == 0:
-        result = _by_scipy(name, x, axis=axis)
+        result = _by_scipy(name, x if a is None else a, axis=axis)
         if out is None:
             return result
         check_out(out, np.shape(result), np.asarray(result).dtype)
@@ -215,6 +215,7 @@ def logsumexp(
         return _narrow_logsumexp(a, axis, keepdims)
     x = None if b is not None or return_sign else _fast_array(a)
     if x is None or x.size == 0 or x.ndim == 0:
+        a = a if x is None else x  # SciPy has float16 for small integers
         return _by_scipy("logsumexp", a, axis=axis, b=b, keepdims=keepdims, return_sign=return_sign)
     slabs = _slabs(x, axis)
     if slabs is not None:
