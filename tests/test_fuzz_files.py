@@ -135,6 +135,20 @@ def test_readers(folder, data, suffix):
     assert table.y is None or len(table.y) == table.X.shape[0]
 
 
+def test_damage_in_the_header_of_an_array(folder):
+    raw = bytearray(single(X))
+    raw[8] ^= 1 << 4  # its length: the text of the header then breaks off
+    (folder / "t.npy").write_bytes(raw)
+    with pytest.raises(ValueError, match="damaged"):
+        readers.read(str(folder / "t.npy"))
+
+
+def test_names_with_line_ends_are_shown_in_one_line(folder):
+    (folder / "t.csv").write_text('"a\nb",c\n1,2\n')
+    with pytest.raises(ValueError, match="it has 2 columns: a b, c"):
+        readers.read(str(folder / "t.csv"), target="label")
+
+
 @pytest.fixture(scope="module")
 def saved(folder):
     model = SoftmaxRegression(max_iter=3, tol=0.1).fit(X, Y)

@@ -398,16 +398,3 @@ def test_real_sparse_sets_as_their_readme_turns_them_into_tf_idf(data_dir, name)
             np.testing.assert_array_equal(ours.indices, expected.indices)
             # the formula in float32 sums up to some hundred squares before the root
             np.testing.assert_allclose(ours.data, expected.data, rtol=1e-5)
-
-
-def test_damage_in_the_header_of_an_array():
-    np.save("t.npy", X)
-    raw = bytearray(Path("t.npy").read_bytes())
-    raw[8] ^= 1 << 4  # its length: the text of the header then breaks off
-    Path("t.npy").write_bytes(raw)
-    _refuses("t.npy", "damaged")
-
-
-def test_names_with_line_ends_are_shown_in_one_line():
-    Path("t.csv").write_text('"a\nb",c\n1,2\n')
-    _refuses("t.csv", "no column 'label'; it has 2 columns: a b, c", target="label")
