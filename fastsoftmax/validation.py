@@ -235,8 +235,11 @@ def labels(y: Any, n_classes: int | None, *, name: str = "y") -> NDArray[np.int6
     """
     refuse_masked(name, y)
     y = np.asarray(y)
-    if y.dtype.kind == "f" and (np.abs(y) < LARGEST_LABEL).all() and (y == np.floor(y)).all():
-        y = y.astype(np.int64)
+    if y.dtype.kind == "f" and np.isfinite(y).all() and (y == np.floor(y)).all():
+        with np.errstate(over="ignore"):
+            whole = y.astype(np.float64)
+        if np.abs(whole).max(initial=0.0) < 2.0**63:  # beyond, the conversion would be undefined
+            y = whole.astype(np.int64)
     if y.dtype.kind == "b":
         y = y.astype(np.int64)
     if y.dtype.kind not in "iu":

@@ -98,6 +98,15 @@ def test_labels_beyond_int64_do_not_become_negative(label):
             call()
 
 
+def test_labels_that_are_whole_floats():
+    right = SoftmaxObjective(X, Y).value(np.zeros(15))
+    for dtype in (np.float16, np.float32, np.float64, np.longdouble):
+        assert SoftmaxObjective(X, Y.astype(dtype)).value(np.zeros(15)) == right
+    for label in (2.0**63, 1e300, np.longdouble("1e400"), np.inf, np.nan, 0.5):
+        with pytest.raises(ValueError, match="y must hold integers"):
+            SoftmaxObjective(X, np.array([0, 1, label, 1]))
+
+
 @pytest.mark.parametrize("index", [2**63, -(2**63) - 1, 10**30])
 def test_ignore_index_beyond_int64(index):
     with pytest.raises(ValueError, match="ignore_index"):
