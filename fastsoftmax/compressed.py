@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse
 
+from fastsoftmax import devices
 from fastsoftmax.contracts import Csr
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def to_scipy(X: Csr) -> Any:
@@ -35,31 +39,83 @@ def transposed(X: Csr) -> Csr:
 def checked(X: Any, name: str) -> Csr:
     """Return a SciPy CSR or CSC matrix as a `Csr` whose every index may be followed.
 
-    Its arrays are taken as they are, but for data that are not float32 or float64 and indices of two kinds.
-    CSC is its own transpose; only the rows are built.
+    Its arrays are taken as they are, but for data that are not float32 or float64, indices of two kinds, and
+    arrays with gaps. CSC is its own transpose; only the rows are built.
 
     Raises
     ------
     ValueError
-        If its index arrays contradict its shape. `name` is what the message calls the matrix.
+        If its index arrays contradict its shape, or an entry is too large for float64. `name` is what the
+        message calls the matrix.
+    TypeError
+        If its entries are no real numbers.
     """
     by_rows = X.format == "csr"
     outer, inner = X.shape if by_rows else X.shape[::-1]
-    indptr, indices, data = X.indptr, X.indices, X.data
-    if len(indptr) != outer + 1 or indptr[0] != 0 or np.any(np.diff(indptr) < 0):
-        raise ValueError(f"{name}: indptr of the {X.format} matrix must rise from 0 over {outer + 1} entries")
-    nnz = int(indptr[-1])
-    if nnz > len(indices) or nnz > len(data):
-        raise ValueError(f"{name}: the {X.format} matrix promises {nnz} stored entries and holds fewer")
-    if nnz and (indices[:nnz].min() < 0 or indices[:nnz].max() >= inner):
-        raise ValueError(f"{name}: an index of the {X.format} matrix lies outside [0, {inner})")
-    if indices.dtype != indptr.dtype:  # SciPy lets them differ; a kernel would be compiled for each pair
-        indices, indptr = indices.astype(np.int64), indptr.astype(np.int64)
-    dtype = np.float32 if X.dtype in (np.float16, np.float32) else np.float64
-    stored = Csr(data[:nnz].astype(dtype, copy=False), indices[:nnz], indptr, (int(outer), int(inner)))
+    indptr, indices = _sound(X, name, outer, inner)
+    nnz = len(indices)
+    if X.data.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must hold real numbers; got {X.data.dtype}")
+    dtype = np.float32 if X.data.dtype in (np.float16, np.float32) else np.float64
+    with np.errstate(over="ignore"):
+        data = np.require(X.data[:nnz], dtype, ("C", "A"))
+    if X.data.dtype.itemsize > 8 and not np.isfinite(data).all():
+        raise ValueError(f"{name} holds a number that is too large for float64")
+    stored = Csr(data, indices, indptr, (int(outer), int(inner)))
     if by_rows:
         return stored
     rows = transposed(stored)
     if len(rows.data) < nnz:
         stored = transposed(rows)
     return rows._replace(transpose=stored)
+
+
+def check_convertible(X: Any, name: str) -> None:
+    """Raise unless SciPy may turn a matrix of another format into CSR: it follows indices without a look.
+
+    Raises
+    ------
+    ValueError
+        If the matrix is not two-dimensional, or its index arrays contradict its shape.
+    """
+    if X.ndim != 2:
+        raise ValueError(f"{name} must be a matrix (n, d); got a sparse array of shape {X.shape}")
+    if X.format == "coo":
+        for places, length in zip(X.coords, X.shape):
+            if len(places) != len(X.data):
+                raise ValueError(f"{name}: the coo matrix has {len(places)} places of {len(X.data)} entries")
+            if len(places) and not (places.min() >= 0 and places.max() < length):
+                raise ValueError(f"{name}: an index of the coo matrix lies outside [0, {length})")
+    elif X.format == "bsr":
+        blocks = X.data.shape[1:]
+        if len(blocks) != 2 or 0 in blocks or any(n % size for n, size in zip(X.shape, blocks)):
+            raise ValueError(f"{name}: blocks {blocks} do not cover the bsr matrix of shape {X.shape}")
+        _sound(X, name, *(n // size for n, size in zip(X.shape, blocks)))
+    elif X.format == "dia" and (X.data.ndim != 2 or X.offsets.shape != X.data.shape[:1]):
+        raise ValueError(f"{name}: the dia matrix has {X.offsets.shape} offsets of {X.data.shape} entries")
+
+
+def _sound(X: Any, name: str, outer: int, inner: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return indptr and the indices that it promises, both int32 or both int64, after a look at each."""
+    arrays = [np.asarray(X.indptr), np.asarray(X.indices)]
+    flat = all(a.ndim == 1 and a.dtype.kind in "iu" for a in arrays)
+    if not flat or X.data.ndim != (3 if X.format == "bsr" else 1):
+        raise ValueError(f"{name}: the arrays of the {X.format} matrix must be vectors, the indices integers")
+    # SciPy lets the two differ; a kernel would be compiled for each pair. What uint64 holds beyond int64
+    # becomes negative.
+    kind = np.int32 if all(a.dtype == np.int32 for a in arrays) else np.int64
+    indptr, indices = (np.require(a, kind, ("C", "A")) for a in arrays)
+    if len(indptr) != outer + 1 or indptr[0] != 0:
+        raise ValueError(f"{name}: indptr of the {X.format} matrix must rise from 0 over {outer + 1} entries")
+    nnz = int(indptr[-1])
+    if not 0 <= nnz <= min(len(indices), len(X.data)):
+        raise ValueError(
+            f"{name}: indptr of the {X.format} matrix promises {nnz} stored entries; it holds "
+            f"{min(len(indices), len(X.data))}"
+        )
+    falls, outside = devices.get("cpu").sparse_faults(indptr, indices[:nnz], inner)
+    if falls:
+        raise ValueError(f"{name}: indptr of the {X.format} matrix must rise from 0 over {outer + 1} entries")
+    if outside:
+        raise ValueError(f"{name}: an index of the {X.format} matrix lies outside [0, {inner})")
+    return indptr, indices[:nnz]

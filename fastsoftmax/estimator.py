@@ -334,16 +334,15 @@ class SoftmaxRegression(
 
     def _rows(self, X: Any, y: Any, *, reset: bool) -> Rows:
         # y goes along only to be found missing: scikit-learn has the message for that.
-        X = validate_data(
-            self,
-            X,
-            **({} if y is not None else {"y": None}),
-            reset=reset,
-            accept_sparse=("csr", "csc"),
-            accept_large_sparse=True,
-            dtype="numeric",
-            ensure_all_finite=not validation.is_half(X),
-        )
+        with validation.converting(X):
+            X = validate_data(
+                self,
+                X,
+                **({} if y is not None else {"y": None}),
+                **validation.CHECKS,
+                reset=reset,
+                ensure_all_finite=not validation.is_half(X),
+            )
         return validation.design_matrix(X, checked=True)
 
     def _prepared(

@@ -166,13 +166,19 @@ def minimize(
     callback: Any,
     checkpoint: Checkpoint | None = None,
 ) -> Solution:
-    """Return where the solver of that name comes from `start`, or from what the checkpoint has kept."""
+    """Return where the solver of that name comes from `start`, or from what the checkpoint has kept.
+
+    ValueError if the numbers in X are so large that the objective or its Hessian overflows.
+    """
     # BLAS's threads would spin beside the kernels' between two passes, and the bits of the solver's inner
     # products would depend on their number.
     with blas.one_thread():
-        solution: Solution = loading.module(parameters.SOLVERS[solver]).minimize(
-            objective, start, tol=tol, max_iter=max_iter, callback=callback, checkpoint=checkpoint
-        )
+        try:
+            solution: Solution = loading.module(parameters.SOLVERS[solver]).minimize(
+                objective, start, tol=tol, max_iter=max_iter, callback=callback, checkpoint=checkpoint
+            )
+        except FloatingPointError as error:
+            raise ValueError(str(error)) from error
     return solution
 
 

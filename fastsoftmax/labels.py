@@ -52,6 +52,7 @@ def read(y: Any, rows: Any, loss: str, classes: NDArray[Any] | None = None) -> L
     -----
     Two classes are one logit with a sigmoid: scikit-learn's binary model.
     """
+    validation.refuse_masked("y", y)
     shape = np.asarray(y).shape
     if len(shape) == 2 and (shape[1] > 1 or loss == "sigmoid"):
         return _matrix(y, rows, loss, shape[1])

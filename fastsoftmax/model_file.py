@@ -29,6 +29,7 @@ FORMAT = "fastsoftmax"
 FORMAT_VERSION = 1
 # The kinds that JSON gives back exactly: boolean, signed and unsigned integer, float, text.
 _CLASS_KINDS = "biufU"
+MOST_LABEL_BYTES = 2**20  # a dtype may name any width, of which every label takes all
 
 
 @contextlib.contextmanager
@@ -213,13 +214,16 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[st
             metadata = file.metadata() or {}
             _check_format(name, metadata)
             arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (not a mapping)
-    except SafetensorError as error:
+    except (SafetensorError, TypeError, AttributeError) as error:  # the last two: dtypes that NumPy lacks
         reason = " ".join(str(error).split())
         raise ValueError(f"{name!r} is not a fastsoftmax model file, or is damaged ({reason})") from error
     text = metadata.get("header", "")
     if metadata.get("sha256") != _digest(arrays, text):
         raise ValueError(f"model file {name!r} is damaged: its check sum does not fit its contents")
-    return arrays, json.loads(text)
+    try:
+        return arrays, json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"model file {name!r} is damaged: its header is no JSON ({error})") from error
 
 
 def encode_classes(classes: NDArray[Any]) -> dict[str, Any]:
@@ -284,7 +288,8 @@ def decode_classes(encoded: Mapping[str, Any]) -> NDArray[Any]:
         if name == "StringDType":
             return np.array(values, dtype=np.dtypes.StringDType())
         dtype = np.dtype(name)
-        if dtype.kind not in _CLASS_KINDS + "O":
+        text = dtype.kind == "O" and all(isinstance(value, str) for value in values)
+        if not text and (dtype.kind not in _CLASS_KINDS or dtype.itemsize > MOST_LABEL_BYTES):
             raise ValueError(f"dtype {name!r}")
         return np.array(values, dtype=dtype.newbyteorder("="))
     except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -295,8 +300,8 @@ def _check_format(name: str, metadata: Mapping[str, str]) -> None:
     if metadata.get("format") != FORMAT:
         raise ValueError(f"{name!r} is a safetensors file, but was not written by fastsoftmax")
     version = metadata.get("format_version", "")
-    if not version.isdecimal() or int(version) < 1:
-        raise ValueError(f"model file {name!r} is damaged: its format version is {version!r}")
+    if not (version.isdecimal() and len(version) < 10) or int(version) < 1:
+        raise ValueError(f"model file {name!r} is damaged: its format version is {version[:20]!r}")
     if int(version) > FORMAT_VERSION:
         raise ValueError(
             f"model file {name!r} has format version {version}, this fastsoftmax reads up to "

@@ -184,19 +184,19 @@ class SoftmaxObjective(Preconditioned):
 
     def pack(self, coef: ArrayLike, intercept: ArrayLike | None = None) -> Vector:
         """Return coef (K, d) and intercept (K,) as one flat float64 vector."""
-        coef = np.asarray(coef, dtype=np.float64)
+        coef = validation.real("coef", coef)
         if coef.shape != (self.n_classes, self.n_features):
             raise ValueError(f"coef must be {(self.n_classes, self.n_features)}; got {coef.shape}")
         if not self.fit_intercept:
             return coef.ravel().copy()
-        intercept = np.zeros(self.n_classes) if intercept is None else np.asarray(intercept, dtype=np.float64)
+        intercept = np.zeros(self.n_classes) if intercept is None else validation.real("intercept", intercept)
         if intercept.shape != (self.n_classes,):
             raise ValueError(f"intercept must be {(self.n_classes,)}; got {intercept.shape}")
         return np.concatenate((coef.ravel(), intercept))
 
     def unpack(self, params: ArrayLike, *, name: str = "params") -> Params:
         """Return a flat vector as (coef (K, d), intercept (K,)); without an intercept that part is zero."""
-        params = np.asarray(params, dtype=np.float64)
+        params = validation.real(name, params)
         if params.shape != (self.n_params,):
             raise ValueError(f"{name} must have shape ({self.n_params},); got {params.shape}")
         n_coef = self.n_classes * self.n_features
@@ -233,10 +233,10 @@ class SoftmaxObjective(Preconditioned):
         >>> objective.values_and_grads([[0, 0, 0, 0], [9, -9, 0, 0]])[0].round(4)
         array([0.6931, 0.    ])
         """
-        vectors = np.asarray(params, dtype=np.float64)
+        vectors = validation.real("params", params)
         if vectors.ndim != 2 or len(vectors) == 0:
             raise ValueError(f"params must be (m, {self.n_params}) with m at least 1; got {vectors.shape}")
-        penalties = np.full(len(vectors), self.l2) if l2 is None else np.asarray(l2, np.float64)
+        penalties = np.full(len(vectors), self.l2) if l2 is None else validation.real("l2", l2)
         if penalties.shape != (len(vectors),) or not np.all(np.isfinite(penalties) & (penalties >= 0.0)):
             raise ValueError(f"l2 must be {len(vectors)} finite numbers that are not negative; got {l2!r}")
         sets = [self.unpack(vector) for vector in vectors]
@@ -254,12 +254,12 @@ class SoftmaxObjective(Preconditioned):
 
     def hessp(self, params: ArrayLike, direction: ArrayLike) -> Vector:
         """Return ∇²F(params) · direction (n_params,). One pass over X; see `hessian`."""
-        point = np.asarray(params, dtype=np.float64)
+        point = validation.real("params", params)
         last = self._last_hessian
         if last is None or not np.array_equal(last[0], point):
             last = point.copy(), self.hessian(point)
             self._last_hessian = last
-        return last[1](np.asarray(direction, dtype=np.float64))
+        return last[1](validation.real("direction", direction))
 
     def diagonal(self, params: ArrayLike) -> Vector:
         """Return the diagonal of ∇²F (n_params,). One pass over X."""
@@ -272,7 +272,7 @@ class SoftmaxObjective(Preconditioned):
         Where the (n, K) logits take no more than 48 MiB, or than 16 parameter vectors, they are computed
         once, for one pass more, and kept as long as what is returned: a product costs a third less.
         """
-        here = self.unpack(np.array(params, dtype=np.float64))
+        here = self.unpack(validation.real("params", params).copy())
         keep = self._keeps_logits
         options: dict[str, Any] = {"keep": keep, "n_threads": self._n_threads, "dtype": self._dtype}
         product = products_at(self._source, self._device, self._loss, here, **options)

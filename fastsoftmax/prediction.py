@@ -130,10 +130,21 @@ class Prediction:
     def _is_binary(self) -> bool:
         return self.coef_.shape[0] == 1 and not self._multilabel
 
-    def _params(self) -> Params:
-        """Return the fitted parameters as kernels take them, whatever they are kept in (`sparsify`)."""
-        both = validation.dense(self.coef_), self.intercept_
-        return Params(*(np.ascontiguousarray(each, np.float64) for each in both))
+    def _params(self, rows: Any) -> Params:
+        """Return the fitted parameters as kernels take them, whatever they are kept in (`sparsify`).
+
+        They may have been put in by hand or have come from a file: ValueError if they do not fit the rows.
+        """
+        coef = validation.real("coef_", validation.dense(self.coef_))
+        intercept = validation.real("intercept_", self.intercept_)
+        if coef.ndim != 2 or coef.shape[1] != rows.shape[1] or intercept.shape not in ((), coef.shape[:1]):
+            raise ValueError(
+                f"coef_ must be (K, {rows.shape[1]}) and intercept_ (K,); got {coef.shape}, {intercept.shape}"
+            )
+        n_classes = 2 if self._is_binary() else len(coef)
+        if len(self.classes_) != n_classes:
+            raise ValueError(f"classes_ must be {n_classes} for this coef_; got {len(self.classes_)}")
+        return Params(coef, np.ascontiguousarray(np.broadcast_to(intercept, coef.shape[:1])))
 
     def _blocks(self, rows: Any, bytes_per_row: int) -> Iterator[tuple[slice, Any]]:
         """Yield slices of the rows that take a bounded number of bytes each, and what they hold."""
@@ -146,7 +157,7 @@ class Prediction:
     def _logits(self, rows: Any, out: NDArray[Any] | None = None) -> Iterator[tuple[slice, NDArray[Any]]]:
         """Yield a slice of the rows and their logits, which stand in `out` where that is given."""
         device = devices.get(self.device)
-        params = self._params()
+        params = self._params(rows)
         for here, piece in self._blocks(rows, 8 * self.coef_.shape[0]):
             room = None if out is None else out[here]
             yield here, device.logits(params, piece, self.n_threads, out=room)
@@ -154,7 +165,7 @@ class Prediction:
     def _top(self, rows: Any, k: int, *, with_totals: bool = False) -> Iterator[tuple[slice, Top]]:
         """Yield a slice of the rows and their largest logits."""
         device = devices.get(self.device)
-        params = self._params()
+        params = self._params(rows)
         for here, piece in self._blocks(rows, 32 * k):  # classes, logits, and what is made of them
             yield here, device.top(params, piece, k, self.n_threads, with_totals=with_totals)
 

@@ -188,6 +188,11 @@ class Device(Protocol):
     ) -> tuple[float, float, int | None]:
         """Return the summed weights of the rows that count, and the place of a label out of range."""
 
+    def sparse_faults(
+        self, indptr: NDArray[Any], indices: NDArray[Any], limit: int, n_threads: int | None = None
+    ) -> tuple[bool, bool]:
+        """Return whether indptr falls somewhere, and whether an index lies outside [0, limit)."""
+
     def row_losses(self, loss: Any, x: NDArray[Any], target: NDArray[Any], **outputs: Any) -> float:
         """Return Σ wᵢ ℓ(xᵢ, tᵢ) over the rows of x (n, K)."""
 

@@ -8,8 +8,6 @@ A reader says what is wrong with a file in one line that names it. It changes no
 from __future__ import annotations
 
 import contextlib
-import zipfile
-import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -143,9 +141,9 @@ def _damage(path: Path, kind: str) -> Iterator[None]:
     """Turn what a library says of a bad file into one line that names it."""
     try:
         yield
-    except (ValueError, EOFError, KeyError, OSError, zipfile.BadZipFile, zlib.error) as error:
-        if isinstance(error, PermissionError):
-            raise
+    except (PermissionError, ImportError, MemoryError):
+        raise
+    except Exception as error:  # parsers stumble over damage in every way that there is
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{str(path)!r} is damaged or no {kind} file: {reason}") from error
 
@@ -206,9 +204,14 @@ def _column_index(path: Path, names: Sequence[str], target: str | None, by_name:
         at = int(target)
         if -len(names) <= at < len(names):
             return at % len(names)
-    shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+    shown = _listed(names, 8)
     known = f"it has {len(names)} columns: {shown}" if by_name else f"it has columns 0 to {len(names) - 1}"
     raise ValueError(f"{str(path)!r} has no column {target!r}; {known}")
+
+
+def _listed(names: Sequence[str], most: int) -> str:
+    """Return some names as one line: those in a file may hold anything."""
+    return ", ".join([" ".join(name.split()) for name in names[:most]] + ["..."] * (len(names) > most))
 
 
 def _read_csv(path: Path, target: str | None, labelled: bool, n_features: int | None) -> Table:
@@ -319,7 +322,7 @@ def _read_npz(path: Path, target: str | None, labelled: bool, n_features: int | 
     dense = {"X_train", "X"} & parts.keys()
     prefix = "train_" if "train_data" in parts else ""
     if not dense and f"{prefix}data" not in parts:
-        shown = ", ".join(sorted(parts)[:12]) or "nothing"
+        shown = _listed(sorted(parts), 12) or "nothing"
         raise ValueError(
             f"{str(path)!r} holds {shown}; X and y, X_train and y_train or the parts of a CSR matrix are read"
         )
@@ -328,7 +331,7 @@ def _read_npz(path: Path, target: str | None, labelled: bool, n_features: int | 
     X_test = parts.get("X_test") if dense else _csr(path, parts, "test_") if "test_data" in parts else None
     label = target or ("y_train" if "y_train" in parts else "y")
     if label not in parts and (labelled or target is not None):
-        raise ValueError(f"{str(path)!r} has no labels {label!r}; it holds {', '.join(sorted(parts)[:12])}")
+        raise ValueError(f"{str(path)!r} has no labels {label!r}; it holds {_listed(sorted(parts), 12)}")
     notes: tuple[str, ...] = ()
     if not dense and "idf" in parts:
         X = _tf_idf(path, X, parts["idf"])

@@ -43,8 +43,12 @@ def parts_of(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def restored(kind: type, arrays: dict[str, Any], header: dict[str, Any]) -> Any:
-    """Return the fitted estimator of class `kind` that `parts_of` took apart."""
-    parameters = dict(header["parameters"])
+    """Return the fitted estimator of class `kind` that `parts_of` took apart.
+
+    ValueError and the like if the parts do not fit together: a file may come from anyone.
+    """
+    # A stranger's file has no say in what belongs to the program: a checkpoint is a path to write to.
+    parameters = {name: value for name, value in header["parameters"].items() if name not in LEFT_OUT}
     if isinstance(parameters["class_weight"], list):
         labels, weights = parameters["class_weight"]
         parameters["class_weight"] = dict(zip(model_file.decode_classes(labels).tolist(), weights))
@@ -52,17 +56,24 @@ def restored(kind: type, arrays: dict[str, Any], header: dict[str, Any]) -> Any:
     model.coef_ = arrays["coef"]
     model.intercept_ = arrays["intercept"]
     model.classes_ = model_file.decode_classes(header["classes"])
-    model.n_features_in_ = int(model.coef_.shape[1])
+    model._multilabel = bool(header["multilabel"])
+    n_outputs, model.n_features_in_ = map(int, model.coef_.shape)
+    n_classes = 2 if n_outputs == 1 and not model._multilabel else n_outputs
+    if model.intercept_.shape != (n_outputs,) or model.classes_.shape != (n_classes,):
+        raise ValueError(f"{n_outputs} rows of coefficients, and intercepts or classes of another number")
     if header["feature_names"] is not None:
-        model.feature_names_in_ = np.array(header["feature_names"], dtype=object)
+        model.feature_names_in_ = np.array([str(name) for name in header["feature_names"]], dtype=object)
+        if len(model.feature_names_in_) != model.n_features_in_:
+            raise ValueError(f"{len(model.feature_names_in_)} names of {model.n_features_in_} features")
     model.n_iter_ = np.array([header["n_iter"]], dtype=np.int32)
     model.solver_ = header["solver"]
     model.objective_ = header["objective"]
     model.duality_gap_ = header["duality_gap"]
     model.history_ = [Record(*line) for line in header["history"]]
-    model._multilabel = bool(header["multilabel"])
     if "precision" in arrays:
         model._precision = arrays["precision"]
+        if model._precision.ndim != 1:
+            raise ValueError("the precision is no vector")
     return model
 
 
@@ -92,6 +103,7 @@ class Persistence:
         arrays, header = model_file.load(path)
         try:
             model: Self = restored(cls, arrays, header)
-        except (KeyError, TypeError, IndexError) as error:
-            raise ValueError(f"{str(path)!r} holds no SoftmaxRegression: {error!r}") from error
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            reason = " ".join(repr(error).split())
+            raise ValueError(f"{str(path)!r} holds no SoftmaxRegression: {reason}") from error
         return model

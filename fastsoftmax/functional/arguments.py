@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastsoftmax import devices
+from fastsoftmax import devices, validation
 
 REDUCTIONS = ("mean", "sum", "none")
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -30,7 +30,12 @@ def is_free(out: Any, x: NDArray[Any]) -> bool:
     if type(out) is not np.ndarray or out.shape != x.shape or out.dtype != x.dtype:
         return False
     flags = out.flags
-    return flags.c_contiguous and flags.writeable and (out is x or not np.may_share_memory(out, x))
+    return flags.carray and (out is x or not np.may_share_memory(out, x))
+
+
+def is_same(a: NDArray[Any], b: NDArray[Any]) -> bool:
+    """Whether two arrays of one shape are the same elements in the same places."""
+    return a.__array_interface__["data"][0] == b.__array_interface__["data"][0] and a.strides == b.strides
 
 
 def check_out(out: Any, shape: tuple[int, ...], dtype: Any) -> None:
@@ -45,6 +50,7 @@ def check_out(out: Any, shape: tuple[int, ...], dtype: Any) -> None:
 
 def logits(logits: Any) -> tuple[NDArray[Any], tuple[int, ...], np.dtype[Any]]:
     """Return logits as C-ordered (n, K) rows, their own shape, and the dtype of results."""
+    validation.refuse_masked("logits", logits)
     a = np.asarray(logits)
     narrow = is_narrow(a.dtype)
     if a.dtype.kind not in "fiub" and not narrow:
@@ -52,15 +58,33 @@ def logits(logits: Any) -> tuple[NDArray[Any], tuple[int, ...], np.dtype[Any]]:
     if a.ndim not in (1, 2) or a.shape[-1] == 0:
         raise ValueError(f"logits must be (n, K) or (K,) with K ≥ 1; got shape {a.shape}")
     dtype = a.dtype if narrow or a.dtype in FLOATS else np.dtype(np.float64)
-    rows = np.ascontiguousarray(a, dtype=dtype).reshape(-1, a.shape[-1])
+    rows = laid_out("logits", a, dtype).reshape(-1, a.shape[-1])
     return rows, a.shape, dtype
+
+
+def laid_out(name: str, a: NDArray[Any], dtype: Any) -> NDArray[Any]:
+    """Return an array of numbers as a C-ordered one of this dtype, each at a multiple of its size."""
+    if a.dtype.kind == "f" and a.dtype.itemsize > 8:
+        a = validation.real(name, a)
+    a = np.ascontiguousarray(a, dtype=dtype)
+    return a if a.flags.aligned else a.copy()
+
+
+def check_index(ignore_index: Any) -> int:
+    """Return `ignore_index` as an integer that kernels take."""
+    if not isinstance(ignore_index, numbers.Integral):
+        raise TypeError(f"ignore_index must be an integer; got {ignore_index!r}")
+    index = int(ignore_index)
+    if not -(2**63) <= index < 2**63:
+        raise ValueError(f"ignore_index must be an integer of 64 bits; got {ignore_index!r}")
+    return index
 
 
 def weights(name: str, weights: Any, length: int) -> NDArray[np.float64] | None:
     """Return weights as float64 (length,), or None where none were given."""
     if weights is None:
         return None
-    weight = np.ascontiguousarray(weights, dtype=np.float64)
+    weight = np.atleast_1d(validation.real(name, weights))
     if weight.shape != (length,):
         raise ValueError(f"{name} must have shape ({length},); got {weight.shape}")
     if not np.isfinite(weight).all() or weight.min(initial=0.0) < 0.0:
@@ -76,17 +100,17 @@ def check_reduction(reduction: str) -> None:
 
 def check_options(
     reduction: str, label_smoothing: float, z_loss: float, softcap: float | None, ignore_index: int
-) -> None:
-    """Raise unless the options of a softmax cross-entropy are in range."""
+) -> int:
+    """Raise unless the options of a softmax cross-entropy are in range; return `ignore_index` as an int."""
     check_reduction(reduction)
-    if type(ignore_index) is not int and not isinstance(ignore_index, numbers.Integral):
-        raise TypeError(f"ignore_index must be an integer; got {ignore_index!r}")
+    ignore_index = check_index(ignore_index)
     if not 0.0 <= label_smoothing <= 1.0:
         raise ValueError(f"label_smoothing must lie in [0, 1]; got {label_smoothing!r}")
     if not math.isfinite(z_loss):
         raise ValueError(f"z_loss must be a finite number; got {z_loss!r}")
     if softcap is not None and not (math.isfinite(softcap) and softcap > 0.0):
         raise ValueError(f"softcap must be a positive number or None; got {softcap!r}")
+    return ignore_index
 
 
 class Target(NamedTuple):
@@ -111,6 +135,7 @@ def target_of(
 
     `shape` is that of the logits as they came, (n, K) or (K,); `x` are the logits as rows (n, K).
     """
+    validation.refuse_masked("target", target)
     target = np.asarray(target)
     n_rows, n_classes = x.shape
     # As in PyTorch, probabilities are known by their shape.
@@ -120,8 +145,8 @@ def target_of(
         if ignore_index >= 0:
             raise ValueError("ignore_index must be negative with probability targets, which it cannot meet")
         compute = np.float32 if is_narrow(x.dtype) else x.dtype
-        soft = np.ascontiguousarray(target, dtype=compute).reshape(x.shape)
-        weight = float(n_rows if sample_weight is None else sample_weight.sum())
+        soft = laid_out("target", target, compute).reshape(x.shape)
+        weight = n_rows if sample_weight is None else validation.total(sample_weight)
         return Target(soft, weight, weight)
     if len(shape) == 1 and target.ndim == 0:
         target = target.reshape(1)
@@ -131,8 +156,10 @@ def target_of(
         )
     if target.dtype.kind not in "iu":
         raise TypeError(f"target of shape ({n_rows},) must hold integers; got {target.dtype}")
+    if target.dtype == np.uint64 and target.max(initial=0) > validation.LARGEST_LABEL:
+        raise ValueError(out_of_range(target.max(), n_classes, ignore_index))  # as int64 it would be negative
     return _index_target(
-        np.ascontiguousarray(target, dtype=np.int64), n_classes, ignore_index, class_weight, sample_weight
+        laid_out("target", target, np.int64), n_classes, ignore_index, class_weight, sample_weight
     )
 
 
@@ -157,5 +184,8 @@ def out_of_range(label: Any, n_classes: int, ignore_index: int) -> str:
 
 
 def share_of(total: float, reduction: str) -> float:
-    """Return what a sum is multiplied by to be reduced."""
-    return 1.0 / total if reduction == "mean" and total else 1.0
+    """Return what a sum is multiplied by to be reduced; ValueError if the weights' sum cannot divide."""
+    if reduction != "mean" or not total:
+        return 1.0
+    validation.check_divisor("weights", total)
+    return 1.0 / total

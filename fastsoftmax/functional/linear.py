@@ -133,14 +133,19 @@ def _linear(
     X: Any, weight: Any, target: Any, bias: Any, options: tuple[Any, ...], wrt: tuple[str, ...]
 ) -> tuple[Any, LinearGrads]:
     class_weight, sample_weight, ignore_index, label_smoothing, reduction, z_loss, softcap = options
-    arguments.check_options(reduction, label_smoothing, z_loss, softcap, ignore_index)
+    ignore_index = arguments.check_options(reduction, label_smoothing, z_loss, softcap, ignore_index)
     rows = validation.design_matrix(X, least_rows=0)
+    validation.refuse_masked("weight", weight)
     coef = np.asarray(weight)
     n_rows, n_features = rows.shape
     if coef.ndim != 2 or coef.shape[1] != n_features or coef.dtype.kind not in "fiub":
         raise ValueError(f"weight must be numbers (K, {n_features}); got {coef.dtype} {coef.shape}")
     n_classes = len(coef)
-    intercept = np.zeros(n_classes) if bias is None else np.asarray(bias, dtype=np.float64)
+    if n_classes == 0:
+        raise ValueError("weight must have a row for each of K ≥ 1 classes; got none")
+    if coef.dtype not in arguments.FLOATS or not coef.flags.aligned:
+        coef = arguments.laid_out("weight", coef, np.float32 if coef.dtype == np.float16 else np.float64)
+    intercept = np.zeros(n_classes) if bias is None else validation.real("bias", bias)
     if intercept.shape != (n_classes,):
         raise ValueError(f"bias must have shape ({n_classes},); got {intercept.shape}")
     class_weight = arguments.weights("class_weight", class_weight, n_classes)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from fastsoftmax import devices
+from fastsoftmax import devices, validation
 from fastsoftmax.functional import arguments
 from fastsoftmax.kernels.tiles import MOST_CLASSES
 from fastsoftmax.losses import sigmoid, softmax
@@ -31,9 +31,12 @@ def is_small(logits: Any, target: Any, ignore_index: Any, out: Any) -> bool:
         and target.dtype == np.int64
         and logits.dtype in arguments.FLOATS
         and logits.flags.c_contiguous
+        and logits.flags.aligned
         and target.flags.c_contiguous
+        and target.flags.aligned
         and type(ignore_index) is int
-        and (out is None or arguments.is_free(out, logits))
+        and -(2**63) <= ignore_index < 2**63
+        and (out is None or (arguments.is_free(out, logits) and not np.may_share_memory(out, target)))
     )
 
 
@@ -68,9 +71,14 @@ class Problem(NamedTuple):
         if out is None:
             return np.empty_like(self.x)
         arguments.check_out(out, self.shape, self.dtype)
-        if out.flags.c_contiguous and out.dtype == self.x.dtype:
-            return out.reshape(self.x.shape)
-        return np.empty_like(self.x)
+        free = out.flags.carray and out.dtype == self.x.dtype and self._may_be_overwritten_by(out)
+        return np.asarray(out).reshape(self.x.shape) if free else np.empty_like(self.x)
+
+    def _may_be_overwritten_by(self, out: NDArray[Any]) -> bool:
+        """Whether writing a row of `out`, which may be the logits themselves, spoils nothing read later."""
+        read = [a for a in (self.x, self.target, self.weight, *self.loss) if isinstance(a, np.ndarray)]
+        same = out.ctypes.data == self.x.ctypes.data
+        return not any(np.may_share_memory(out, a) for a in read[same:])
 
     def solve(self, slopes: NDArray[Any] | None, out: Any = None) -> tuple[Any, Any]:
         """Return the reduced loss, and the gradient where there is room for one."""
@@ -99,7 +107,7 @@ class Problem(NamedTuple):
         grad = slopes.astype(self.dtype, copy=False).reshape(self.shape)
         if out is None:
             return value, grad
-        if not np.shares_memory(out, grad):
+        if not arguments.is_same(out, grad):
             out[...] = grad
         return value, out
 
@@ -116,7 +124,7 @@ def softmax_problem(
     softcap: float | None,
 ) -> Problem:
     """Return the checked problem of a softmax cross-entropy."""
-    arguments.check_options(reduction, label_smoothing, z_loss, softcap, ignore_index)
+    ignore_index = arguments.check_options(reduction, label_smoothing, z_loss, softcap, ignore_index)
     x, shape, dtype = arguments.logits(logits)
     class_weight = arguments.weights("class_weight", class_weight, x.shape[1])
     sample_weight = arguments.weights("sample_weight", sample_weight, len(x))
@@ -145,16 +153,17 @@ def sigmoid_problem(
     x, shape, dtype = arguments.logits(logits)
     class_weight = arguments.weights("class_weight", class_weight, x.shape[1])
     sample_weight = arguments.weights("sample_weight", sample_weight, len(x))
+    validation.refuse_masked("target", target)
     target = np.asarray(target)
     if target.dtype.kind not in "fiub" and not arguments.is_narrow(target.dtype):
         raise TypeError(f"target must be real numbers; got {target.dtype}")
     if target.shape != shape:
         raise ValueError(f"target must have the shape of the logits, {shape}; got {target.shape}")
     compute = np.float32 if arguments.is_narrow(dtype) else dtype
-    target = np.ascontiguousarray(target, dtype=compute).reshape(x.shape)
+    target = arguments.laid_out("target", target, compute).reshape(x.shape)
     if target.size and not devices.get("cpu").all_in_unit(target):
         raise ValueError(f"target must lie in [0, 1]; got {target.min()} to {target.max()}")
-    denominator = float(len(x) if sample_weight is None else sample_weight.sum())
+    denominator = len(x) if sample_weight is None else validation.total(sample_weight)
     share = arguments.share_of(denominator, reduction)
     weights = np.full(x.shape[1], share) if class_weight is None else class_weight * share
     loss = sigmoid.for_targets(target, x.shape[1], class_weight=weights)

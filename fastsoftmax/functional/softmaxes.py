@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastsoftmax import devices
-from fastsoftmax.functional.arguments import FLOATS, check_out, is_brain, is_free, is_narrow
+from fastsoftmax.functional.arguments import FLOATS, check_out, is_brain, is_free, is_narrow, is_same
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -97,9 +97,7 @@ def _along(name: str, x: Any, axis: Any, out: Any) -> NDArray[Any]:
         return _narrow_along(name, x, axis, out)
     a = _fast_array(x)
     if a is None or a.size == 0 or a.ndim == 0:
-        import scipy.special
-
-        result = getattr(scipy.special, name)(x, axis=axis)
+        result = _by_scipy(name, x if a is None else a, axis=axis)
         if out is None:
             return result
         check_out(out, np.shape(result), np.asarray(result).dtype)
@@ -109,9 +107,9 @@ def _along(name: str, x: Any, axis: Any, out: Any) -> NDArray[Any]:
         check_out(out, a.shape, a.dtype)
     slabs = _slabs(a, axis)
     if slabs is not None:
-        free = out is not None and out.strides == a.strides
-        free = free and (_same_array(out, a) or not np.may_share_memory(out, a))
-        result = out if free else np.empty_like(a)
+        free = out is not None and out.strides == a.strides and out.flags.aligned
+        free = free and (is_same(out, a) or not np.may_share_memory(out, a))
+        result = np.asarray(out) if free else np.empty_like(a)
         for slab, into in zip(slabs, _slabs(result, axis) or ()):
             devices.get("cpu").columns(name, slab, into)
         if out is not None and not free:
@@ -120,8 +118,8 @@ def _along(name: str, x: Any, axis: Any, out: Any) -> NDArray[Any]:
     write = getattr(devices.get("cpu"), name)
     rows = _rows(a, axis)
     in_place = out is not None and _is_rows(out, axis) and _is_rows(a, axis)
-    if in_place and (_same_array(out, a) or not np.may_share_memory(out, a)):
-        write(rows, out.reshape(rows.shape))
+    if in_place and (is_same(out, a) or not np.may_share_memory(out, a)):
+        write(rows, np.asarray(out).reshape(rows.shape))
         return out
     # `rows` is a view of x where x lies right already: only a copy may be written over.
     target = np.empty(rows.shape, rows.dtype) if np.may_share_memory(rows, a) else rows
@@ -133,6 +131,18 @@ def _along(name: str, x: Any, axis: Any, out: Any) -> NDArray[Any]:
     return out
 
 
+def _by_scipy(name: str, x: Any, **options: Any) -> Any:
+    """Do what has no fast path; what SciPy stumbles over is a TypeError, or ValueError for an axis."""
+    import scipy.special
+
+    try:
+        return getattr(scipy.special, name)(x, **options)
+    except IndexError as error:
+        raise ValueError(f"axis {options['axis']} is none of an array of shape {np.shape(x)}") from error
+    except (AttributeError, NotImplementedError, OverflowError) as error:
+        raise TypeError(f"{name} takes an array of numbers; got {type(x).__name__} ({error})") from error
+
+
 def _narrow_along(name: str, x: NDArray[Any], axis: Any, out: Any) -> NDArray[Any]:
     """Do `_along` for float16 and bfloat16: narrow in memory, float32 in registers."""
     if out is not None:
@@ -140,14 +150,15 @@ def _narrow_along(name: str, x: NDArray[Any], axis: Any, out: Any) -> NDArray[An
     if x.size and x.ndim and _is_rows(x, axis):
         rows = _rows(x, axis).view(np.uint16)
         free = out is not None and _is_rows(out, axis)
-        free = free and (_same_array(out, x) or not np.may_share_memory(out, x))
-        result = out if free else np.empty_like(x)
+        free = free and (is_same(out, x) or not np.may_share_memory(out, x))
+        result = np.asarray(out) if free else np.empty_like(x)
         devices.get("cpu").narrow(name, rows, result.reshape(rows.shape).view(np.uint16), is_brain(x.dtype))
     else:
         result = _along(name, x.astype(np.float32), axis, None).astype(x.dtype)
-    if out is None or result is out:
+    if out is None:
         return result
-    out[...] = result
+    if not is_same(out, result):
+        out[...] = result
     return out
 
 
@@ -204,10 +215,8 @@ def logsumexp(
         return _narrow_logsumexp(a, axis, keepdims)
     x = None if b is not None or return_sign else _fast_array(a)
     if x is None or x.size == 0 or x.ndim == 0:
-        import scipy.special
-
-        special: Any = scipy.special
-        return special.logsumexp(a, axis=axis, b=b, keepdims=keepdims, return_sign=return_sign)
+        a = a if x is None else x  # SciPy has float16 for small integers
+        return _by_scipy("logsumexp", a, axis=axis, b=b, keepdims=keepdims, return_sign=return_sign)
     slabs = _slabs(x, axis)
     if slabs is not None:
         out = np.empty((len(slabs), slabs[0].shape[1]), x.dtype)
@@ -244,6 +253,7 @@ def _is_plain(x: Any, axis: Any) -> bool:
         and (axis == 1 or axis == -1)
         and x.dtype in FLOATS
         and x.flags.c_contiguous
+        and x.flags.aligned
         and x.size > 0
     )
 
@@ -257,7 +267,7 @@ def _fast_array(x: Any) -> NDArray[Any] | None:
     if type(x) is not np.ndarray and not isinstance(x, np.memmap):
         return None  # masked arrays, matrices and other subclasses have rules of their own
     if x.dtype in FLOATS:
-        return x
+        return x if x.flags.aligned else x.copy()
     if x.dtype.kind in "iub":
         return x.astype(np.float64)
     if x.dtype.kind == "f" and x.dtype.itemsize <= 8:  # the other byte order
@@ -289,17 +299,12 @@ def _axes(axis: int | tuple[int, ...], ndim: int) -> tuple[int, ...]:
 
 def _is_rows(a: NDArray[Any], axis: Any) -> bool:
     """Whether the axes summed over are the last ones of a C-ordered array, in order."""
-    if not a.flags.c_contiguous:
+    if not (a.flags.c_contiguous and a.flags.aligned):
         return False
     if axis is None:
         return True
     axes = _axes(axis, a.ndim)
     return sorted(axes) == list(range(a.ndim - len(axes), a.ndim))
-
-
-def _same_array(a: NDArray[Any], b: NDArray[Any]) -> bool:
-    """Whether two arrays are the same elements in the same places."""
-    return a.__array_interface__["data"][0] == b.__array_interface__["data"][0] and a.strides == b.strides
 
 
 def _rows(a: NDArray[Any], axis: Any) -> NDArray[Any]:

@@ -63,7 +63,9 @@ class _Files:
 
     def _path(self, key: Any) -> pathlib.Path:
         signature, machine = key[:2]
-        short = hashlib.sha256(f"{signature} {machine}".encode()).hexdigest()[:16]
+        # Numba's key does not tell kernels with bounds checks from those without.
+        mode = "" if numba.config.BOUNDSCHECK is None else f" {numba.config.BOUNDSCHECK}"
+        short = hashlib.sha256(f"{signature} {machine}{mode}".encode()).hexdigest()[:16]
         return self._folder / f"{self._name}.{short}.kernel"
 
     def load(self, key: Any) -> Any:

@@ -12,6 +12,7 @@ import functools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import llvmlite.binding
+import numba
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -156,6 +157,16 @@ def _outers(typingctx, M, k, X, n_rows, j, out, n_classes, masked):
         return context.get_dummy_value()
 
     return signature, codegen
+
+
+if numba.config.DISABLE_JIT:  # an intrinsic has no Python body: kernels run as plain Python need one
+
+    def _dots(X, row, W, k, out, ahead, n_rows, n_classes):
+        out[row : row + n_rows, k : k + n_classes] = X[row : row + n_rows] @ W[k : k + n_classes].T
+
+    def _outers(M, k, X, n_rows, j, out, n_classes, masked):
+        columns = slice(j, j + REGISTERS * (REGISTER_BYTES // X.itemsize))
+        out[k : k + n_classes, columns] = M[:n_rows, k : k + n_classes].T @ X[:n_rows, columns]
 
 
 @jit

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -372,3 +373,12 @@ def cross_entropy_tile(typingctx, x, slopes, target, ignore_index, own, values, 
 
     kinds = (x, slopes, target, ignore_index, own, values, first, with_slopes, exact)
     return types.float64(*kinds), codegen
+
+
+if numba.config.DISABLE_JIT:  # an intrinsic has no Python body: kernels run as plain Python need one
+    from fastsoftmax.kernels.plain_tiles import (
+        cross_entropy_tile,
+        log_softmax_tile,
+        logsumexp_tile,
+        softmax_tile,
+    )

@@ -13,6 +13,7 @@ import numpy as np
 from fastsoftmax.contracts import Csr, Halves
 from fastsoftmax.kernels.cpu import csr, dense, grams, shifts
 from fastsoftmax.kernels.cpu.columns import columns
+from fastsoftmax.kernels.cpu.indices import sparse_faults
 from fastsoftmax.kernels.cpu.narrow import narrow, narrow_losses
 from fastsoftmax.kernels.cpu.rows import (
     all_in_unit,
@@ -56,6 +57,7 @@ __all__ = [
     "sigmoid",
     "small_cross_entropy",
     "softmax",
+    "sparse_faults",
     "top",
 ]
 
