@@ -235,7 +235,12 @@ def test_integers_without_axes_or_elements_are_float64(dtype, shape):
         assert function(np.ones(shape, dtype)).dtype == np.float64
 
 
-@pytest.mark.parametrize("what", [None, object(), np.array(None), memoryview(np.ones(3, ">i2"))], ids=repr)
+@pytest.mark.parametrize(
+    "what",
+    [None, object(), np.array(None), memoryview(np.ones(3, ">i2"))],
+    ids=repr,
+    ids=lambda value: type(value).__name__,
+)
 def test_what_scipy_stumbles_over(what):
     for function in (fastsoftmax.softmax, fastsoftmax.log_softmax, fastsoftmax.logsumexp):
         with pytest.raises((TypeError, ValueError)):
