@@ -238,7 +238,6 @@ def test_integers_without_axes_or_elements_are_float64(dtype, shape):
 @pytest.mark.parametrize(
     "what",
     [None, object(), np.array(None), memoryview(np.ones(3, ">i2"))],
-    ids=repr,
     ids=lambda value: type(value).__name__,
 )
 def test_what_scipy_stumbles_over(what):
