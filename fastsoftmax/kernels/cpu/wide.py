@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from fastsoftmax.contracts import Params, RowBlock
 
-TILE_BYTES = 2**26  # of logits, and of a tile of X where it has to be widened
+TILE_BYTES = 15 * 2**22  # of logits, and of a tile of X where it has to be widened
 LEAST_ROWS, MOST_ROWS = 16, 2048
 PIECE = 256  # rows and columns of a product that one thread computes at a time
 LONG_PIECE = 128  # of products that sum over all classes: smaller pieces keep every thread busy
@@ -123,7 +123,7 @@ def sums(
 ) -> Sums:
     """Run a verb over the rows of a dense block; parameters and results are those of `dense.sums`.
 
-    Extra memory: 64 MiB of logits, and of a tile of X if it has to be widened; the coefficients where they
+    Extra memory: 60 MiB of logits, and of a tile of X if it has to be widened; the coefficients where they
     are not of `dtype`.
     """
     X: Any = block.X
