@@ -125,7 +125,8 @@ def design_matrix(X: Any, *, name: str = "X", checked: bool = False, least_rows:
                 )
         except (TypeError, ValueError) as error:
             # Their messages print the array, and not all of them name it.
-            text = not scipy.sparse.issparse(X) and _is_text(X)
+            too_large = isinstance(error.__cause__, OverflowError)
+            text = not (scipy.sparse.issparse(X) or too_large) and _is_text(X)
             kind = TypeError if text or isinstance(error, TypeError) else ValueError
             said = str(error).splitlines()[0]
             raise kind(said if said.startswith(name) else f"{name}: {said}") from error

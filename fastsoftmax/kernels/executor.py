@@ -167,7 +167,7 @@ def available_threads() -> int:
 
 def _prange_is_safe() -> bool:
     """Whether Numba's layer takes concurrent calls. Starts the layer, so it is asked at the first use."""
-    if _state.forked:
+    if _state.forked or numba.config.DISABLE_JIT:  # plain Python has no prange
         return False
     if _state.prange_is_safe is None:
         try:

@@ -18,14 +18,21 @@ NANOSECONDS = 0.4  # an element, about; decides what is done in line
 @kernel
 def _faults(start, stop, part, indptr, indices, limit, found):
     """Note in found[part] whether indptr falls, and whether an index lies outside [0, limit)."""
-    falls = 0
-    for i in range(start, min(stop, indptr.shape[0] - 1)):
-        falls |= indptr[i + 1] < indptr[i]
-    outside = 0
-    for e in range(start, min(stop, indices.shape[0])):
-        outside |= (indices[e] < 0) | (indices[e] >= limit)
-    found[part, 0] |= falls
-    found[part, 1] |= outside
+    here, following = indptr[start : min(stop, indptr.shape[0] - 1)], indptr[start + 1 :]
+    falls = False
+    for i in range(here.shape[0]):
+        falls |= following[i] < here[i]
+    if falls:
+        found[part, 0] = 1
+    some = indices[start:stop]
+    if some.shape[0] == 0:
+        return
+    least, largest = some[0], some[0]
+    for e in range(some.shape[0]):
+        least = min(least, some[e])
+        largest = max(largest, some[e])
+    if least < 0 or largest >= limit:
+        found[part, 1] = 1
 
 
 def sparse_faults(
