@@ -22,7 +22,7 @@ TIGHT = {"tol": 1e-10}
         ("auto", "lbfgs"),
         ("lbfgs", "lbfgs"),
         ("newton-cg", "newton-cg"),
-        ("newton-cholesky", "newton-cg"),
+        ("newton-cholesky", "newton-cholesky"),
         ("sag", "lbfgs"),
         ("saga", "lbfgs"),
         ("liblinear", "lbfgs"),
