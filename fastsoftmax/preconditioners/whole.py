@@ -49,8 +49,9 @@ def inverse(
             hessian[k, :, other, :] = block
             index += 1
     features = np.arange(n_features)
+    own = 0.0 if is_lost(l2, float(np.einsum("kjkj->kj", hessian).max())) else l2
     for k in range(n_classes):
-        hessian[k, features, k, features] += l2
+        hessian[k, features, k, features] += own
     if invariant:
         places = np.arange(size)
         fill = np.mean([hessian[k, places, k, places] for k in range(n_classes)], axis=0) / n_classes
@@ -61,7 +62,7 @@ def inverse(
     matrix = hessian.reshape(order, order)
     error = float(np.finfo(np.float64).eps) * order
     singular = is_lost(l2, float(matrix.diagonal().max()))
-    solved = (_by_axes if singular else _by_factor)(matrix, error)
+    solved = _by_axes(matrix, error, n_classes) if singular else _by_factor(matrix, error)
 
     def apply(vector: Params) -> None:
         coef, intercept = vector
@@ -87,13 +88,15 @@ def _by_factor(matrix: NDArray[np.float64], error: float) -> Callable[[Vector], 
     return solved
 
 
-def _by_axes(matrix: NDArray[np.float64], error: float) -> Callable[[Vector], Vector]:
+def _by_axes(matrix: NDArray[np.float64], error: float, n_classes: int) -> Callable[[Vector], Vector]:
     """Return v ↦ H⁺ v of a matrix that nothing keeps from being singular.
 
     Along directions in which no row lies the gradient is rounding, and so is the curvature: by their quotient
     a step would go anywhere. It goes nowhere there. About ten times what a factor costs.
     """
-    scale = unit_scale(matrix)
+    # One scale a column for all classes: what they have in common stays apart from what they have not.
+    each = unit_scale(matrix).reshape(n_classes, -1)
+    scale = np.tile(1.0 / np.sqrt(np.mean(each**-2, axis=0)), n_classes)
     matrix *= scale
     matrix *= scale[:, np.newaxis]
     with blas.one_thread():  # the bits depend on their number
