@@ -22,6 +22,9 @@ INTERRUPTED = """
     import numba
     from fastsoftmax import SoftmaxObjective
 
+    # In what a script starts in the background, SIGINT is ignored unless somebody asks for it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
     def interrupted(body, delay, number=signal.SIGINT, begun=None):
         '''Seconds from a signal, sent after a delay, to the end of body(), and what that ended in.'''
         sent = []

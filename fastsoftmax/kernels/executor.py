@@ -263,8 +263,8 @@ def run(
         The kernel may be called for a part in pieces of any multiple of so many rows, one after the other:
         all that it carries from row to row is in its slot. 0: only for whole parts.
     scratch : int, optional
-        About how many numbers a kernel makes room for. Numba never gives back the arguments of a function
-        that has raised, so whether there is so much memory is tried before.
+        How many bytes a kernel makes room for. Numba never gives back the arguments of a function that has
+        raised, so whether there is so much memory is tried before.
 
     Raises
     ------
@@ -283,7 +283,7 @@ def run(
     n_rows = int(bounds[-1] - bounds[0])
     step = max(1, n_rows // n_slices // cut) * cut if cut else max(1, n_rows)
     if scratch:
-        np.empty(min(threads, n_parts) * scratch)
+        np.empty(min(threads, n_parts) * scratch, np.uint8)
     if chosen == "prange":
         threads = min(threads, numba.config.NUMBA_NUM_THREADS)
         mask = numba.get_num_threads()

@@ -197,13 +197,15 @@ def _sums(
     row_values = np.empty(0) if row_values is None else row_values
     X_grad = np.empty((0, n_features), dtype) if X_grad is None else X_grad
     kept = np.empty((0, n_outputs), dtype) if logits is None else logits
+    squared = isinstance(verb, Diagonal)
+    scratch = tile_rows * ((1 + squared) * n_features + n_maps * n_outputs) + n_outputs * n_features
     with blas.one_thread():
         run(
-            _pass, bounds, verb, loss, isinstance(verb, Diagonal), products(dtype.name),
+            _pass, bounds, verb, loss, squared, products(dtype.name),
             stored(X, dtype), block.target, weights, coef, intercept, tile_rows, kept, values, row_values,
             coefs, intercepts, X_grad,
             work=0.05 * n_rows * coef.size, n_threads=n_threads, cut=tile_rows,
-            scratch=tile_rows * (2 * n_features + n_maps * n_outputs) + n_outputs * n_features,
+            scratch=scratch * dtype.itemsize,
         )  # fmt: skip
     found = []
     for s in range(n_sets):
@@ -233,7 +235,7 @@ def logits(
         run(
             _logits, bounds, products(dtype.name), stored(X, dtype), coef, intercept, ranges, tile_rows, out,
             work=0.03 * X.shape[0] * coef.size, n_threads=n_threads,
-            scratch=tile_rows * (X.shape[1] + int(np.diff(ranges).max())),
+            scratch=tile_rows * (X.shape[1] + int(np.diff(ranges).max())) * dtype.itemsize,
         )  # fmt: skip
     return out
 

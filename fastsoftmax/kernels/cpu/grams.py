@@ -138,6 +138,7 @@ def sums(
         with blas.one_thread():
             run(
                 _add_grams, panels, columns, weights, out,
-                work=0.02 * out.size * count, n_threads=n_threads, scratch=PANEL * (count + n_features + 1),
+                work=0.02 * out.size * count, n_threads=n_threads,
+                scratch=PANEL * (count + n_features + 1) * out.itemsize,
             )  # fmt: skip
     return replace(result, weight=float(block.weight.sum()))

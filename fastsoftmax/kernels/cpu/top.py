@@ -199,6 +199,6 @@ def top(
         run(
             _top, bounds, thin, rows, coef, params.intercept.astype(dtype), n_features, ranges, tile_rows,
             not isinstance(X, Csr), *found, work=work + n_rows * n_outputs, n_threads=n_threads,
-            scratch=tile_rows * (n_features + int(np.diff(ranges).max())),
+            scratch=tile_rows * (n_features + int(np.diff(ranges).max())) * dtype.itemsize,
         )  # fmt: skip
     return found
