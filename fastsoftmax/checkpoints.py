@@ -106,12 +106,12 @@ def problem_of(
     """
     parameters = {**settings._asdict(), "tol": model.tol, "max_iter": model.max_iter, "device": model.device}
     return {
+        **{name: repr(value) for name, value in parameters.items()},
+        "fit_intercept": repr(bool(model.fit_intercept)),
         "X": _digest(*rows[:3]) if isinstance(rows, Csr) else _digest(_plain(rows)),
         "y": _digest(labels.target, note=f"{labels.loss} {labels.classes.tolist()}"),
         "weights (sample_weight or class_weight)": _digest(weight),
         "starting point (warm_start)": _digest(start),
-        **{name: repr(value) for name, value in parameters.items()},
-        "fit_intercept": repr(bool(model.fit_intercept)),
         "version of fastsoftmax": __version__,
     }
 
