@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import decimal
 import os
+import warnings
 
 import numpy as np
 import scipy.sparse as sp
@@ -102,7 +103,9 @@ def laid_out(layout, a):
     if layout == "list":
         return a.tolist()
     if layout == "matrix" and a.ndim == 2:
-        return np.asmatrix(a)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PendingDeprecationWarning)  # of the class itself
+            return np.asmatrix(a)
     if layout == "masked":
         return np.ma.array(a, mask=np.arange(a.size).reshape(a.shape) == 0)
     if layout == "mask":

@@ -151,7 +151,7 @@ def test_names_with_line_ends_are_shown_in_one_line(folder):
 
 @pytest.fixture(scope="module")
 def saved(folder):
-    model = SoftmaxRegression(max_iter=3, tol=0.1).fit(X, Y)
+    model = SoftmaxRegression().fit(X, Y)
     model.save(folder / "model.safetensors")
     return folder / "model.safetensors"
 

@@ -68,7 +68,12 @@ def test_joblib_and_clone():
     assert again.fit(X, y).coef_.tobytes() == model.coef_.tobytes()
     with joblib.parallel_backend("threading", n_jobs=2):
         scores = cross_val_score(model, X, y, cv=4)
-    np.testing.assert_array_equal(scores, cross_val_score(model, X, y, cv=4))
+    alone = cross_val_score(model, X, y, cv=4)
+    np.testing.assert_array_equal(scores, alone)
+    # and in processes of their own, to which models and rows are sent
+    search = GridSearchCV(SoftmaxRegression(), {"C": [0.5, 1.0]}, cv=4, n_jobs=2).fit(X, y)
+    folds = [search.cv_results_[f"split{i}_test_score"][0] for i in range(4)]
+    np.testing.assert_array_equal(folds, alone)
 
 
 def test_metadata_routing():

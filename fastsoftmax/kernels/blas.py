@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import threading
@@ -12,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 import threadpoolctl
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 _lock = threading.RLock()
-_users = 0
+_users: dict[int, int] = {}  # the id of each one_thread that is entered, and of the thread it is in
 _found: list[tuple[Any, int]] | None = None  # each library, and the threads to give back to it
-_thread = threading.local()  # .users: how many of the users are calls of this thread
 
 
 @functools.cache
@@ -27,27 +25,6 @@ def _libraries() -> list[Any]:
 
     # Not OpenMP's: its settings belong to a thread, and it may be another one that puts them back.
     return list(threadpoolctl.ThreadpoolController().select(user_api="blas").lib_controllers)
-
-
-def _enter() -> None:
-    global _users, _found
-    with _lock:
-        if _found is None:  # else a signal handler has raised before the last user had put them back
-            _found = [(library, library.num_threads) for library in _libraries()]
-        if _users == 0:
-            for library, _ in _found:
-                _set(library, 1)
-        _users += 1
-        _thread.users = getattr(_thread, "users", 0) + 1
-
-
-def _leave() -> None:
-    global _users
-    with _lock:
-        _users -= 1
-        _thread.users -= 1
-        if _users == 0:
-            _put_back()
 
 
 def _put_back() -> None:
@@ -65,20 +42,49 @@ def _set(library: Any, n_threads: int) -> None:
     release(force=True)
 
 
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
+class one_thread:  # noqa: N801 - a context manager, named as those of contextlib are
     """Run the body with every BLAS pool of the process set to one thread.
 
     Notes
     -----
     The setting belongs to the process, so overlapping users are counted: the first sets it, the last puts
     back what the first found. Restoring per user would leave one thread behind for good when two overlap.
+
+    A signal handler may raise between any two lines of this. So each line can be run again without harm, and
+    is when one was cut short; what that cannot reach (the step into a method) goes with the object.
     """
-    _enter()
-    try:
-        yield
-    finally:
-        _leave()
+
+    def __enter__(self) -> None:
+        global _found
+        try:
+            with _lock:
+                if _found is None:
+                    _found = [(library, library.num_threads) for library in _libraries()]
+                if not _users:
+                    for library, _ in _found:
+                        _set(library, 1)
+                _users[id(self)] = threading.get_ident()
+        except BaseException:
+            _leave(id(self))
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            _leave(id(self))
+        except BaseException:
+            _leave(id(self))
+            raise
+
+    def __del__(self) -> None:
+        if id(self) in _users:
+            _leave(id(self))
+
+
+def _leave(user: int) -> None:
+    with _lock:
+        _users.pop(user, None)
+        if not _users:
+            _put_back()
 
 
 def away(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
@@ -115,10 +121,12 @@ def _after_fork_in_parent() -> None:
 
 def _after_fork_in_child() -> None:
     # Of the users only the calls of the thread that forked go on here: the others would never leave.
-    global _lock, _users
+    global _lock
     _lock = threading.RLock()
-    _users = getattr(_thread, "users", 0)
-    if _users == 0:
+    here = threading.get_ident()
+    for user in [user for user, thread in _users.items() if thread != here]:
+        del _users[user]
+    if not _users:
         _put_back()
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import scipy.linalg
 
 from fastsoftmax.kernels.executor import even_bounds, kernel, run
+from fastsoftmax.preconditioners.projection import NOT_FINITE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -66,7 +67,7 @@ def unit_scale(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     diagonal = matrix.diagonal()
     if not np.isfinite(diagonal).all():
-        raise FloatingPointError("the Hessian is not finite; X or the parameters are too large")
+        raise FloatingPointError(NOT_FINITE)
     return np.asarray(1.0 / np.sqrt(np.where(diagonal > LEAST, diagonal, 1.0)))
 
 
@@ -105,4 +106,4 @@ def factor(matrix: NDArray[np.float64], shift: float, dtype: Any = np.float64) -
             shift *= GROWTH
         else:
             return Factor(np.ascontiguousarray(lower, dtype), scale)
-    raise FloatingPointError("the Hessian is not finite; X or the parameters are too large")
+    raise FloatingPointError(NOT_FINITE)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from fastsoftmax.kernels import blas
-from fastsoftmax.preconditioners.projection import ROOM, is_lost
+from fastsoftmax.preconditioners.projection import NOT_FINITE, ROOM, is_lost
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,7 +47,7 @@ def spectrum(moments: NDArray[Any], weight: float, fit_intercept: bool) -> Spect
     Some 10 d³ flops. Of rows that depend on one another λ is rounding; it is raised to what that may be.
     """
     if not np.isfinite(moments).all():
-        raise FloatingPointError("the Hessian is not finite; X or the parameters are too large")
+        raise FloatingPointError(NOT_FINITE)
     matrix = moments[:-1, :-1] / weight
     mean = moments[-1, :-1] / weight if fit_intercept else np.zeros(len(matrix))
     lost = len(matrix) * EPS * matrix.diagonal().max(initial=0.0)  # by the subtraction of m mᵀ

@@ -16,6 +16,7 @@ ROUNDING = 2.0**-42  # a thousand roundings
 # What takes the place of a lost penalty, as a share of the largest curvature: along directions in which no
 # row lies, the quotient of two roundings would lead anywhere.
 ROOM = 1e-10
+NOT_FINITE = "the Hessian is not finite; X or the parameters are too large"
 
 
 def is_lost(l2: float, curvature: float) -> bool:

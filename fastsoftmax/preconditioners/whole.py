@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.linalg
 
 from fastsoftmax.kernels import blas
 from fastsoftmax.preconditioners.cholesky import factor, solve, unit_scale
-from fastsoftmax.preconditioners.projection import is_lost
+from fastsoftmax.preconditioners.projection import NOT_FINITE, is_lost
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,11 +33,18 @@ def inverse(
     invariant : bool
         Whether adding one vector to every class changes no loss. The Hessian is singular along those
         directions but for l2; a multiple of (1 1ᵀ / K) ⊗ diag fills them and leaves the others alone.
+
+    Raises
+    ------
+    FloatingPointError
+        If a block is not finite.
     """
     n_features = pairs.shape[1] - 1
     size = n_features + fit_intercept
     blocks = pairs[:, :size, :size].astype(np.float64)
     blocks /= weight
+    if not np.isfinite(blocks).all():
+        raise FloatingPointError(NOT_FINITE)
     hessian = np.zeros((n_classes, size, n_classes, size))
     upper = np.triu_indices(size, 1)
     index = 0
@@ -100,7 +106,7 @@ def _by_axes(matrix: NDArray[np.float64], error: float, n_classes: int) -> Calla
     matrix *= scale
     matrix *= scale[:, np.newaxis]
     with blas.one_thread():  # the bits depend on their number
-        values, axes = scipy.linalg.eigh(matrix, check_finite=False)
+        values, axes = blas.away(np.linalg.eigh, matrix)  # SciPy's would keep the GIL
     real = values > error * values[-1]
     root = scale[:, np.newaxis] * axes[:, real] / np.sqrt(values[real])
 
