@@ -180,7 +180,7 @@ def test_cross_entropy(data, with_grad):
     if not usual or exact is None or None in (rows, per_class) or k == 0 or index is None:
         return
     assert right or refusal is not None or out is x
-    total = np.sum(rows or 1.0) * np.max(per_class or 1.0)
+    total = sum(rows or [1.0]) * max(per_class or [1.0])
     if refusal is not None:
         by_row, by_class = rows or np.ones(n), per_class or np.ones(k)
         divisor = sum(by_row[i] * by_class[index[i]] for i in range(n) if index[i] != -100)
@@ -224,7 +224,7 @@ def test_sigmoid_cross_entropy(data):
     if not ((target >= 0) & (target <= 1)).all():
         assert refusal is not None
         return
-    total = np.sum(rows or 1.0)
+    total = sum(rows or [1.0])
     if refusal is not None:
         assert not right or not 1e-300 < total < 1e300, refusal
         return
@@ -293,7 +293,7 @@ def test_linear_cross_entropy(data, with_grad):
     if any(part is None for part in parts) or not plain or is_masked(bias) or 0 in (n, d, k):
         return
     W, bias = np.asarray(W, np.float64), np.asarray(bias, np.float64)
-    total = np.sum(rows or 1.0)
+    total = sum(rows or [1.0])
     if refusal is not None:
         assert not 1e-300 < total < 1e300, refusal
         return
@@ -327,7 +327,7 @@ def test_objective(data, loss):
         exact is not None and index is not None and rows is not None and 0 not in (n, d) and loss == "softmax"
     )
     if refusal is not None:
-        ordinary = rows is False or (rows is not None and 1e-300 < np.sum(rows) < 1e300)
+        ordinary = rows is False or (rows is not None and 1e-300 < sum(rows) < 1e300)
         assert not (must and ordinary and l2 in (0.0, 0.5, 1e-300)), refusal
         return
     params = dressed(
