@@ -76,10 +76,14 @@ def check_convertible(X: Any, name: str) -> None:
     Raises
     ------
     ValueError
-        If the matrix is not two-dimensional, or its index arrays contradict its shape.
+        If the matrix is not two-dimensional, holds complex numbers, or its index arrays contradict its shape.
     """
     if X.ndim != 2:
         raise ValueError(f"{name} must be a matrix (n, d); got a sparse array of shape {X.shape}")
+    if (
+        X.dtype.kind == "c"
+    ):  # scikit-learn would print the matrix to say so, and SciPy follow every index of it
+        raise ValueError(f"{name}: Complex data not supported; the {X.format} matrix is of {X.dtype}")
     if X.format == "coo":
         for places, length in zip(X.coords, X.shape):
             if len(places) != len(X.data):

@@ -40,6 +40,10 @@ FALSE = {
     "ends below zero": {"indptr": np.array([0, 0, 0, 0, -1], np.int32)},
     "floats": {"indptr": np.arange(5.0)},
     "a matrix of data": {"data": np.ones((4, 1))},
+    "complex, and more than there are": {
+        "data": np.ones(4, complex),
+        "indptr": np.array([0, 1, 2, 3, 2**30]),
+    },
 }
 
 
