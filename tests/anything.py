@@ -183,7 +183,7 @@ def compressed(draw, n, d):
         how = draw(st.sampled_from(CHANGES))
         if how == "wrap":  # each difference of int32 is positive, as they wrap around
             indptr = np.resize(np.array([0, 2**31 - 1, -(2**31), -1], np.int32), len(indptr))
-            indptr[-1] = len(data)
+            indptr[-1:] = len(data)
             continue
         if how == "data":
             shorter, longer, text = data[:-1], np.append(data, 1.0), data.astype("U5")

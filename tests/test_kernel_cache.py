@@ -13,9 +13,12 @@ import sys
 import textwrap
 from pathlib import Path
 
+import numba
 import pytest
+from llvmlite.binding import Linkage
 
 import fastsoftmax
+from fastsoftmax.kernels.jit import SETTINGS
 from tests.interpreter import run_python
 
 TRIES = int(os.environ.get("FASTSOFTMAX_CACHE_TRIES", "3"))
@@ -178,3 +181,20 @@ def test_two_processes_at_once(use, tmp_path):
         assert [process.wait(timeout=100) for process in processes] == [0, 0]
         assert use("0", "1", "2", "3") == (4, 0)
         assert len(kernels(tmp_path)) == 4
+
+
+@pytest.mark.parametrize("options", [{}, SETTINGS], ids=["Numba's own", "ours"])
+def test_what_a_kernel_calls_is_its_own(options):
+    # Else the first copy that a process loads would run in all its callers, and the copies differ in bits.
+    @numba.njit(**options)
+    def leaves(n):
+        return 1.0 if n < 2 else leaves(n - 1) + leaves(n - 2)  # calls itself: it is not inlined whole
+
+    @numba.njit(**options)
+    def outer(n):
+        return leaves(n) + leaves(n + 1)
+
+    assert outer(8) == 34.0 + 55.0
+    library = outer.overloads[outer.signatures[0]].library
+    shared = [each.name for each in library.get_defined_functions() if each.linkage == Linkage.linkonce_odr]
+    assert bool(shared) == (not options), shared

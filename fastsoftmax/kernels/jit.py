@@ -10,13 +10,14 @@ import numba
 from numba.core.compiler_lock import global_compiler_lock
 
 from fastsoftmax.kernels.cache import KernelCache, warn_uncached
+from fastsoftmax.kernels.library import PrivateCompiler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 # numpy error model: a division may give inf or NaN as NumPy does; checking each for zero costs four times
 # its price and keeps loops from vectorising.
-SETTINGS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+SETTINGS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "pipeline_class": PrivateCompiler}
 
 # A child forked while another thread compiles would wait for ever to compile anything itself.
 if hasattr(os, "register_at_fork"):
