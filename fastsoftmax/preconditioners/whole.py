@@ -55,7 +55,10 @@ def inverse(
             hessian[k, :, other, :] = block
             index += 1
     features = np.arange(n_features)
-    own = 0.0 if is_lost(l2, float(np.einsum("kjkj->kj", hessian).max())) else l2
+    # Units differ: of a penalty that is lost in one column there may be something left in others.
+    most = np.einsum("kjkj->kj", hessian).max(axis=0)[:n_features]
+    singular = is_lost(l2, float(np.min(most, where=most > 0.0, initial=np.inf)))
+    own = np.where(most > 0.0, 0.0, l2) if singular else np.full(n_features, l2)
     for k in range(n_classes):
         hessian[k, features, k, features] += own
     if invariant:
@@ -67,7 +70,6 @@ def inverse(
     order = n_classes * size
     matrix = hessian.reshape(order, order)
     error = float(np.finfo(np.float64).eps) * order
-    singular = is_lost(l2, float(matrix.diagonal().max()))
     solved = _by_axes(matrix, error, n_classes) if singular else _by_factor(matrix, error)
 
     def apply(vector: Params) -> None:
