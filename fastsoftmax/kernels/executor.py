@@ -195,10 +195,10 @@ def _choose(work: float, n_threads: int) -> str:
 
 
 def _run_serially(
-    serial: Any, bounds: NDArray[np.int64], step: int, arguments: tuple[Any, ...], part: int
+    serial: Any, bounds: list[int], step: int, arguments: tuple[Any, ...], part: int
 ) -> Iterator[None]:
     """Run one part in this thread, so many rows at a time, and yield after each."""
-    first, last = int(bounds[part]), int(bounds[part + 1])
+    first, last = bounds[part], bounds[part + 1]
     for start in range(first, max(last, first + 1), step):  # an empty part is run, too
         serial(start, min(start + step, last), part, *arguments)
         yield
@@ -293,7 +293,7 @@ def run(
         finally:
             numba.set_num_threads(mask)
         return
-    body = functools.partial(_run_serially, kernel.serial, bounds, step, arguments)
+    body = functools.partial(_run_serially, kernel.serial, bounds.tolist(), step, arguments)
     if chosen == "threads":
         pool.run(body, n_parts, threads, available_threads() - 1)
         return

@@ -198,14 +198,14 @@ def _sums(
     X_grad = np.empty((0, n_features), dtype) if X_grad is None else X_grad
     kept = np.empty((0, n_outputs), dtype) if logits is None else logits
     squared = isinstance(verb, Diagonal)
+    work = n_rows * (0.05 * coef.size + 8.0 * intercept.size + 15.0)
     scratch = tile_rows * ((1 + squared) * n_features + n_maps * n_outputs) + n_outputs * n_features
     with blas.one_thread():
         run(
             _pass, bounds, verb, loss, squared, products(dtype.name),
             stored(X, dtype), block.target, weights, coef, intercept, tile_rows, kept, values, row_values,
             coefs, intercepts, X_grad,
-            work=0.05 * n_rows * coef.size, n_threads=n_threads, cut=tile_rows,
-            scratch=scratch * dtype.itemsize,
+            work=work, n_threads=n_threads, cut=tile_rows, scratch=scratch * dtype.itemsize,
         )  # fmt: skip
     found = []
     for s in range(n_sets):

@@ -133,7 +133,7 @@ def sums(
             run(
                 _curvatures, even_bounds(count, MOST_PARTS), loss, pairs, left, right,
                 storage.logits(params, rows, n_threads), block.target[here], block.weight[here], weights,
-                work=4.0 * count * n_blocks, n_threads=n_threads,
+                work=8.0 * count * len(params.intercept) * (n_outputs if pairs else 1), n_threads=n_threads,
             )  # fmt: skip
         with blas.one_thread():
             run(
