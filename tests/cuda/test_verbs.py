@@ -141,7 +141,7 @@ def chunk(request, monkeypatch):
     if request.param != "whole":
         monkeypatch.setattr(blocks, "CHUNK_BYTES", 4 * 8 * D)
     if request.param == "few from the host":
-        monkeypatch.setattr(blocks, "fits", lambda n_bytes: False)
+        monkeypatch.setattr(blocks, "has_room", lambda n_bytes: False)
 
 
 @pytest.mark.parametrize("kind", TARGETS)
@@ -226,6 +226,33 @@ def test_the_bits_are_the_same_from_run_to_run():
     first, second = (device.loss_grad(loss, points()[0], block) for _ in range(2))
     assert first.value == second.value
     np.testing.assert_array_equal(first.joined, second.joined)
+
+
+@pytest.mark.parametrize("stored", ["float64", "float32", "float16", "uint8"])
+def test_the_bits_are_the_same_where_the_rows_do_not_fit(stored, monkeypatch):
+    monkeypatch.setattr(blocks, "CHUNK_BYTES", 3 * 8 * D)  # two rows are left over
+    here, along = points()
+    mixture = Mixture(np.array([0.5, -1.0, 0.0]), 0.25, np.array([0.5, 0.2, 0.3]))
+
+    def results():
+        device, loss, block, _, _ = problem(stored, "labels")
+        every = [
+            device.loss_grad(loss, here, block),
+            device.hessp(loss, here, along, block),
+            device.diagonal(loss, here, block),
+            device.dual(loss, here, mixture, block),
+            device.gram(loss, here, False, block),
+        ]
+        return block, [sums.joined for sums in every], device.logits(here, block.X)
+
+    whole = results()
+    monkeypatch.setattr(blocks, "has_room", lambda n_bytes: False)
+    parts = results()
+    for own, other in zip(parts[1], whole[1], strict=True):
+        np.testing.assert_array_equal(own, other)
+    assert bool((parts[2] == whole[2]).all())
+    assert blocks.FERRIES not in whole[0].X.kept
+    assert len(parts[0].X.kept[blocks.FERRIES]) == 1  # one pass after another: the same buffers for all
 
 
 def test_rows_are_copied_once(xp):
