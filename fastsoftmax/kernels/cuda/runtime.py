@@ -51,6 +51,7 @@ LEAST_THREADS = 4 if SIMULATED else WARP
 
 
 PerformanceWarning = importlib.import_module("numba.cuda.core.errors").NumbaPerformanceWarning
+intrinsic = None if SIMULATED else importlib.import_module("numba.cuda.extending").intrinsic
 
 
 def reason_against(initialize: Callable[[], Any]) -> str | None:
@@ -83,12 +84,35 @@ def require() -> None:
     """
     if SIMULATED:
         return
-    from cuda.bindings import driver
-
+    try:
+        from cuda.bindings import driver
+    except Exception as error:
+        raise DeviceUnavailable(
+            f"device 'cuda': CUDA's bindings are missing or cannot be imported ({INSTALL} mends it); "
+            f"device='cpu' works: {error}"
+        ) from error
     reason = reason_against(lambda: driver.cuInit(0))
     if reason is not None:
         raise DeviceUnavailable(f"device 'cuda': {reason}; device='cpu' works")
-    arrays()
+    check_arrays(arrays())
+
+
+def check_arrays(xp: Any) -> None:
+    """Raise DeviceUnavailable unless the array functions compute: NVIDIA's libraries are loaded on first use.
+
+    One product and one sum, of four numbers: cuBLAS, the compiler of CuPy's kernels, and the driver's age.
+    """
+    try:
+        ones = xp.ones((2, 2), np.float32)
+        result = float((ones @ ones).sum())
+    except Exception as error:  # of several libraries, each with classes of its own
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DeviceUnavailable(
+            f"device 'cuda': CuPy is installed but cannot compute ({INSTALL} mends it, or a newer driver); "
+            f"device='cpu' works: {first}"
+        ) from error
+    if result != 8.0:
+        raise DeviceUnavailable(f"device 'cuda': CuPy computes wrongly, 8 as {result}; device='cpu' works")
 
 
 @functools.cache
