@@ -21,7 +21,7 @@ needs_numba_cuda = pytest.mark.skipif(not HAS_NUMBA_CUDA, reason="numba-cuda is 
 
 
 @needs_numba_cuda
-@pytest.mark.parametrize("name", ["test_rows", "test_verbs", "test_functions"])
+@pytest.mark.parametrize("name", ["test_rows", "test_verbs", "test_functions", "test_guests"])
 def test_in_the_simulator(name):
     """Run tests/cuda in Numba's simulator, which has to be chosen before Numba is imported."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"tests/cuda/{name}.py"]
@@ -96,6 +96,17 @@ def test_a_broken_package_is_told_from_a_missing_one(tmp_path):
     status, output, errors = run_python(code, PYTHONPATH=path)
     assert status == 0, errors
     assert "cannot be imported" in output
+
+
+def test_one_module_imports_what_belongs_to_the_gpu():
+    package = ROOT / "fastsoftmax"
+    imports = re.compile(
+        r"^\s*(from numba import .*\bcuda\b|(from|import) (numba\.cuda|cupy|cuda)\b)|import_module\(", re.M
+    )
+    found = [path.relative_to(package).as_posix() for path in sorted(package.rglob("*.py"))
+             if imports.search(path.read_text(encoding="utf-8"))]  # fmt: skip
+    # The other one loads modules of this package.
+    assert found == ["kernels/cuda/runtime.py", "loading.py"]
 
 
 class Status(int):

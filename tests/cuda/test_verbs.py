@@ -264,6 +264,25 @@ def test_the_bits_are_the_same_where_the_rows_do_not_fit(stored, monkeypatch):
     assert len(parts[0].X.kept[blocks.FERRIES]) == 1  # one pass after another: the same buffers for all
 
 
+def test_passes_at_the_same_time_have_buffers_of_their_own(xp, monkeypatch):
+    monkeypatch.setattr(blocks, "CHUNK_BYTES", 3 * 8 * D)
+    monkeypatch.setattr(blocks, "has_room", lambda n_bytes: False)
+    rows = rows_of("float64")
+    placed = blocks.placed(RowBlock(rows, np.zeros(N, np.int64), WEIGHT)).X
+    matrices = [blocks.Matrix(placed) for _ in range(2)]
+    passes = [matrix.chunks(K, 8) for matrix in matrices]
+    for pieces in zip(*passes, strict=True):
+        for piece, matrix in zip(pieces, matrices, strict=True):
+            assert bool((matrix.dense(piece, np.float64) == xp.asarray(rows[piece])).all())
+    assert len(placed.kept[blocks.FERRIES]) == 2
+    for _ in matrices[0].chunks(K, 8):
+        assert len(placed.kept[blocks.FERRIES]) == 1
+    interrupted = matrices[0].chunks(K, 8)
+    next(interrupted)
+    interrupted.close()
+    assert len(placed.kept[blocks.FERRIES]) == 1  # buffers that a pass was interrupted over are given up
+
+
 def test_rows_are_copied_once(xp):
     if xp is np:
         pytest.skip("the simulator reads the host's memory")
