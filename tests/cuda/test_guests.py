@@ -14,7 +14,8 @@ from fastsoftmax import DeviceUnavailable
 pytest.importorskip("fastsoftmax.kernels.cuda.runtime", exc_type=DeviceUnavailable)
 
 from fastsoftmax import SoftmaxObjective, SoftmaxRegression, devices
-from fastsoftmax.kernels.cuda import guests, launch, verbs
+from fastsoftmax.contracts import RowBlock
+from fastsoftmax.kernels.cuda import blocks, guests, launch, verbs
 from tests.cuda import formats, libraries
 from tests.cuda.libraries import Lent, Tensor
 
@@ -186,6 +187,28 @@ def test_rows_of_bfloat16(xp, monkeypatch):
     bits[2, 1] = 0x7F80  # infinity
     with pytest.raises(ValueError, match="X contains NaN or infinity"):
         SoftmaxObjective(Tensor(bits, "bfloat16"), Y, **OPTIONS)
+
+
+def test_what_the_benchmark_measures(xp):
+    """Rows cut to bfloat16 on the device, and rows for which it has no room."""
+    from bench import gpu
+
+    wide = X.astype(np.float32)
+    cut = (wide.view(np.uint32) >> 16 << 16).view(np.float32)
+    expected = SoftmaxObjective(cut, Y, **OPTIONS).value_and_grad(HERE)[1]
+    block = RowBlock(gpu.brains(xp.asarray(wide)), Y, np.ones(N))
+    objective = SoftmaxObjective.of_rows(block, n_classes=K, **OPTIONS)
+    np.testing.assert_array_equal(objective.value_and_grad(HERE)[1], expected)
+    objective = SoftmaxObjective(cut, Y, **OPTIONS)
+    with gpu.without_room():
+        np.testing.assert_array_equal(objective.value_and_grad(HERE)[1], expected)
+    assert blocks.FERRIES in objective._source._blocks[0].X.kept
+    assert blocks.has_room(1)
+    for run in gpu.pass_runs(xp, objective).values():
+        run()
+    assert (
+        objective.passes == 6
+    )  # two products and two gradients, a gradient above, and the logits that are kept
 
 
 @rough

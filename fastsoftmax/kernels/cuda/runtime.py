@@ -51,7 +51,8 @@ LEAST_THREADS = 4 if SIMULATED else WARP
 
 
 PerformanceWarning = importlib.import_module("numba.cuda.core.errors").NumbaPerformanceWarning
-intrinsic = None if SIMULATED else importlib.import_module("numba.cuda.extending").intrinsic
+# Instructions in LLVM's words: the simulator has none.
+intrinsic: Any = None if SIMULATED else importlib.import_module("numba.cuda.extending").intrinsic
 
 
 def reason_against(initialize: Callable[[], Any]) -> str | None:
