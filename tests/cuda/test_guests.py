@@ -15,7 +15,7 @@ pytest.importorskip("fastsoftmax.kernels.cuda.runtime", exc_type=DeviceUnavailab
 
 from fastsoftmax import SoftmaxObjective, SoftmaxRegression, devices
 from fastsoftmax.contracts import RowBlock
-from fastsoftmax.kernels.cuda import blocks, guests, launch, verbs
+from fastsoftmax.kernels.cuda import blocks, guests, launch, sums, verbs
 from tests.cuda import formats, libraries
 from tests.cuda.libraries import Lent, Tensor
 
@@ -118,7 +118,7 @@ def test_no_host_waits_for_parameters_on_the_device(library, monkeypatch):
     def waits(*arguments):
         raise AssertionError("something is fetched")
 
-    for module in (verbs, guests):
+    for module in (sums, verbs, guests):
         monkeypatch.setattr(module, "here", waits)
     objective.value_and_grad(here)
     objective.hessp(here, along)
@@ -127,8 +127,8 @@ def test_no_host_waits_for_parameters_on_the_device(library, monkeypatch):
 
 
 def test_sums_are_fetched_once(monkeypatch):
-    fetched, here = [], verbs.here
-    monkeypatch.setattr(verbs, "here", lambda a: fetched.append(a) or here(a))
+    fetched, here = [], sums.here
+    monkeypatch.setattr(sums, "here", lambda a: fetched.append(a) or here(a))
     objective = SoftmaxObjective(X, Y, **OPTIONS)
     monkeypatch.setattr("fastsoftmax.kernels.cuda.blocks.CHUNK_BYTES", 8 * 4 * 2)
     objective.value_and_grad(HERE)

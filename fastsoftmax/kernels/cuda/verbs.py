@@ -16,6 +16,7 @@ from fastsoftmax.kernels.cuda import launch, rows
 from fastsoftmax.kernels.cuda.blocks import Matrix, Placed, here, on_device, there
 from fastsoftmax.kernels.cuda.products import THREADS, covariance_kernel
 from fastsoftmax.kernels.cuda.runtime import LEAST_THREADS, SIMULATED, WARP, arrays
+from fastsoftmax.kernels.cuda.sums import DeviceSums
 from fastsoftmax.losses.sigmoid import Sigmoid
 from fastsoftmax.losses.softmax import SoftmaxIndex
 
@@ -56,34 +57,6 @@ def _logits(X: Matrix, chunk: slice, params: tuple[Any, Any]) -> Any:
     return z
 
 
-class _Sum:
-    """Sums on the device, in one piece, and what becomes of them on the host."""
-
-    def __init__(self, n_outputs: int, n_features: int) -> None:
-        size = n_outputs * n_features
-        self._all = arrays().zeros(size + n_outputs + 1)
-        self.coef = self._all[:size].reshape(n_outputs, n_features)
-        self.intercept = self._all[size:-1]
-        self.value = self._all[-1:]
-
-    def add(
-        self, X: Matrix, chunk: slice, multipliers: Any, *, squared: bool = False, coef: bool = True
-    ) -> None:
-        """Add Σ multiplierᵢ xᵢᵀ and Σ multiplierᵢ."""
-        if coef:
-            self.coef += X.back(chunk, multipliers, squared=squared)
-        self.intercept += multipliers.sum(axis=0, dtype=np.float64)
-
-    def sums(self, weight: NDArray[np.float64], *, stays: bool = False) -> Sums:
-        """Return them on the host; the only time that it waits for the device, and once.
-
-        If they stay on the device it does not wait, and the value is an array () there.
-        """
-        found = self._all if stays else here(self._all)
-        value = found[-1:].reshape(()) if stays else float(found[-1])
-        return Sums(value, float(weight.sum()), found[:-1], self.coef.shape)
-
-
 def loss_grad(
     loss: Any,
     params: Params,
@@ -105,7 +78,7 @@ def loss_grad(
     loss, given = _loss_there(loss), _on_device(params, dtype)
     X, target, weight = on_device(block)
     n_outputs = len(given[1])
-    found = _Sum(n_outputs, X.shape[1] if coef_grad else 0)
+    found = DeviceSums(n_outputs, X.shape[1] if coef_grad else 0)
     for chunk in X.chunks(n_outputs, dtype.itemsize):
         z = _logits(X, chunk, given)
         values = rows.losses_of(loss, z, target[chunk], weight=weight[chunk], slopes=z)
@@ -205,7 +178,7 @@ def hessp(
     dtype = compute_dtype(block.X, dtype)
     loss, given, along = _loss_there(loss), _on_device(params, dtype), _on_device(direction, dtype)
     X, target, weight = on_device(block)
-    found = _Sum(len(given[1]), X.shape[1])
+    found = DeviceSums(len(given[1]), X.shape[1])
     for chunk in X.chunks(len(given[1]), 2 * dtype.itemsize):
         z = _logits(X, chunk, given) if logits is None else there(logits[chunk]).copy()
         s = _logits(X, chunk, along)
@@ -219,7 +192,7 @@ def diagonal(
     """Return the diagonal of the Hessian of Σ wᵢ ℓᵢ."""
     loss = _loss_there(loss)
 
-    def multipliers(placed: Placed, chunk: slice, z: Any, found: _Sum) -> Any:
+    def multipliers(placed: Placed, chunk: slice, z: Any, found: DeviceSums) -> Any:
         return _curvatures(loss, z, placed.target[chunk], placed.weight[chunk])
 
     return _pass(params, block, dtype, multipliers, squared=True)
@@ -248,7 +221,7 @@ def dual(
         inside = xp.where(p > 0, p, 1)
         return inside * xp.log(inside)
 
-    def multipliers(placed: Placed, chunk: slice, z: Any, found: _Sum) -> Any:
+    def multipliers(placed: Placed, chunk: slice, z: Any, found: DeviceSums) -> Any:
         target, weight = placed.target[chunk], placed.weight[chunk]
         # In float64: the means over rows have to meet those of the targets to the last places.
         p = _probabilities(loss, z.astype(np.float64) + tilt)
@@ -293,7 +266,7 @@ def _pass(
     params: Params,
     block: RowBlock,
     dtype: Any,
-    multipliers: Callable[[Placed, slice, Any, _Sum], Any],
+    multipliers: Callable[[Placed, slice, Any, DeviceSums], Any],
     *,
     squared: bool = False,
     logits: Any = None,
@@ -303,7 +276,7 @@ def _pass(
     dtype = compute_dtype(block.X, dtype)
     given = _on_device(params, dtype)
     placed = on_device(block)
-    found = _Sum(len(given[1]), placed.X.shape[1] if coef else 0)
+    found = DeviceSums(len(given[1]), placed.X.shape[1] if coef else 0)
     for chunk in placed.X.chunks(len(given[1]), dtype.itemsize):
         z = _logits(placed.X, chunk, given) if logits is None else there(logits[chunk]).copy()
         found.add(placed.X, chunk, multipliers(placed, chunk, z, found), squared=squared, coef=coef)
