@@ -6,6 +6,7 @@ as a row kernel moves, and the matrix products of a pass, are the ceilings.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import statistics
@@ -23,6 +24,7 @@ CLASSES = [2**power for power in range(5, 19)]
 PASSES = {"1000000x512x100": (1_000_000, 512, 100), "1280000x2048x1000": (1_280_000, 2048, 1000)}
 SPARSE = (1_000_000, 50_000, 20, 100)  # rows, features, classes, entries a row
 GAP = 1e-4
+ON_GPU, ON_HOST = "on the GPU", "on the host"  # where rows lie
 
 
 class Sizes(NamedTuple):
@@ -51,11 +53,17 @@ def seconds_in_turn(xp: Any, runs: dict[str, Callable[[], Any]], rounds: int = R
 
 
 def ceilings(xp: Any, sizes: Sizes) -> dict[str, float]:
-    """Measure bytes a second of a copy, and flops a second of matrix products."""
+    """Measure bytes a second of copies, there and from the host, and flops a second of matrix products."""
+    from fastsoftmax.kernels.cuda.runtime import transfers
+
     a = xp.ones(sizes.elements, np.float32)
     b = xp.empty_like(a)
     copied = seconds_in_turn(xp, {"copy": lambda: xp.copyto(b, a)})["copy"]
     found = {"copy_gb_per_s": 2 * a.nbytes / copied / 1e9}
+    bring = transfers()
+    pinned, room, n_bytes = bring.pinned(2**26), bring.room(2**26), 2**26
+    once = {"copy": lambda: bring.copy(pinned, room, n_bytes, bring.current())}
+    found["from_host_gb_per_s"] = n_bytes / seconds_in_turn(xp, once)["copy"] / 1e9
     order = 8192 if sizes is FULL else 1024
     for name in ("float32", "float64"):
         m = xp.ones((order, order), name)
@@ -141,29 +149,65 @@ def embeddings(xp: Any, n_rows: int, n_features: int, n_classes: int) -> tuple[n
     return X, y
 
 
+def brains(there: Any) -> Any:
+    """Give rows on the GPU as bfloat16, cut off: as another library's array of them is seen."""
+    from fastsoftmax.contracts import Guest
+
+    bits = (there.view(np.uint32) >> 16).astype(np.uint16)
+    return Guest(bits, lambda result: result, contextlib.nullcontext, brain=True)
+
+
+@contextlib.contextmanager
+def without_room() -> Iterator[None]:
+    """Have the GPU say that no rows fit it: they are fetched from the host in every pass."""
+    from fastsoftmax.kernels.cuda import blocks
+
+    before, blocks.has_room = blocks.has_room, lambda n_bytes: False
+    try:
+        yield
+    finally:
+        blocks.has_room = before
+
+
 def passes(xp: Any, sizes: Sizes) -> Iterator[dict[str, Any]]:
-    """Time a value with its gradient and a Hessian-vector product beside their matrix products."""
+    """Time a value with its gradient and a Hessian-vector product beside their matrix products.
+
+    With the parameters on the host and on the GPU, of rows that are on the GPU as float32 and as bfloat16,
+    and of rows on the host, for which there is said to be no room.
+    """
     from fastsoftmax import SoftmaxObjective
+    from fastsoftmax.contracts import RowBlock
 
     for name, (n_rows, n_features, n_classes) in PASSES.items():
         X, y = embeddings(xp, n_rows // sizes.fewer, n_features, n_classes)
-        objective = SoftmaxObjective(X, y, n_classes=n_classes, l2=1e-4, device="cuda")
-        here = np.zeros(objective.n_params)
         there, W = xp.asarray(X), xp.zeros((n_classes, n_features), np.float32)
         few = there[: 2**16]
         Z = few @ W.T
-        times = seconds_in_turn(
-            xp,
-            {
-                "value_and_grad": lambda o=objective, x=here: o.value_and_grad(x),
-                "hessp": lambda o=objective, x=here: o.hessp(x, x),
-                "products": lambda a=few, W=W, Z=Z: (xp.matmul(a, W.T, out=Z), Z.T @ a),
-            },
-            rounds=5,
-        )
-        times["products"] *= len(X) / len(few)
-        yield {"problem": name, "rows": len(X), "dtype": "float32", "seconds": times}
+        products = {"products": lambda a=few, W=W, Z=Z: (xp.matmul(a, W.T, out=Z), Z.T @ a)}
+        options = {"n_classes": n_classes, "l2": 1e-4, "device": "cuda"}
+        for form, place in (("float32", ON_GPU), ("bfloat16", ON_GPU), ("float32", ON_HOST)):
+            if form == "bfloat16":
+                block = RowBlock(brains(there), y, np.ones(len(y)))
+                objective = SoftmaxObjective.of_rows(block, **options)
+            else:
+                objective = SoftmaxObjective(there if place == ON_GPU else X, y, **options)
+            with without_room() if place == ON_HOST else contextlib.nullcontext():
+                times = seconds_in_turn(xp, pass_runs(xp, objective) | products, rounds=5)
+            times["products"] *= len(X) / len(few)
+            yield {"problem": name, "rows": len(X), "dtype": form, "place": place, "seconds": times}
     yield sparse_pass(xp, sizes)
+
+
+def pass_runs(xp: Any, objective: Any) -> dict[str, Callable[[], Any]]:
+    """Give the passes of an objective, with parameters on the host and on the GPU."""
+    here = np.zeros(objective.n_params)
+    given = xp.asarray(here)
+    return {
+        "value_and_grad": lambda: objective.value_and_grad(here),
+        "value_and_grad, no wait": lambda: objective.value_and_grad(given),
+        "hessp": lambda: objective.hessp(here, here),
+        "hessp, no wait": lambda: objective.hessp(given, given),
+    }
 
 
 def sparse_pass(xp: Any, sizes: Sizes) -> dict[str, Any]:
@@ -182,15 +226,11 @@ def sparse_pass(xp: Any, sizes: Sizes) -> dict[str, Any]:
     X.sum_duplicates()
     y = np.arange(n_rows) % n_classes
     objective = SoftmaxObjective(X, y, n_classes=n_classes, l2=1e-4, device="cuda")
-    here = np.zeros(objective.n_params)
     there = csp.csr_matrix(sp.csr_matrix(X))
     W, Z = xp.zeros((n_features, n_classes), np.float32), xp.zeros((n_rows, n_classes), np.float32)
-    runs = {
-        "value_and_grad": lambda: objective.value_and_grad(here),
-        "products": lambda: (there @ W, there.T @ Z),
-    }
-    times = seconds_in_turn(xp, runs, rounds=5)
-    return {"problem": "sparse", "rows": n_rows, "dtype": "float32", "seconds": times}
+    products = {"products": lambda: (there @ W, there.T @ Z)}
+    times = seconds_in_turn(xp, pass_runs(xp, objective) | products, rounds=5)
+    return {"problem": "sparse", "rows": n_rows, "dtype": "float32", "place": ON_GPU, "seconds": times}
 
 
 def fit(xp: Any, sizes: Sizes) -> dict[str, Any]:
@@ -236,7 +276,7 @@ def run(path: Path, quick: bool) -> dict[str, Any]:
 
 
 def draw(found: dict[str, Any], path: Path) -> list[Path]:
-    """Draw the bandwidth of the row kernels by classes, and the gap of the fit by time."""
+    """Draw the bandwidth of the row kernels by classes, the passes, and the gap of the fit by time."""
     from matplotlib.figure import Figure
 
     pictures = []
@@ -255,6 +295,20 @@ def draw(found: dict[str, Any], path: Path) -> list[Path]:
         figure.axes[0].legend()
         pictures.append(path.with_name(f"{path.stem}_{operation}.png"))
         figure.savefig(pictures[-1], dpi=120)
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    axes = figure.subplots()
+    lines = {
+        f"{row['problem']}, {row['dtype']} {row['place']}: {name}": seconds / row["seconds"]["products"]
+        for row in found["passes"]
+        for name, seconds in row["seconds"].items()
+        if name != "products"
+    }
+    axes.barh(list(lines), list(lines.values()))
+    axes.invert_yaxis()
+    axes.axvline(1.0, color="black")
+    axes.set_xlabel(f"time / time of the matrix products, {found['gpu']}")
+    pictures.append(path.with_name(f"{path.stem}_passes.png"))
+    figure.savefig(pictures[-1], dpi=120)
     figure = Figure(layout="constrained")
     axes = figure.subplots()
     points = [(seconds, gap / value) for seconds, value, gap, _ in found["fit"]["history"] if gap]

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastsoftmax import __version__, model_file
-from fastsoftmax.contracts import Csr, Halves, State
+from fastsoftmax import __version__, devices, model_file
+from fastsoftmax.contracts import Csr, Guest, Halves, State
 
 if TYPE_CHECKING:
     import os
@@ -97,18 +97,24 @@ class FitCheckpoint:
 
 
 def problem_of(
-    model: Any, settings: Settings, rows: Rows, labels: Labels, weight: NDArray[np.float64], start: Vector
+    model: Any,
+    settings: Settings,
+    device: str,
+    rows: Rows,
+    labels: Labels,
+    weight: NDArray[np.float64],
+    start: Vector,
 ) -> dict[str, str]:
     """Return all that the bits of a fit depend on: digests of arrays, and the values of parameters.
 
     Reads X once, at some 0.5 to 2 GB/s. How X lies in memory counts, as the order of sums may follow it. The
     number of threads does not.
     """
-    parameters = {**settings._asdict(), "tol": model.tol, "max_iter": model.max_iter, "device": model.device}
+    parameters = {**settings._asdict(), "tol": model.tol, "max_iter": model.max_iter, "device": device}
     return {
         **{name: repr(value) for name, value in parameters.items()},
         "fit_intercept": repr(bool(model.fit_intercept)),
-        "X": _digest(*rows[:3]) if isinstance(rows, Csr) else _digest(_plain(rows)),
+        "X": _digest(*rows[:3]) if isinstance(rows, Csr) else _digest(_plain(rows), brought=_brought(rows)),
         "y": _digest(labels.target, note=f"{labels.loss} {labels.classes.tolist()}"),
         "weights (sample_weight or class_weight)": _digest(weight),
         "starting point (warm_start)": _digest(start),
@@ -116,11 +122,21 @@ def problem_of(
     }
 
 
-def _plain(rows: NDArray[Any] | Halves) -> NDArray[Any]:
+def _plain(rows: NDArray[Any] | Halves | Guest) -> Any:
+    if isinstance(rows, Guest):
+        return rows.array
     return rows.bits.view(np.float16) if isinstance(rows, Halves) else rows
 
 
-def _digest(*arrays: NDArray[Any], note: str = "") -> str:
+def _brought(rows: Rows) -> Callable[[Any], NDArray[Any]]:
+    """Return what brings a part of the rows to the host."""
+    if not isinstance(rows, Guest):
+        return np.asarray
+    device: Any = devices.get("cuda")
+    return lambda part: device.fetched(rows._replace(array=part, brain=False))
+
+
+def _digest(*arrays: Any, note: str = "", brought: Callable[[Any], NDArray[Any]] = np.asarray) -> str:
     """Return the SHA-256 of a note and of arrays: dtype, shape, strides and elements."""
     digest = hashlib.sha256(note.encode())
     for array in arrays:
@@ -128,5 +144,5 @@ def _digest(*arrays: NDArray[Any], note: str = "") -> str:
         turned = array.T if array.flags.f_contiguous else array
         step = max(1, CHUNK_BYTES // max(1, turned[:1].nbytes))
         for first in range(0, len(turned), step):
-            digest.update(np.ascontiguousarray(turned[first : first + step]).tobytes())
+            digest.update(np.ascontiguousarray(brought(turned[first : first + step])).tobytes())
     return digest.hexdigest()

@@ -12,13 +12,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
     from typing import TypeAlias
 
     from numpy.typing import NDArray
 
     Vector = NDArray[np.float64]
-    Rows: TypeAlias = "NDArray[Any] | Halves | Csr"
+    HostRows: TypeAlias = "NDArray[Any] | Halves | Csr"
+    Rows: TypeAlias = "HostRows | Guest"
+
+# Kept as they are, as is float16; kernels widen a few rows at a time. Everything else is taken as float64.
+NATIVE_DTYPES = tuple(np.dtype(kind) for kind in ("f4", "f8", "u1", "i1", "i2"))
 
 
 class DeviceUnavailable(RuntimeError):  # noqa: N818  (the name is part of the public interface)
@@ -71,14 +76,41 @@ class Csr(NamedTuple):
     transpose: Csr | None = None
 
 
+class Guest(NamedTuple):
+    """An array of the caller's that is on a device already, without a copy.
+
+    `array` is what the device's array functions see (bfloat16 as uint16: `brain` tells it from integers);
+    `given_back` turns such an array into one of the caller's library; `stream` returns a context in which
+    work goes to the stream that this library uses at that moment. `companions` are the pairs of a host's
+    array and the caller's on the device that it was fetched from: neither has to be copied there again.
+    """
+
+    array: Any
+    given_back: Callable[[Any], Any]
+    stream: Callable[[], AbstractContextManager[Any]]
+    brain: bool = False
+    companions: tuple[tuple[NDArray[Any], Any], ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of the array."""
+        shape: tuple[int, ...] = self.array.shape
+        return shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """That of the numbers; float32, which holds them all, for bfloat16."""
+        return np.dtype(np.float32 if self.brain else self.array.dtype)
+
+
 class Resident(NamedTuple):
-    """Rows of the host, and what a device keeps of them from one pass to the next.
+    """Rows of the host or of a caller on the device, and what the device keeps beside them between passes.
 
     `kept` belongs to the device; it is filled when something is first asked for, and goes with the rows.
     """
 
     host: Rows
-    kept: dict[int, Any]
+    kept: dict[Any, Any]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -90,6 +122,8 @@ def row_slice(X: Rows, start: int, stop: int) -> Rows:
     """Return rows start to stop of a matrix, without copying its entries."""
     if isinstance(X, Halves):
         return Halves(X.bits[start:stop])
+    if isinstance(X, Guest):
+        return X._replace(array=X.array[start:stop])
     if not isinstance(X, Csr):
         return X[start:stop]
     stop = min(stop, X.shape[0])
@@ -103,8 +137,9 @@ def row_slice(X: Rows, start: int, stop: int) -> Rows:
 class RowBlock(NamedTuple):
     """Some rows of a data set, in memory: what a device computes on.
 
-    `X` is a dense (n, d) array, `Halves` or a `Csr`, or `Resident` if a device keeps a copy; `target` is
-    (n,) integers or (n, K) probabilities; `weight` is (n,) float64. A row of weight zero is never looked at.
+    `X` is a dense (n, d) array, `Halves`, a `Csr` or a `Guest`, or `Resident` if a device keeps a copy;
+    `target` is (n,) integers or (n, K) probabilities; `weight` is (n,) float64. A row of weight zero is never
+    looked at.
     """
 
     X: Any

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import warnings
 from typing import TYPE_CHECKING, Any, Self
@@ -13,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model._base import LinearClassifierMixin, SparseCoefMixin
 from sklearn.utils.validation import validate_data
 
-from fastsoftmax import checkpoints, fitting, liblinear, observers, parameters, validation
+from fastsoftmax import checkpoints, devices, fitting, liblinear, observers, parameters, validation
 from fastsoftmax import labels as label_reader
 from fastsoftmax.fitting import Fit
 from fastsoftmax.online import AnchoredObjective
@@ -32,7 +31,7 @@ else:
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import ArrayLike
 
@@ -84,9 +83,10 @@ class SoftmaxRegression(
         1 says on standard error how far it is: one live line on a terminal, a line a step elsewhere.
     n_threads : int, optional
         None takes every processor the process may use. The result does not depend on it.
-    device : {"cpu", "cuda"}
-        Where passes over X are computed: "cuda" is an NVIDIA GPU (the extra `cuda`). The solver's own vectors
-        stay on the host. DeviceUnavailable, with the reason, where there is none.
+    device : {"cpu", "cuda", "auto"}
+        Where passes over X are computed: "cuda" is an NVIDIA GPU (the extra `cuda`), or DeviceUnavailable
+        with the reason; "auto" is "cuda" where there is one and X is large enough for it
+        (`fastsoftmax.devices.settled`). The solver's own vectors stay on the host.
     callbacks : sequence of callables, optional
         Each is called with the `Record` of every step. scikit-learn's own callbacks (1.9) go to
         `set_callbacks`; every solver reports to them.
@@ -114,7 +114,9 @@ class SoftmaxRegression(
     n_iter_ : ndarray (1,), int32
         Steps of the solver, at most `max_iter`.
     solver_ : str
-        The solver that ran.
+        The solver that ran; "lbfgs on cuda" and the like where passes were computed on a GPU.
+    device_ : {"cpu", "cuda"}
+        Where passes over X were computed.
     objective_ : float
         F at the solution, in nats.
     duality_gap_ : float or None
@@ -217,7 +219,8 @@ class SoftmaxRegression(
 
         Parameters
         ----------
-        X : array_like or SciPy sparse, (n, d)
+        X : array_like or SciPy sparse, (n, d), or an array on a GPU
+            CuPy's, PyTorch's and others' arrays are read on the GPU as they lie; `device` must not be "cpu".
         y : array_like, (n,) labels, or (n, K) probabilities (multi-label: labels in [0, 1])
         sample_weight : array_like (n,), optional
             Not negative. A row of weight zero is as if it were not there.
@@ -233,13 +236,13 @@ class SoftmaxRegression(
         """
         # Before the state is kept: scikit-learn's wrapper takes down what this puts into it.
         root = self._init_callback_context(max_subtasks=self.max_iter + 1) if HAS_CALLBACKS else None
-        with self._kept_on_failure():
+        with fitting.kept_on_failure(self):
             settings = parameters.settle(self)
             fit, labels = self._prepared(X, y, sample_weight, settings)
             start = self._start(fit, labels)
             checkpoint = None
             if self.checkpoint is not None:
-                problem = checkpoints.problem_of(self, settings, *fit.given, start)
+                problem = checkpoints.problem_of(self, settings, fit.device, *fit.given, start)
                 checkpoint = checkpoints.FitCheckpoint(self.checkpoint, problem)
             self.classes_, self._multilabel = labels.classes, labels.multilabel
             tasks = None
@@ -292,7 +295,7 @@ class SoftmaxRegression(
         ----------
         .. [1] O. Chapelle, L. Li, "An empirical evaluation of Thompson sampling", NIPS 2011, algorithm 3.
         """
-        with self._kept_on_failure():
+        with fitting.kept_on_failure(self):
             self._validate_params()  # scikit-learn's wrapper does it for the first batch only
             settings = parameters.settle(self)
             precision = getattr(self, "_precision", None)
@@ -301,7 +304,7 @@ class SoftmaxRegression(
             known = self.classes_ if precision is not None else np.unique(np.asarray(classes))
             if classes is not None and not np.array_equal(known, np.unique(np.asarray(classes))):
                 raise ValueError(f"classes must be those of the first batch, {known}; got {classes}")
-            rows = self._rows(X, y, reset=precision is None)
+            rows, y, sample_weight = self._given(X, y, sample_weight, reset=precision is None)
             labels = label_reader.read(y, rows, self.loss, known)
             weight = label_reader.weights(y, sample_weight, self.class_weight)
             liblinear.check_two_classes(self.solver, labels)
@@ -321,35 +324,30 @@ class SoftmaxRegression(
             self._warn(solution)
         return self
 
-    @contextlib.contextmanager
-    def _kept_on_failure(self) -> Iterator[None]:
-        """Leave the estimator as it was if the body does not come to its end."""
-        before = self.__dict__.copy()
-        try:
-            yield
-        except BaseException:
-            self.__dict__.clear()
-            self.__dict__.update(before)
-            raise
-
     def _rows(self, X: Any, y: Any, *, reset: bool) -> Rows:
         # y goes along only to be found missing: scikit-learn has the message for that.
+        missing = {} if y is not None else {"y": None}
+        if devices.elsewhere(X) is not None:
+            rows = validation.design_matrix(X)
+            validate_data(self, X, **missing, reset=reset, skip_check_array=True)
+            return rows
         with validation.converting(X):
-            X = validate_data(
-                self,
-                X,
-                **({} if y is not None else {"y": None}),
-                **validation.CHECKS,
-                reset=reset,
-                ensure_all_finite=not validation.is_half(X),
-            )
+            finite = not validation.is_half(X)
+            X = validate_data(self, X, **missing, **validation.CHECKS, reset=reset, ensure_all_finite=finite)
         return validation.design_matrix(X, checked=True)
+
+    def _given(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> tuple[Rows, Any, Any]:
+        """Return checked rows, and labels and weights on the host."""
+        rows = self._rows(X, y, reset=reset)
+        y, rows = devices.fetched("y", y, self.device, rows)
+        sample_weight, rows = devices.fetched("sample_weight", sample_weight, self.device, rows)
+        return rows, y, sample_weight
 
     def _prepared(
         self, X: Any, y: Any, sample_weight: ArrayLike | None, settings: Settings
     ) -> tuple[Fit, Labels]:
         """Return what is to be minimised, once everything given has been checked, and the labels."""
-        rows = self._rows(X, y, reset=True)
+        rows, y, sample_weight = self._given(X, y, sample_weight, reset=True)
         if settings.intercept_scaling is not None:
             rows = liblinear.with_constant(rows, settings.intercept_scaling)
         labels = label_reader.read(y, rows, self.loss)
@@ -384,7 +382,7 @@ class SoftmaxRegression(
         self.__dict__.update(fit.attributes_of(solution.x))
         # A point that is seen again in finer products is a record, but no step.
         self.n_iter_ = np.array([min(len(solution.history) - 1, self.max_iter)], dtype=np.int32)
-        self.solver_ = solver
+        self.solver_, self.device_ = fit.ran(solver), fit.device
         self.objective_ = solution.value
         self.duality_gap_ = solution.gap
         self.history_ = list(solution.history)

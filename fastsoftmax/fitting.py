@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastsoftmax import liblinear, loading, parameters, validation
+from fastsoftmax import devices, liblinear, loading, parameters, validation
 from fastsoftmax.contracts import Csr, Params, RowBlock
 from fastsoftmax.kernels import blas
 from fastsoftmax.objective import SoftmaxObjective
 from fastsoftmax.row_space import RowSpace, is_worth_it
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from fastsoftmax.contracts import Rows, Solution, Vector
@@ -50,6 +53,8 @@ class Fit:
         `rows`, `labels` and `weight`.
     solver : str
         The one that runs: "newton-cg" in the place of "newton-cholesky" where the Hessian is large.
+    device : str
+        The one that computes on the rows.
     """
 
     def __init__(
@@ -70,11 +75,13 @@ class Fit:
         single = rows.dtype == np.float32 if not isinstance(rows, Csr) else rows.data.dtype == np.float32
         self._dtype = np.float32 if single and model.solver != "liblinear" else np.float64
         self.total_weight = float(weight.sum())
+        # By the rows as they came: a problem is not to go to two devices.
+        self.device = devices.settled(model.device, rows, labels.n_outputs)
         options = {
             "l2": 1.0 / (settings.C * self.total_weight) if penalised else 0.0,  # 1 / inf is 0
             "fit_intercept": model.fit_intercept and self._scaling is None,
             "loss": labels.loss,
-            "device": model.device,
+            "device": self.device,
             "n_threads": model.n_threads,
         }
         block = RowBlock(rows, labels.target, weight)
@@ -94,6 +101,10 @@ class Fit:
         other = copy.copy(self)
         other.objective = self.objective.with_l2(1.0 / (C * self.total_weight))
         return other
+
+    def ran(self, solver: str) -> str:
+        """Return what runs, in words: the solver, and the device where that is not the CPU."""
+        return solver if self.device == "cpu" else f"{solver} on {self.device}"
 
     def start(self, x: Vector, foregone: NDArray[np.int8]) -> Vector:
         """Return the parameters x, but free intercepts that are to become infinite set far enough out.
@@ -154,6 +165,18 @@ class Fit:
         """Return flat parameters as coefficients of the features, and intercepts."""
         coef, intercept = self.objective.unpack(x)
         return Params(coef if self._space is None else self._space.coef(coef), intercept)
+
+
+@contextlib.contextmanager
+def kept_on_failure(model: Any) -> Iterator[None]:
+    """Leave an object as it was if the body does not come to its end."""
+    before = model.__dict__.copy()
+    try:
+        yield
+    except BaseException:
+        model.__dict__.clear()
+        model.__dict__.update(before)
+        raise
 
 
 def minimize(

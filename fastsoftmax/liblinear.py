@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse
 
-from fastsoftmax import compressed
-from fastsoftmax.contracts import Csr, Halves
+from fastsoftmax import compressed, devices
+from fastsoftmax.contracts import Csr, Guest, Halves
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,6 +35,10 @@ def check_two_classes(solver: str, labels: Any) -> None:
 def with_constant(rows: Rows, scaling: float) -> Rows:
     """Return the rows in float64 with one more feature, which is `scaling` everywhere. Copies them."""
     n_rows, n_features = rows.shape
+    if isinstance(rows, Guest):
+        device: Any = devices.get("cuda")
+        guest: Rows = device.with_constant(rows, scaling)
+        return guest
     if not isinstance(rows, Csr):
         dense = rows.bits.view(np.float16) if isinstance(rows, Halves) else rows
         return np.column_stack((dense.astype(np.float64), np.full(n_rows, scaling)))

@@ -23,6 +23,7 @@ from fastsoftmax.curvature import products_at
 from fastsoftmax.losses import sigmoid, softmax
 from fastsoftmax.preconditioned import Preconditioned, Shared
 from fastsoftmax.sources.array import ArraySource, sparse_block_rows
+from fastsoftmax.visiting import Visiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,16 +38,18 @@ LOSSES = dict(zip(validation.LOSSES, (softmax, sigmoid), strict=True))
 LOGITS_BYTES, LOGITS_VECTORS = 3 * 2**24, 16
 
 
-class SoftmaxObjective(Preconditioned):
+class SoftmaxObjective(Preconditioned, Visiting):
     """F, ∇F and ∇²F v of (multinomial) logistic regression on a data set held in memory.
 
     F(W, b) = Σᵢ wᵢ ℓᵢ / Σᵢ wᵢ + (l2 / 2) ‖W‖², in nats; the intercept b is not penalised.
 
     Parameters
     ----------
-    X : array_like or SciPy CSR/CSC, (n, d)
+    X : array_like or SciPy CSR/CSC, (n, d), or an array on a GPU
         float16, float32, float64, uint8, int8 and int16 are read as they are, in any order and with any
-        strides; other integers and booleans are taken as float64.
+        strides; other integers and booleans are taken as float64. CuPy's arrays, PyTorch's CUDA tensors and
+        whatever has DLPack or `__cuda_array_interface__` are read on the GPU as they lie (bfloat16, too);
+        `device` must not be "cpu". y and sample_weight may lie there as well, and are checked on the host.
     y : array_like, (n,) or (n, K)
         Integers in [0, K), or probabilities: rows that sum to one ("softmax"), or independent labels in
         [0, 1] ("sigmoid").
@@ -60,14 +63,17 @@ class SoftmaxObjective(Preconditioned):
     label_smoothing : float in [0, 1], default 0.0
         ε: a target t becomes (1 − ε) t + ε / K (with "sigmoid": + ε / 2).
     loss : {"softmax", "sigmoid"}
-    device : {"cpu", "cuda"}
+    device : {"cpu", "cuda", "auto"}
         "cuda" is an NVIDIA GPU: X is copied there at the first pass, and stays as long as the objective does.
+        "auto" is "cuda" where there is one and X is large enough for it (`fastsoftmax.devices.settled`).
     n_threads : int, optional
         None takes every processor that the process may use.
 
     Attributes
     ----------
     n_params, n_features, n_classes : int
+    device : {"cpu", "cuda"}
+        Where sums over rows are computed.
     passes : int
         How many times X has been read: once for each value and gradient, Hessian-vector product or
         preconditioner.
@@ -115,7 +121,9 @@ class SoftmaxObjective(Preconditioned):
         device: str = "cpu",
         n_threads: int | None = None,
     ) -> None:
-        rows = validation.design_matrix(X)
+        rows: Any = validation.design_matrix(X)
+        y, rows = devices.fetched("y", y, device, rows)
+        sample_weight, rows = devices.fetched("sample_weight", sample_weight, device, rows)
         target = validation.targets(y, n_classes, loss, rows)
         weight = validation.sample_weights(sample_weight, rows.shape[0])
         if n_classes is None:
@@ -144,7 +152,8 @@ class SoftmaxObjective(Preconditioned):
         self.l2 = _penalty(l2)
         if not 0.0 <= label_smoothing <= 1.0:
             raise ValueError(f"label_smoothing must lie in [0, 1]; got {label_smoothing!r}")
-        self._device = devices.get(device)
+        self.device = devices.settled(device, rows.X, int(n_classes))
+        self._device = devices.get(self.device)
         self._n_threads = validation.thread_count(n_threads)
         self.algebra = Algebra(self._n_threads)
         self.fit_intercept = bool(fit_intercept)
@@ -160,7 +169,7 @@ class SoftmaxObjective(Preconditioned):
         self._loss = self._family.for_targets(rows.target, self.n_classes, label_smoothing=label_smoothing)
         self._source = ArraySource(
             *rows,
-            device=device,
+            device=self.device,
             n_threads=self._n_threads,
             block_rows=sparse_block_rows(self.n_classes) if isinstance(rows.X, Csr) else None,
         )
@@ -204,11 +213,17 @@ class SoftmaxObjective(Preconditioned):
         return Params(params[:n_coef].reshape(self.n_classes, self.n_features), intercept)
 
     def value(self, params: ArrayLike) -> float:
-        """Return F in nats. One pass over X."""
+        """Return F in nats. One pass over X. With `params` on the GPU, an array () there: no host waits."""
         return self.value_and_grad(params)[0]
 
     def value_and_grad(self, params: ArrayLike) -> tuple[float, Vector]:
-        """Return F in nats and ∇F (n_params,). One pass over X."""
+        """Return F in nats and ∇F (n_params,). One pass over X.
+
+        With `params` on the GPU both are arrays there, of the kind of `params`, and no host waits.
+        """
+        visitor = self._visitor(params)
+        if visitor is not None:
+            return self._value_and_grad_there(visitor)
         unpacked = self.unpack(params)
         sums = self._sum(Task("loss_grad", self._loss, unpacked, (), self._dtype))
         grad, square = self._flat(sums, unpacked.coef, self.l2)
@@ -253,7 +268,14 @@ class SoftmaxObjective(Preconditioned):
         return values, grads
 
     def hessp(self, params: ArrayLike, direction: ArrayLike) -> Vector:
-        """Return ∇²F(params) · direction (n_params,). One pass over X; see `hessian`."""
+        """Return ∇²F(params) · direction (n_params,). One pass over X; see `hessian`.
+
+        With `params` on the GPU the product is an array there, as for `value_and_grad`.
+        """
+        visitor = self._visitor(params)
+        if visitor is not None:
+            product: Vector = self._hessp_there(visitor, direction)
+            return product
         point = validation.real("params", params)
         last = self._last_hessian
         if last is None or not np.array_equal(last[0], point):

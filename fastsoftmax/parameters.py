@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.utils._param_validation import Hidden, Interval, StrOptions
 
+from fastsoftmax import devices
+
 AUTO = "lbfgs"
 SOLVERS = {
     "lbfgs": "fastsoftmax.solvers.lbfgs",
@@ -38,7 +40,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "random_state": ["random_state"],
     "verbose": ["verbose"],
     "n_threads": [Interval(Integral, 1, None, closed="left"), None],
-    "device": [str],
+    "device": [StrOptions(set(devices.CHOICES))],
     "callbacks": ["array-like", None],
     "loss": [StrOptions({"softmax", "sigmoid"})],
     "checkpoint": [str, os.PathLike, None],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import numbers
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from fastsoftmax import devices, validation
-from fastsoftmax.contracts import Params, row_slice
+from fastsoftmax.contracts import Guest, Params, row_slice
 from fastsoftmax.validation import is_narrow
 
 if TYPE_CHECKING:
@@ -20,11 +21,15 @@ if TYPE_CHECKING:
     from fastsoftmax.contracts import Csr, Top
 
 PREDICTION_BYTES = 32 * 2**20  # what is held of one block of rows besides the result
+PASSES = 0.5  # what prediction reads X for: no sums are made of the logits
 LEAST_ROWS = 64  # of a block: the coefficients are converted anew for each
 
 
 class Prediction:
-    """The predicting half of SoftmaxRegression, from `coef_`, `intercept_` and `classes_`."""
+    """The predicting half of SoftmaxRegression, from `coef_`, `intercept_` and `classes_`.
+
+    Of rows on a GPU everything that a GPU can hold comes back there, in the kind of array that X is.
+    """
 
     coef_: Any
     intercept_: NDArray[Any]
@@ -40,36 +45,38 @@ class Prediction:
     def decision_function(self, X: Any) -> NDArray[Any]:
         """Return the logits: (n, K), or (n,) for two classes; float32 or float64 as products with X are."""
         check_is_fitted(self)
-        logits = self._outputs(X, self.coef_.shape[0], lambda z: z)
+        logits = self._outputs(X, self.coef_.shape[0], lambda device, z: z)
         return logits[:, 0] if self._is_binary() else logits
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the likeliest class of each row, (n,); of a multi-label model, labels (n, K) of 0 and 1."""
         check_is_fitted(self)
         rows = self._rows(X, (), reset=False)
-        if self._multilabel:
-            labels = np.empty((rows.shape[0], self.coef_.shape[0]), np.int64)
-            for here, z in self._logits(rows):
-                labels[here] = z > 0
-            return labels
-        out = np.empty(rows.shape[0], self.classes_.dtype)
-        if self._is_binary():
-            for here, z in self._logits(rows):
-                out[here] = self.classes_[(z[:, 0] > 0).astype(np.intp)]
-            return out
-        for here, top in self._top(rows, 1):
-            out[here] = self.classes_[top.classes[:, 0]]
-        return out
+        device = self._device_for(rows)
+        with devices.work(rows):
+            if self._multilabel:
+                labels = devices.room(rows, (rows.shape[0], self.coef_.shape[0]), np.int64)
+                for here, z in self._logits(device, rows):
+                    labels[here] = z > 0
+                return devices.given_back(rows, labels)
+            out, named = self._room_for_labels(rows, (rows.shape[0],))
+            if self._is_binary():
+                for here, z in self._logits(device, rows):
+                    out[here] = named((z[:, 0] > 0).astype(np.intp))
+            else:
+                for here, top in self._top(device, rows, 1):
+                    out[here] = named(top.classes[:, 0])
+            return devices.given_back(rows, out)
 
     def predict_proba(self, X: Any) -> NDArray[Any]:
         """Return the probability of each class, (n, K); rows sum to one unless the model is multi-label."""
         check_is_fitted(self)
-        return self._outputs(X, len(self.classes_), lambda z: self._probabilities(z, log=False))
+        return self._outputs(X, len(self.classes_), functools.partial(self._probabilities, log=False))
 
     def predict_log_proba(self, X: Any) -> NDArray[Any]:
         """Return the logarithm of each class's probability, (n, K), from the logits: never log(0)."""
         check_is_fitted(self)
-        return self._outputs(X, len(self.classes_), lambda z: self._probabilities(z, log=True))
+        return self._outputs(X, len(self.classes_), functools.partial(self._probabilities, log=True))
 
     def predict_top_k(self, X: Any, k: int) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return the k likeliest classes of each row and their probabilities, likeliest first.
@@ -101,27 +108,56 @@ class Prediction:
         if not (isinstance(k, numbers.Integral) and 1 <= k <= n_classes):
             raise ValueError(f"k must be an integer from 1 to {n_classes}; got {k!r}")
         rows = self._rows(X, (), reset=False)
-        classes = np.empty((rows.shape[0], int(k)), self.classes_.dtype)
-        proba = np.empty(classes.shape, _result_dtype(X, rows))
-        best = self._top_of_two if self._is_binary() else self._top_of_many
-        for here, index, shares in best(rows, int(k)):
-            classes[here] = self.classes_[index]
-            proba[here] = shares
-        return classes, proba
+        device = self._device_for(rows)
+        shape = rows.shape[0], int(k)
+        with devices.work(rows):
+            classes, named = self._room_for_labels(rows, shape)
+            proba = devices.room(rows, shape, _result_dtype(X, rows))
+            best = self._top_of_two if self._is_binary() else self._top_of_many
+            for here, index, shares in best(device, rows, int(k)):
+                classes[here] = named(index)
+                proba[here] = shares
+            return devices.given_back(rows, classes), devices.given_back(rows, proba)
 
-    def _top_of_two(self, rows: Any, k: int) -> Iterator[tuple[slice, NDArray[Any], NDArray[Any]]]:
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the mean accuracy of the predicted labels, on the host."""
+        from sklearn.metrics import accuracy_score
+
+        given = ("predictions", self.predict(X)), ("y", y), ("sample_weight", sample_weight)
+        predicted, y, weight = (devices.fetched(name, a, self.device)[0] for name, a in given)
+        return float(accuracy_score(y, predicted, sample_weight=weight))
+
+    def _device_for(self, rows: Any) -> Any:
+        """Return the module that computes the logits of rows."""
+        return devices.get(devices.settled(self.device, rows, self.coef_.shape[0], PASSES))
+
+    def _room_for_labels(self, rows: Any, shape: tuple[int, ...]) -> tuple[Any, Callable[[Any], Any]]:
+        """Return room for labels, where the rows are if such labels can be there, and what names codes."""
+        if not isinstance(rows, Guest):
+            return np.empty(shape, self.classes_.dtype), lambda codes: self.classes_[codes]
+        device: Any = devices.get("cuda")
+        if self.classes_.dtype.kind not in "biuf":
+            return np.empty(shape, self.classes_.dtype), lambda codes: self.classes_[device.here(codes)]
+        table = device.there(self.classes_)
+        return device.empty(shape, table.dtype), lambda codes: table[codes]
+
+    def _top_of_two(
+        self, device: Any, rows: Any, k: int
+    ) -> Iterator[tuple[slice, NDArray[Any], NDArray[Any]]]:
         """Yield a slice of the rows, their likeliest classes and the probabilities, for the binary model."""
-        for here, z in self._logits(rows):
+        for here, z in self._logits(device, rows):
             # By the logits: probabilities that round to one would lose their order.
             second = z > 0
             order = np.concatenate((second, ~second), axis=1)[:, :k]
-            yield here, order.astype(np.intp), self._sigmoid(np.where(order, z, -z))
+            yield here, order.astype(np.intp), self._sigmoid(device, np.where(order, z, -z))
 
-    def _top_of_many(self, rows: Any, k: int) -> Iterator[tuple[slice, NDArray[Any], NDArray[Any]]]:
+    def _top_of_many(
+        self, device: Any, rows: Any, k: int
+    ) -> Iterator[tuple[slice, NDArray[Any], NDArray[Any]]]:
         """Yield a slice of the rows, their likeliest classes and the probabilities."""
-        for here, top in self._top(rows, k, with_totals=not self._multilabel):
+        for here, top in self._top(device, rows, k, with_totals=not self._multilabel):
             if self._multilabel:
-                yield here, top.classes, self._sigmoid(top.logits)
+                yield here, top.classes, self._sigmoid(device, top.logits)
             else:
                 z = top.logits.astype(np.float64, copy=False)
                 with np.errstate(invalid="ignore"):  # beside an infinite logit, none has a probability
@@ -154,49 +190,53 @@ class Prediction:
             stop = min(start + step, n_rows)
             yield slice(start, stop), row_slice(rows, start, stop)
 
-    def _logits(self, rows: Any, out: NDArray[Any] | None = None) -> Iterator[tuple[slice, NDArray[Any]]]:
+    def _logits(
+        self, device: Any, rows: Any, out: NDArray[Any] | None = None
+    ) -> Iterator[tuple[slice, NDArray[Any]]]:
         """Yield a slice of the rows and their logits, which stand in `out` where that is given."""
-        device = devices.get(self.device)
         params = self._params(rows)
         for here, piece in self._blocks(rows, 8 * self.coef_.shape[0]):
             room = None if out is None else out[here]
             yield here, device.logits(params, piece, self.n_threads, out=room)
 
-    def _top(self, rows: Any, k: int, *, with_totals: bool = False) -> Iterator[tuple[slice, Top]]:
+    def _top(
+        self, device: Any, rows: Any, k: int, *, with_totals: bool = False
+    ) -> Iterator[tuple[slice, Top]]:
         """Yield a slice of the rows and their largest logits."""
-        device = devices.get(self.device)
         params = self._params(rows)
         for here, piece in self._blocks(rows, 32 * k):  # classes, logits, and what is made of them
             yield here, device.top(params, piece, k, self.n_threads, with_totals=with_totals)
 
     def _outputs(
-        self, X: Any, n_columns: int, finish: Callable[[NDArray[Any]], NDArray[Any]]
+        self, X: Any, n_columns: int, finish: Callable[[Any, NDArray[Any]], NDArray[Any]]
     ) -> NDArray[Any]:
-        """Return finish(logits) of all rows, (n, n_columns).
+        """Return finish(device, logits) of all rows, (n, n_columns), of the kind that X is.
 
         Where shape and dtype let them, logits are computed where the result is to stand, and finished there.
         """
         rows = self._rows(X, (), reset=False)
-        out = np.empty((rows.shape[0], n_columns), _result_dtype(X, rows))
-        in_place = n_columns == self.coef_.shape[0] and out.dtype != np.float16
-        for here, z in self._logits(rows, out if in_place else None):
-            finished = finish(z)
-            if not in_place:
-                out[here] = finished
-        return out
+        device = self._device_for(rows)
+        with devices.work(rows):
+            out = devices.room(rows, (rows.shape[0], n_columns), _result_dtype(X, rows))
+            in_place = n_columns == self.coef_.shape[0] and out.dtype != np.float16
+            for here, z in self._logits(device, rows, out if in_place else None):
+                finished = finish(device, z)
+                if not in_place:
+                    out[here] = finished
+            result: NDArray[Any] = devices.given_back(rows, out)
+            return result
 
-    def _probabilities(self, z: NDArray[Any], *, log: bool) -> NDArray[Any]:
+    def _probabilities(self, device: Any, z: NDArray[Any], *, log: bool) -> NDArray[Any]:
         """Turn logits into (log) probabilities of all classes, in place where they are as many."""
-        device: Any = devices.get(self.device)
         if self._is_binary():
             z = np.concatenate((-z, z), axis=1)
         if self._is_binary() or self._multilabel:
-            return self._sigmoid(z, log=log)
+            return self._sigmoid(device, z, log=log)
         (device.log_softmax if log else device.softmax)(z, z, self.n_threads)
         return z
 
-    def _sigmoid(self, z: NDArray[Any], *, log: bool = False) -> NDArray[Any]:
-        devices.get(self.device).sigmoid(z, z, self.n_threads, log=log)
+    def _sigmoid(self, device: Any, z: NDArray[Any], *, log: bool = False) -> NDArray[Any]:
+        device.sigmoid(z, z, self.n_threads, log=log)
         return z
 
 
@@ -204,4 +244,5 @@ def _result_dtype(X: Any, rows: NDArray[Any] | Csr) -> type:
     """Return the dtype of what is predicted from X: that of products with its rows, or X's own float16."""
     if not is_narrow(rows):
         return np.float64
-    return np.float16 if getattr(X, "dtype", None) == np.float16 else np.float32
+    half = rows.dtype == np.float16 if isinstance(rows, Guest) else getattr(X, "dtype", None) == np.float16
+    return np.float16 if half else np.float32

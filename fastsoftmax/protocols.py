@@ -37,6 +37,12 @@ class Device(Protocol):
     def require(self) -> None:
         """Raise DeviceUnavailable, with the reason, unless kernels can be run here."""
 
+    def float64_share(self) -> float:
+        """Return the speed of products in float64 against those in float32."""
+
+    def has_room(self, n_bytes: int) -> bool:
+        """Return whether rows of so many bytes can stay where they are computed on."""
+
     def placed(self, block: RowBlock) -> RowBlock:
         """Return a block that several passes will be made over: the device may keep a copy of it."""
 

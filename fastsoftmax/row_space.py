@@ -8,7 +8,7 @@ import numpy as np
 import scipy.linalg
 from scipy.linalg import lapack
 
-from fastsoftmax.contracts import Csr, Halves
+from fastsoftmax.contracts import Csr, Guest, Halves
 from fastsoftmax.kernels import blas
 from fastsoftmax.preconditioners import choice
 
@@ -27,7 +27,7 @@ def is_worth_it(X: Rows, n_classes: int) -> TypeGuard[NDArray[Any] | Halves]:
     """Return whether a fit is to be done in the coordinates of X's row space; goes by the shape alone."""
     n_rows, n_features = X.shape
     return (
-        not isinstance(X, Csr)
+        not isinstance(X, Csr | Guest)
         and n_features >= FEATURES_PER_ROW * n_rows
         and 8 * n_rows * n_features <= FACTOR_BYTES
         and choice.form_of(n_classes, n_features)[0] != "whole"  # that takes few passes as it is

@@ -31,6 +31,7 @@ def parts_of(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         "feature_names": None if names is None else [str(name) for name in names],
         "n_iter": int(model.n_iter_[0]),
         "solver": model.solver_,
+        "device": model.device_,
         "objective": model.objective_,
         "duality_gap": model.duality_gap_,
         "history": [list(record) for record in model.history_],
@@ -67,6 +68,7 @@ def restored(kind: type, arrays: dict[str, Any], header: dict[str, Any]) -> Any:
             raise ValueError(f"{len(model.feature_names_in_)} names of {model.n_features_in_} features")
     model.n_iter_ = np.array([header["n_iter"]], dtype=np.int32)
     model.solver_ = header["solver"]
+    model.device_ = header.get("device", "cpu")  # an older file has none
     model.objective_ = header["objective"]
     model.duality_gap_ = header["duality_gap"]
     model.history_ = [Record(*line) for line in header["history"]]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastsoftmax import compressed
-from fastsoftmax.contracts import Csr, Halves
+from fastsoftmax import compressed, devices
+from fastsoftmax.contracts import NATIVE_DTYPES, Csr, Halves
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from fastsoftmax.contracts import Rows
 
 LOSSES = ("softmax", "sigmoid")
-# Kept as they are, as is float16; kernels widen a tile at a time. Everything else is taken as float64.
-NATIVE_DTYPES = tuple(np.dtype(kind) for kind in ("f4", "f8", "u1", "i1", "i2"))
 # Of float16's bits, all but the sign; from infinity on they are no finite number.
 MAGNITUDE, INFINITE = np.uint16(0x7FFF), 0x7C00
 CHECKED_AT_ONCE = 2**18
@@ -83,11 +81,11 @@ def check_divisor(name: str, total: float) -> None:
 
 
 def design_matrix(X: Any, *, name: str = "X", checked: bool = False, least_rows: int = 1) -> Rows:
-    """Return X as a dense (n, d) array, as `Halves`, or as a `Csr` whose every index may be followed.
+    """Return X as a dense array, `Halves`, a `Csr` whose every index may be followed, or a device's `Guest`.
 
     Parameters
     ----------
-    X : array_like or SciPy sparse, (n, d)
+    X : array_like or SciPy sparse, (n, d), or an array on a GPU
     name : str
         What messages call it.
     checked : bool
@@ -111,6 +109,10 @@ def design_matrix(X: Any, *, name: str = "X", checked: bool = False, least_rows:
     """
     import scipy.sparse
 
+    device = devices.elsewhere(X)
+    if device is not None:
+        guest: Rows = device.checked_rows(X, name, least_rows)
+        return guest
     if not checked:
         from sklearn.utils import check_array
 

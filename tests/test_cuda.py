@@ -21,7 +21,7 @@ needs_numba_cuda = pytest.mark.skipif(not HAS_NUMBA_CUDA, reason="numba-cuda is 
 
 
 @needs_numba_cuda
-@pytest.mark.parametrize("name", ["test_rows", "test_verbs", "test_functions"])
+@pytest.mark.parametrize("name", ["test_rows", "test_verbs", "test_functions", "test_guests"])
 def test_in_the_simulator(name):
     """Run tests/cuda in Numba's simulator, which has to be chosen before Numba is imported."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"tests/cuda/{name}.py"]
@@ -98,6 +98,17 @@ def test_a_broken_package_is_told_from_a_missing_one(tmp_path):
     assert "cannot be imported" in output
 
 
+def test_one_module_imports_what_belongs_to_the_gpu():
+    package = ROOT / "fastsoftmax"
+    imports = re.compile(
+        r"^\s*(from numba import .*\bcuda\b|(from|import) (numba\.cuda|cupy|cuda)\b)|import_module\(", re.M
+    )
+    found = [path.relative_to(package).as_posix() for path in sorted(package.rglob("*.py"))
+             if imports.search(path.read_text(encoding="utf-8"))]  # fmt: skip
+    # The other one loads modules of this package.
+    assert found == ["kernels/cuda/runtime.py", "loading.py"]
+
+
 class Status(int):
     """A status of the driver's, as its bindings have it."""
 
@@ -123,6 +134,60 @@ def test_no_driver_and_no_gpu_are_told_apart():
     broken = reason_against(lambda: (status(803, "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH"),))
     assert "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH" in broken
     assert reason_against(lambda: (status(0, "CUDA_SUCCESS"),)) is None
+
+
+class Broken:
+    """Array functions whose libraries fail when they are first needed, or do worse."""
+
+    def __init__(self, error=None, value=8.0):
+        self.error, self.value = error, value
+
+    def ones(self, shape, dtype):
+        return self
+
+    def __matmul__(self, other):
+        if self.error is not None:
+            raise self.error
+        return self
+
+    def sum(self):
+        return self.value
+
+
+@needs_numba_cuda
+def test_array_functions_that_cannot_compute_are_a_broken_install():
+    from fastsoftmax.kernels.cuda.runtime import check_arrays
+
+    check_arrays(Broken())
+    check_arrays(np)
+    missing = ImportError("libcublas.so.13: cannot open shared object file\nand a long explanation")
+    with pytest.raises(fastsoftmax.DeviceUnavailable, match=r"cannot compute .*: libcublas.so.13: [^\n]*$"):
+        check_arrays(Broken(missing))
+    with pytest.raises(fastsoftmax.DeviceUnavailable, match=r"cannot compute .*: RuntimeError$"):
+        check_arrays(Broken(RuntimeError()))
+    with pytest.raises(fastsoftmax.DeviceUnavailable, match="computes wrongly"):
+        check_arrays(Broken(value=7.5))
+
+
+@needs_numba_cuda
+def test_missing_bindings_are_a_broken_install():
+    code = """
+        import sys
+        sys.modules["cuda.bindings.driver"] = None  # an import of it fails from now on
+        import cuda.bindings
+        if hasattr(cuda.bindings, "driver"):
+            del cuda.bindings.driver
+        import fastsoftmax
+        from fastsoftmax import devices
+        try:
+            devices.get("cuda")
+        except fastsoftmax.DeviceUnavailable as error:
+            print(error)
+    """
+    status, output, errors = run_python(code)
+    assert status == 0, errors
+    assert "cannot be imported" in output
+    assert "fastsoftmax[cuda]" in output
 
 
 def test_an_unknown_device_is_none():
@@ -235,12 +300,26 @@ def test_the_benchmarks_plots(tmp_path):
             for form in ("float32", "bfloat16")
             for k in gpu.CLASSES
         ],
+        "passes": [
+            {
+                "problem": "dense",
+                "dtype": form,
+                "place": place,
+                "seconds": {"value_and_grad": 2.0, "products": 1.0},
+            }
+            for form, place in (
+                ("float32", "on the GPU"),
+                ("bfloat16", "on the GPU"),
+                ("float32", "on the host"),
+            )
+        ],
         "fit": {"history": [[0.0, 7.0, 6.0, 1], [1.0, 5.0, 0.5, 9], [2.0, 4.9, None, 12]]},
     }
     pictures = gpu.draw(found, tmp_path / "gpu.json")
     assert [picture.name for picture in pictures] == [
         "gpu_softmax.png",
         "gpu_cross_entropy.png",
+        "gpu_passes.png",
         "gpu_fit.png",
     ]
     assert all(picture.stat().st_size > 1000 for picture in pictures)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from fastsoftmax import devices
 from fastsoftmax.functional.arguments import check_options
 from fastsoftmax.functional.problem import (
@@ -89,7 +87,7 @@ def cross_entropy(
     1.386294
     """
     options = class_weight, sample_weight, ignore_index, label_smoothing, reduction, z_loss, softcap
-    if not isinstance(logits, np.ndarray) and (device := devices.elsewhere(logits)) is not None:
+    if (device := devices.elsewhere(logits)) is not None:
         return _on(device, logits, target, options, None, with_grad=False)[0]
     return softmax_problem(logits, target, *options).solve(None)[0]
 
@@ -141,7 +139,7 @@ def cross_entropy_value_and_grad(
     ):
         return small_value_and_grad(logits, target, ignore_index, reduction, out)
     options = class_weight, sample_weight, ignore_index, label_smoothing, reduction, z_loss, softcap
-    if not isinstance(logits, np.ndarray) and (device := devices.elsewhere(logits)) is not None:
+    if (device := devices.elsewhere(logits)) is not None:
         return _on(device, logits, target, options, out, with_grad=True)
     problem = softmax_problem(logits, target, *options)
     return problem.solve(problem.slopes(out), out)

@@ -91,7 +91,7 @@ def _along(name: str, x: Any, axis: Any, out: Any) -> NDArray[Any]:
         return out
     if isinstance(x, np.generic):
         x = np.asarray(x)
-    if not isinstance(x, np.ndarray) and (device := devices.elsewhere(x)) is not None:
+    if (device := devices.elsewhere(x)) is not None:
         return device.along(name, x, axis, out)
     if isinstance(x, np.ndarray) and is_narrow(x.dtype):
         return _narrow_along(name, x, axis, out)
@@ -207,7 +207,7 @@ def logsumexp(
         return sums
     if isinstance(a, np.generic):
         a = np.asarray(a)
-    if not isinstance(a, np.ndarray) and (device := devices.elsewhere(a)) is not None:
+    if (device := devices.elsewhere(a)) is not None:
         if b is not None or return_sign:
             raise NotImplementedError("b and return_sign are for arrays of the host")
         return device.along("logsumexp", a, axis, keepdims=keepdims)

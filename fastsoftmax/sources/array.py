@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from fastsoftmax import compressed, devices
-from fastsoftmax.contracts import Csr, Halves, Resident, RowBlock, Sums, row_slice
+from fastsoftmax.contracts import Csr, Guest, Halves, Resident, RowBlock, Sums, row_slice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +38,10 @@ def _rows_of(X: Rows | Resident, rows: NDArray[np.int64]) -> Rows:
     """Return some rows, copied."""
     if isinstance(X, Resident):
         X = X.host
+    if isinstance(X, Guest):
+        device: Any = devices.get("cuda")
+        guest: Rows = device.some_rows(X, rows)
+        return guest
     if isinstance(X, Csr):
         return compressed.from_scipy(compressed.to_scipy(X)[rows])
     return Halves(X.bits[rows]) if isinstance(X, Halves) else X[rows]
@@ -48,7 +52,7 @@ class ArraySource:
 
     Parameters
     ----------
-    X : ndarray (n, d), Halves or Csr
+    X : ndarray (n, d), Halves, Csr or Guest
     target : ndarray (n,) or (n, K)
     weight : ndarray (n,), float64
     device : str
@@ -98,7 +102,7 @@ class ArraySource:
 
     def sum(self, task: Task) -> Sums:
         """Run the task on every block and add what comes back, in order."""
-        sums = [devices.run(task, self._device, block, self._n_threads) for block in self._blocks]
+        sums = self.map(lambda block: devices.run(task, self._device, block, self._n_threads))
         return functools.reduce(Sums.__add__, sums)
 
     def subset(self, n_rows: int) -> ArraySource:
@@ -119,4 +123,8 @@ class ArraySource:
 
     def map(self, function: Callable[[RowBlock], T]) -> list[T]:
         """Return what a function makes of each block, in order."""
-        return [function(block) for block in self._blocks]
+        results = []
+        for block in self._blocks:
+            with devices.work(block.X):
+                results.append(function(block))
+        return results

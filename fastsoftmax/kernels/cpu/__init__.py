@@ -41,7 +41,9 @@ __all__ = [
     "count_targets",
     "diagonal",
     "dual",
+    "float64_share",
     "gram",
+    "has_room",
     "hessp",
     "log_softmax",
     "logits",
@@ -66,6 +68,16 @@ STORAGES: dict[type, Any] = {np.ndarray: dense, Halves: dense, Csr: csr}
 
 def require() -> None:
     """Do nothing: there always is a CPU."""
+
+
+def float64_share() -> float:
+    """Return 1/2: half as many numbers to a register."""
+    return 0.5
+
+
+def has_room(n_bytes: int) -> bool:
+    """Return True: rows are read where they are."""
+    return True
 
 
 def placed(block: RowBlock) -> RowBlock:

@@ -27,7 +27,7 @@ from fastsoftmax.kernels.thin import Products, products
 from fastsoftmax.losses.softmax import PLAIN_CLASSES
 
 if TYPE_CHECKING:
-    from fastsoftmax.contracts import Params, Rows
+    from fastsoftmax.contracts import HostRows, Params
 
 
 def _rows(X: Any, start: int, stop: int, room: Any) -> Any:
@@ -146,7 +146,7 @@ def _coefficients(params: Params, ranges: Any, turned: bool, dtype: Any, n_threa
 
 def top(
     params: Params,
-    X: Rows,
+    X: HostRows,
     k: int,
     n_threads: int | None = None,
     *,

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastsoftmax.kernels.cuda.blocks import here, placed, there
+from fastsoftmax.kernels.cuda.blocks import has_room, here, placed, there
 from fastsoftmax.kernels.cuda.functions import along, cross_entropy
-from fastsoftmax.kernels.cuda.launch import total
+from fastsoftmax.kernels.cuda.guests import checked_rows, fetched, some_rows, taken, with_constant
+from fastsoftmax.kernels.cuda.launch import empty, total
 from fastsoftmax.kernels.cuda.rows import losses_of, write_map, write_sigmoid
-from fastsoftmax.kernels.cuda.runtime import require
+from fastsoftmax.kernels.cuda.runtime import float64_share, require
 from fastsoftmax.kernels.cuda.verbs import (
     diagonal,
     dual,
@@ -29,23 +30,34 @@ if TYPE_CHECKING:
 
 __all__ = [
     "along",
+    "checked_rows",
     "cross_entropy",
     "diagonal",
     "dual",
+    "empty",
+    "fetched",
+    "float64_share",
     "gram",
+    "has_room",
+    "here",
     "hessp",
     "log_softmax",
     "logits",
     "logsumexp",
     "loss_grad",
     "loss_grads",
+    "penalise",
     "placed",
     "require",
     "row_losses",
     "shift_curvature",
     "sigmoid",
     "softmax",
+    "some_rows",
+    "taken",
+    "there",
     "top",
+    "with_constant",
 ]
 
 
@@ -97,6 +109,13 @@ def row_losses(
     if row_values is not None:
         _back(values, row_values)
     return float(total(values))
+
+
+def penalise(sums: Any, share: float, l2: float, coef: Any) -> Any:
+    """Turn sums into share · sums + l2 · coef in place, and return ‖coef‖² as an array () of the device."""
+    sums *= share
+    sums += l2 * coef
+    return total(coef * coef)
 
 
 def _back(result: Any, out: NDArray[Any]) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastsoftmax.kernels.cuda import launch, rows
-from fastsoftmax.kernels.cuda.guests import Guest, taken
+from fastsoftmax.kernels.cuda.guests import taken
 from fastsoftmax.kernels.cuda.runtime import arrays
 from fastsoftmax.losses.softmax import SoftmaxIndex, SoftmaxProbability
+
+if TYPE_CHECKING:
+    from fastsoftmax.contracts import Guest
 
 FLOATS = (np.float16, np.float32, np.float64)
 
@@ -28,7 +31,7 @@ def along(
         If x does not hold real numbers.
     """
     guest = taken(x)
-    with guest.stream:
+    with guest.stream():
         result = _along(name, _floats(guest), axis, keepdims)
         if out is None:
             return guest.given_back(result)
@@ -97,7 +100,7 @@ def cross_entropy(
     """
     guest = taken(logits)
     xp = arrays()
-    with guest.stream:
+    with guest.stream():
         x = xp.ascontiguousarray(_floats(guest))
         if x.ndim != 2 or x.shape[1] == 0:
             raise ValueError(f"logits on the device must be (n, K) with K ≥ 1; got shape {x.shape}")

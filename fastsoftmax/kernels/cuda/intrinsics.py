@@ -9,7 +9,8 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.cuda.extending import intrinsic
+
+from fastsoftmax.kernels.cuda.runtime import intrinsic
 
 WORD = ir.IntType(32)
 SHORT = ir.IntType(16)

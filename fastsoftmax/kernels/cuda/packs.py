@@ -49,6 +49,11 @@ def rounded_brain(value: Any) -> Any:
     return np.uint16((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16)
 
 
+def brain_values(bits: Any) -> Any:
+    """Return an array of the float32 that bits of bfloat16 stand for."""
+    return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
+
+
 def _read(x: Any, i: Any) -> Any:
     value = x[i]
     if isinstance(value, np.uint16):

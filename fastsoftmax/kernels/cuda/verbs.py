@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastsoftmax.contracts import Csr, Mixture, Params, Resident, RowBlock, Sums, Top
+from fastsoftmax.contracts import Csr, Guest, Mixture, Params, Resident, RowBlock, Sums, Top
 from fastsoftmax.kernels.cuda import launch, rows
 from fastsoftmax.kernels.cuda.blocks import Matrix, Placed, here, on_device, there
 from fastsoftmax.kernels.cuda.products import THREADS, covariance_kernel
 from fastsoftmax.kernels.cuda.runtime import LEAST_THREADS, SIMULATED, WARP, arrays
+from fastsoftmax.kernels.cuda.sums import DeviceSums
 from fastsoftmax.losses.sigmoid import Sigmoid
 from fastsoftmax.losses.softmax import SoftmaxIndex
 
@@ -35,8 +36,14 @@ def compute_dtype(X: Any, dtype: Any = None) -> np.dtype[Any]:
 
 
 def _on_device(params: Params, dtype: Any) -> tuple[Any, Any]:
-    """Return coefficients and intercepts as arrays of the device."""
-    return tuple(there(np.ascontiguousarray(part, dtype)) for part in params)
+    """Return coefficients and intercepts as arrays of the device, where they may be already."""
+    coef, intercept = (
+        there(np.ascontiguousarray(part, dtype))
+        if isinstance(part, np.ndarray)
+        else part.astype(dtype, copy=False)
+        for part in params
+    )
+    return coef, intercept
 
 
 def _loss_there(loss: Any) -> Any:
@@ -50,33 +57,6 @@ def _logits(X: Matrix, chunk: slice, params: tuple[Any, Any]) -> Any:
     return z
 
 
-class _Sum:
-    """Sums on the device, and what becomes of them on the host."""
-
-    def __init__(self, n_outputs: int, n_features: int) -> None:
-        xp = arrays()
-        self.coef = xp.zeros((n_outputs, n_features))
-        self.intercept = xp.zeros(n_outputs)
-        self.values: list[Any] = []
-
-    def add(
-        self, X: Matrix, chunk: slice, multipliers: Any, *, squared: bool = False, coef: bool = True
-    ) -> None:
-        """Add Σ multiplierᵢ xᵢᵀ and Σ multiplierᵢ."""
-        if coef:
-            self.coef += X.back(chunk, multipliers, squared=squared)
-        self.intercept += multipliers.sum(axis=0, dtype=np.float64)
-
-    def sums(self, weight: NDArray[np.float64]) -> Sums:
-        """Return them on the host; the only time that it waits for the device."""
-        n_outputs, n_features = self.coef.shape
-        result = Sums.room((n_outputs, n_features), n_outputs)
-        result.coef[...] = here(self.coef)
-        result.intercept[...] = here(self.intercept)
-        value = float(sum(float(part) for part in self.values))
-        return replace(result, value=value, weight=float(weight.sum()))
-
-
 def loss_grad(
     loss: Any,
     params: Params,
@@ -87,27 +67,28 @@ def loss_grad(
     X_grad: NDArray[Any] | None = None,
     coef_grad: bool = True,
     dtype: Any = None,
+    stays: bool = False,
 ) -> Sums:
     """Return Σ wᵢ ℓᵢ and its gradient over the rows of a block.
 
     `row_values` (n,) receives wᵢ ℓᵢ and `X_grad` (n, d) the gradient with respect to X, where given; without
-    `coef_grad` the sums' `coef` is empty.
+    `coef_grad` the sums' `coef` is empty. With `stays` the sums stay on the device, and no host waits.
     """
     dtype = compute_dtype(block.X, dtype)
     loss, given = _loss_there(loss), _on_device(params, dtype)
     X, target, weight = on_device(block)
     n_outputs = len(given[1])
-    found = _Sum(n_outputs, X.shape[1] if coef_grad else 0)
+    found = DeviceSums(n_outputs, X.shape[1] if coef_grad else 0)
     for chunk in X.chunks(n_outputs, dtype.itemsize):
         z = _logits(X, chunk, given)
         values = rows.losses_of(loss, z, target[chunk], weight=weight[chunk], slopes=z)
-        found.values.append(launch.total(values))
+        found.value += launch.total(values)
         found.add(X, chunk, z, coef=coef_grad)
         if row_values is not None:
             row_values[chunk] = here(values)
         if X_grad is not None:
             X_grad[chunk] = here(z @ given[0])
-    return found.sums(block.weight)
+    return found.sums(block.weight, stays=stays)
 
 
 def loss_grads(
@@ -188,17 +169,21 @@ def hessp(
     *,
     logits: Any = None,
     dtype: Any = None,
+    stays: bool = False,
 ) -> Sums:
-    """Return the Hessian of Σ wᵢ ℓᵢ times a direction; `logits`, those of `params`, may be given."""
+    """Return the Hessian of Σ wᵢ ℓᵢ times a direction; `logits`, those of `params`, may be given.
+
+    With `stays` the sums stay on the device, and no host waits.
+    """
     dtype = compute_dtype(block.X, dtype)
     loss, given, along = _loss_there(loss), _on_device(params, dtype), _on_device(direction, dtype)
     X, target, weight = on_device(block)
-    found = _Sum(len(given[1]), X.shape[1])
+    found = DeviceSums(len(given[1]), X.shape[1])
     for chunk in X.chunks(len(given[1]), 2 * dtype.itemsize):
         z = _logits(X, chunk, given) if logits is None else there(logits[chunk]).copy()
         s = _logits(X, chunk, along)
         found.add(X, chunk, _curve_along(loss, z, s, target[chunk], weight[chunk]))
-    return found.sums(block.weight)
+    return found.sums(block.weight, stays=stays)
 
 
 def diagonal(
@@ -207,7 +192,7 @@ def diagonal(
     """Return the diagonal of the Hessian of Σ wᵢ ℓᵢ."""
     loss = _loss_there(loss)
 
-    def multipliers(placed: Placed, chunk: slice, z: Any, found: _Sum) -> Any:
+    def multipliers(placed: Placed, chunk: slice, z: Any, found: DeviceSums) -> Any:
         return _curvatures(loss, z, placed.target[chunk], placed.weight[chunk])
 
     return _pass(params, block, dtype, multipliers, squared=True)
@@ -236,14 +221,14 @@ def dual(
         inside = xp.where(p > 0, p, 1)
         return inside * xp.log(inside)
 
-    def multipliers(placed: Placed, chunk: slice, z: Any, found: _Sum) -> Any:
+    def multipliers(placed: Placed, chunk: slice, z: Any, found: DeviceSums) -> Any:
         target, weight = placed.target[chunk], placed.weight[chunk]
         # In float64: the means over rows have to meet those of the targets to the last places.
         p = _probabilities(loss, z.astype(np.float64) + tilt)
         p *= 1.0 - theta
         p += theta * q
         plus = entropies(p) + entropies(1 - p) if isinstance(loss, Sigmoid) else entropies(p)
-        found.values.append((weight * plus.sum(axis=1)).sum())
+        found.value += launch.total(weight * plus.sum(axis=1))
         keep = 1.0 - loss.label_smoothing
         p -= 0.5 * loss.label_smoothing if isinstance(loss, Sigmoid) else loss.label_smoothing / p.shape[1]
         if target.ndim == 1:
@@ -281,7 +266,7 @@ def _pass(
     params: Params,
     block: RowBlock,
     dtype: Any,
-    multipliers: Callable[[Placed, slice, Any, _Sum], Any],
+    multipliers: Callable[[Placed, slice, Any, DeviceSums], Any],
     *,
     squared: bool = False,
     logits: Any = None,
@@ -291,7 +276,7 @@ def _pass(
     dtype = compute_dtype(block.X, dtype)
     given = _on_device(params, dtype)
     placed = on_device(block)
-    found = _Sum(len(given[1]), placed.X.shape[1] if coef else 0)
+    found = DeviceSums(len(given[1]), placed.X.shape[1] if coef else 0)
     for chunk in placed.X.chunks(len(given[1]), dtype.itemsize):
         z = _logits(placed.X, chunk, given) if logits is None else there(logits[chunk]).copy()
         found.add(placed.X, chunk, multipliers(placed, chunk, z, found), squared=squared, coef=coef)
@@ -354,11 +339,14 @@ def _curvature_columns(loss: Any, z: Any, target: Any, weight: Any, classes: ran
 def logits(
     params: Params, X: Any, n_threads: int | None = None, *, dtype: Any = None, out: Any = None
 ) -> Any:
-    """Return X Wᵀ + b, (n, K): on the host, or of a placed block's rows on the device; in `out` if given."""
+    """Return X Wᵀ + b, (n, K); in `out` if given.
+
+    On the host, or on the device where the rows are a caller's there, or a placed block's.
+    """
     dtype = compute_dtype(X, dtype)
     given = _on_device(params, dtype)
     matrix = Matrix(X)
-    stays = isinstance(X, Resident) and out is None
+    stays = isinstance(X, Guest) or (isinstance(X, Resident) and out is None)
     shape = matrix.shape[0], len(given[1])
     result = out if out is not None else launch.empty(shape, dtype) if stays else np.empty(shape, dtype)
     for chunk in matrix.chunks(len(given[1]), dtype.itemsize):
@@ -368,19 +356,24 @@ def logits(
 
 
 def top(params: Params, X: Any, k: int, n_threads: int | None = None, *, with_totals: bool = False) -> Top:
-    """Return the k largest logits of each row, of equal ones the earlier class first."""
+    """Return the k largest logits of each row, of equal ones the earlier class first.
+
+    On the device where the rows are a caller's there.
+    """
     xp = arrays()
     dtype = compute_dtype(X)
     given = _on_device(params, dtype)
     matrix = Matrix(X)
     n_rows = matrix.shape[0]
-    classes, largest = np.empty((n_rows, k), np.int64), np.empty((n_rows, k), dtype)
-    totals = np.empty(n_rows if with_totals else 0)
+    stays = isinstance(X, Guest)
+    room, brought = (launch.empty, lambda a: a) if stays else (np.empty, here)
+    classes, largest = room((n_rows, k), np.int64), room((n_rows, k), dtype)
+    totals = room(n_rows if with_totals else 0, np.float64)
     for chunk in matrix.chunks(len(given[1]), 4 * dtype.itemsize):
         z = _logits(matrix, chunk, given)
         order = xp.argmax(z, axis=1)[:, None] if k == 1 else xp.argsort(-z, axis=1, kind="stable")[:, :k]
         best = xp.take_along_axis(z, order, axis=1)
-        classes[chunk], largest[chunk] = here(order), here(best)
+        classes[chunk], largest[chunk] = brought(order), brought(best)
         if with_totals:
-            totals[chunk] = here(xp.exp(z - best[:, :1]).sum(axis=1, dtype=np.float64))
+            totals[chunk] = brought(xp.exp(z - best[:, :1]).sum(axis=1, dtype=np.float64))
     return Top(classes, largest, totals)
