@@ -20,6 +20,7 @@ from fastsoftmax import certificate, devices, validation
 from fastsoftmax.algebra import Algebra
 from fastsoftmax.contracts import Csr, Params, RowBlock, Sums, Task
 from fastsoftmax.curvature import products_at
+from fastsoftmax.lazy import lazy
 from fastsoftmax.losses import sigmoid, softmax
 from fastsoftmax.preconditioned import Preconditioned, Shared
 from fastsoftmax.sources.array import ArraySource, sparse_block_rows
@@ -360,7 +361,7 @@ class SoftmaxObjective(Preconditioned, Visiting):
         other._loss = self._family.for_targets(first, self.n_classes, label_smoothing=self._label_smoothing)
         return other
 
-    @functools.cached_property
+    @lazy
     def _mean_target(self) -> NDArray[np.float64]:
         parts = self._source.map(
             lambda block: (

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from fastsoftmax.contracts import Params, Sums, Task
+from fastsoftmax.lazy import lazy
 from fastsoftmax.preconditioners import build, choice, diagonal, gram
 
 if TYPE_CHECKING:
@@ -143,12 +143,12 @@ class Preconditioned:
         sums = self._sum(Task("gram", self._loss, here, (form == "whole",), dtype), rows)
         return _Blocks(sums, None if rows is self._source else self._curvatures(here), share)
 
-    @functools.cached_property
+    @lazy
     def _form(self) -> tuple[str, Any]:
         """The form of the preconditioner, and the dtype of its sums."""
         return choice.form_of(self.n_classes, self.n_features)
 
-    @functools.cached_property
+    @lazy
     def _spectrum(self) -> gram.Spectrum:
         """The axes of the rows, which no parameters change. One pass over X."""
         sums = self._sum(Task("gram", self._loss, None, (False,), np.float64))

@@ -1,48 +1,62 @@
-"""A private pool of threads that work through the parts of a call, together with the thread that made it."""
+"""A private pool of threads that work through the parts of a call, together with the thread that made it.
+
+A signal handler may raise in the calling thread between any two lines, and a fork may come at any moment. So
+nothing here locks in Python code, as `concurrent.futures` and `threading.Condition` do: a Ctrl-C that arrives
+when they have just locked themselves leaves them locked for ever.
+"""
 
 from __future__ import annotations
 
+import _thread
+import contextlib
 import itertools
 import os
-import threading
-from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_lock = threading.Lock()
-_pool: ThreadPoolExecutor | None = None
+_calls: SimpleQueue[_Call] = SimpleQueue()  # one entry for each helper that is asked for
+_workers: list[int] = []
 
 
 def _after_fork() -> None:
-    # The child has none of the parent's threads, and another thread may have held the lock.
-    global _pool, _lock
-    _pool = None
-    _lock = threading.Lock()
+    # The child has none of the parent's threads.
+    global _calls
+    _calls = SimpleQueue()
+    _workers.clear()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def _threads(most: int) -> ThreadPoolExecutor:
-    global _pool
-    with _lock:
-        if _pool is None:
-            _pool = ThreadPoolExecutor(max(1, most), "fastsoftmax")
-        return _pool
+def _work(calls: SimpleQueue[_Call]) -> None:
+    while True:
+        call = calls.get()
+        with contextlib.suppress(MemoryError):  # not even to begin: who made the call does all of it
+            call.help()
+        del call  # its arrays are not kept until the next one
+
+
+class _Helper:
+    """One that works on a call: `lock` is released when it has ended, which `ended` says before."""
+
+    def __init__(self) -> None:
+        self.ended = False
+        self.lock = _thread.allocate_lock()
+        self.lock.acquire()
 
 
 class _Call:
-    """The parts of one call, each taken once by whoever is free, and how many helpers are at work on them."""
+    """The parts of one call, each taken once by whoever is free, and all who ever worked on them."""
 
     def __init__(self, body: Callable[[int], Any], n_parts: int) -> None:
         self._body = body
         self._n_parts = n_parts
-        self._next_part = itertools.count()  # next() on it is atomic
-        self._n_helping = 0
-        self._changed = threading.Condition()
+        self._next_part = itertools.count()  # next() on it is atomic, as is append() on a list
+        self._helpers: list[_Helper] = []
         self.stopped = False
         self.error: BaseException | None = None
 
@@ -57,23 +71,22 @@ class _Call:
 
     def help(self) -> None:
         """Do the same in a thread of the pool; one that comes too late finds nothing to do."""
-        with self._changed:
-            self._n_helping += 1
+        helper = _Helper()
+        self._helpers.append(helper)  # before the look at `stopped`: whoever sets that waits for it
         try:
             if not self.stopped:
                 self.take_parts()
         except BaseException as error:
             self.error, self.stopped = error, True
         finally:
-            with self._changed:
-                self._n_helping -= 1
-                self._changed.notify_all()
+            helper.ended = True
+            helper.lock.release()
 
     def wait_for_helpers(self) -> None:
-        """Return when no helper is at work any more."""
-        with self._changed:
-            while self._n_helping:
-                self._changed.wait()
+        """Return when no helper is at work any more. May be called again if a signal handler has raised."""
+        for helper in self._helpers:  # those that are added meanwhile as well
+            if not helper.ended:
+                helper.lock.acquire()
 
 
 def run(body: Callable[[int], Any], n_parts: int, n_threads: int, most_helpers: int) -> None:
@@ -85,7 +98,7 @@ def run(body: Callable[[int], Any], n_parts: int, n_threads: int, most_helpers: 
         Returns an iterator; between its items the work may be given up.
     n_parts, n_threads : int
     most_helpers : int
-        How many threads the pool gets if there is none yet.
+        How many threads the pool has at least from now on, if it had fewer.
 
     Notes
     -----
@@ -95,13 +108,11 @@ def run(body: Callable[[int], Any], n_parts: int, n_threads: int, most_helpers: 
     """
     call = _Call(body, n_parts)
     try:
-        try:
-            for _ in range(min(n_threads, n_parts) - 1):
-                _threads(most_helpers).submit(call.help)
-        except RuntimeError:
-            # The interpreter is shutting down, or the system gives no more threads (which the pool says after
-            # it has taken the work in): who is there does it.
-            pass
+        n_helpers = min(n_threads, n_parts) - 1
+        if n_helpers > 0:
+            _start(max(1, most_helpers))
+        for _ in range(n_helpers):
+            _calls.put(call)
         call.take_parts()
         call.wait_for_helpers()
     except BaseException:
@@ -110,3 +121,10 @@ def run(body: Callable[[int], Any], n_parts: int, n_threads: int, most_helpers: 
         raise
     if call.error is not None:
         raise call.error
+
+
+def _start(n_workers: int) -> None:
+    # The interpreter may be shutting down, or the system give no more threads: who is there does the work.
+    with contextlib.suppress(RuntimeError):
+        while len(_workers) < n_workers:
+            _workers.append(_thread.start_new_thread(_work, (_calls,)))
