@@ -1,0 +1,59 @@
+"""Coverage-guided fuzzing of everything that reads files, with atheris (`pip install atheris`; Linux, macOS).
+
+    python -m tests.by_coverage -max_total_time=600
+
+tries inputs that reach new lines of the readers, from the files that `tests/test_fuzz_files.py` starts with,
+until the time is up or one is neither read nor refused in one line; that one is then written to a file. The
+options are libFuzzer's.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import tempfile
+from pathlib import Path
+
+import atheris
+
+from fastsoftmax import SoftmaxRegression, compressed, model_file, readers, saved
+from tests.test_fuzz_files import RAN, WHOLE, X, Y, refusal_of
+
+# Function by function: `instrument_imports` would rewrite what Numba compiles as well.
+for module in (readers, model_file, saved, compressed):
+    for found in vars(module).values():
+        if inspect.isfunction(found) and found.__module__ == module.__name__:
+            atheris.instrument_func(found)
+
+SUFFIXES = [*sorted(WHOLE), ".safetensors"]  # the first byte of an input says which
+
+
+def main() -> None:
+    """Fuzz until libFuzzer ends the process."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        corpus = folder / "corpus"
+        corpus.mkdir()
+        model = folder / "model.safetensors"
+        SoftmaxRegression().fit(X, Y).save(model)
+        for number, suffix in enumerate(SUFFIXES):
+            for i, whole in enumerate(WHOLE.get(suffix) or [model.read_bytes()]):
+                (corpus / f"{number}-{i}").write_bytes(bytes([number]) + whole)
+
+        def one(data: bytes) -> None:
+            if not data:
+                return
+            suffix = SUFFIXES[data[0] % len(SUFFIXES)]
+            path = folder / f"input{suffix}"
+            path.write_bytes(data[1:])
+            read = SoftmaxRegression.load if suffix == ".safetensors" else readers.read
+            _, refusal = refusal_of(lambda: read(str(path)))
+            assert refusal is None or "\n" not in refusal, refusal
+            assert not RAN
+
+        atheris.Setup([*sys.argv, str(corpus)], one)
+        atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
