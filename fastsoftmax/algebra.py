@@ -6,32 +6,33 @@ NumPy runs such sums on one thread, and BLAS's bits depend on how many it has.
 
 from __future__ import annotations
 
-import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastsoftmax.kernels.executor import even_bounds, kernel, run
+from fastsoftmax.memory import Memory
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from fastsoftmax.contracts import Vector
 
 PART = 2**15  # elements that one thread takes at a time
 BLOCK = 2**10  # elements of one vector that stay in the first-level cache while others go by
-LONG = 2**17
 REASSOCIATED = {"reassoc", "contract"}  # sums in registers: the order is that of the machine code
 
 
 @kernel(fastmath=REASSOCIATED)
-def _dots(start, stop, part, rows, b, totals):
-    """Write rows · b over elements start to stop to totals (n_parts, m)."""
+def _dots(start, stop, part, rows, places, b, totals):
+    """Write the rows in some places · b over elements start to stop to totals (n_parts, m)."""
     for first in range(start, stop, BLOCK):
         last = min(first + BLOCK, stop)
         other = b[first:last]  # Numba proves the bounds of a slice's own range, and then uses registers
-        for r in range(rows.shape[0]):
-            row = rows[r, first:last]
+        for r in range(len(places)):
+            row = rows[places[r], first:last]
             total = 0.0
             for i in range(len(row)):
                 total += row[i] * other[i]
@@ -39,7 +40,7 @@ def _dots(start, stop, part, rows, b, totals):
 
 
 @kernel(fastmath=REASSOCIATED)
-def _combine(start, stop, part, shares, rows, factor, a, out):
+def _combine(start, stop, _, shares, rows, factor, a, out):
     """Write factor · a + Σ sharesᵣ · rowᵣ to out."""
     for first in range(start, stop, BLOCK):
         last = min(first + BLOCK, stop)
@@ -55,12 +56,12 @@ def _combine(start, stop, part, shares, rows, factor, a, out):
 
 
 @kernel
-def _copy(start, stop, part, a, out):
+def _copy(start, stop, _, a, out):
     out[start:stop] = a[start:stop]
 
 
 @kernel
-def _moved(start, stop, part, a, b, factor, out):
+def _moved(start, stop, _, a, b, factor, out):
     """Write a + factor · b to out."""
     left, right, result = a[start:stop], b[start:stop], out[start:stop]
     for i in range(len(result)):
@@ -89,30 +90,17 @@ class Algebra:
     ----------
     n_threads : int, optional
         None takes every processor that the process may use. The bits of a result do not depend on it.
+    memory : Memory, optional
+        Where vectors come from.
     """
 
-    def __init__(self, n_threads: int | None = None) -> None:
+    def __init__(self, n_threads: int | None = None, memory: Memory | None = None) -> None:
         self._n_threads = n_threads
-        self._free: dict[int, list[memoryview]] = {}
+        self._memory = memory or Memory()
 
     def vector(self, size: int) -> Vector:
-        """Return a vector of whatever stood there: its memory comes from one that is no longer used.
-
-        What the system gives for a long new vector is cleared page by page, which takes longer than the
-        arithmetic on it. The memory comes back when the last view of the vector is gone.
-        """
-        if size < LONG:
-            return np.empty(size)
-        free = self._free.setdefault(size, [])
-        try:
-            memory = free.pop()
-        except IndexError:
-            memory = memoryview(bytearray(8 * size))
-        # Over a memoryview, not over the array that owns the memory: views of the vector then keep the vector
-        # alive, where NumPy would have them keep the owner only.
-        vector = np.frombuffer(memory)
-        weakref.finalize(vector, free.append, memory)
-        return vector
+        """Return a vector of whatever stood there."""
+        return self._memory.array(size)
 
     def dot(self, a: NDArray[Any], b: NDArray[Any]) -> float:
         """Return a · b."""
@@ -122,11 +110,13 @@ class Algebra:
         """Return the Euclidean norm."""
         return float(np.sqrt(self.dot(a, a)))
 
-    def dots(self, rows: NDArray[Any], b: NDArray[Any]) -> Vector:
-        """Return the products of each row (m, n) with b (n,), (m,) float64."""
+    def dots(self, rows: NDArray[Any], b: NDArray[Any], places: Sequence[int] | None = None) -> Vector:
+        """Return the products of the rows (m, n) in these places, or of all, with b (n,), float64."""
         bounds = _bounds(len(b))
-        totals = np.zeros((len(bounds) - 1, len(rows)))
-        run(_dots, bounds, rows, b, totals, work=0.3 * rows.size, n_threads=self._n_threads)
+        chosen = np.array(range(len(rows)) if places is None else places, np.int64)
+        totals = np.zeros((len(bounds) - 1, len(chosen)))
+        work = 0.3 * len(b) * len(chosen)
+        run(_dots, bounds, rows, chosen, b, totals, work=work, n_threads=self._n_threads)
         return np.asarray(totals.sum(axis=0))
 
     def combined(
@@ -137,7 +127,7 @@ class Algebra:
         Rows whose share is zero are not read.
         """
         out = self.vector(len(a)) if out is None else out
-        work = 0.3 * rows.size
+        work = 0.3 * len(a) * (1 + np.count_nonzero(shares))
         run(_combine, _bounds(len(a)), shares, rows, factor, a, out, work=work, n_threads=self._n_threads)
         return out
 

@@ -53,11 +53,20 @@ class Rows(NamedTuple):
             lambda block: self.device.logits(here, block.X, self.n_threads, dtype=self.dtype)
         )
 
-    def shift_curvature(self, here: Params, tilt: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return Σ wᵢ ∂pᵢ/∂tᵀ, (K, K), at the logits of a point plus t. Reads X once."""
+    def shift_curvature(
+        self, here: Params, tilt: NDArray[np.float64], logits: list[Any]
+    ) -> NDArray[np.float64]:
+        """Return Σ wᵢ ∂pᵢ/∂tᵀ, (K, K), at the logits of a point plus t; those are known or None."""
+        known = iter(logits)
         parts = self.source.map(
             lambda block: self.device.shift_curvature(
-                self.family.shift_curvature, here, tilt, block, self.n_threads, dtype=self.dtype
+                self.family.shift_curvature,
+                here,
+                tilt,
+                block,
+                self.n_threads,
+                logits=next(known),
+                dtype=self.dtype,
             )
         )
         return np.asarray(sum(parts))
@@ -124,8 +133,8 @@ def _feasible(
         if theta <= NEGLIGIBLE or n_outputs > MOST_TILTED:
             break
         if curvature is None:
-            curvature = rows.shift_curvature(here, tilt) / sums.weight
-            readings += 1
+            curvature = rows.shift_curvature(here, tilt, logits) / sums.weight
+            readings += not keep
         # Singular along what all classes have in common, and for classes that no row has any doubt about.
         tilt = tilt - np.linalg.lstsq(curvature, excess, rcond=None)[0]
     return best, logits, readings

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from fastsoftmax.memory import Memory
+
     Vector = NDArray[np.float64]
     HostRows: TypeAlias = "NDArray[Any] | Halves | Csr"
     Rows: TypeAlias = "HostRows | Guest"
@@ -139,17 +141,22 @@ class RowBlock(NamedTuple):
 
     `X` is a dense (n, d) array, `Halves`, a `Csr` or a `Guest`, or `Resident` if a device keeps a copy;
     `target` is (n,) integers or (n, K) probabilities; `weight` is (n,) float64. A row of weight zero is never
-    looked at.
+    looked at. `memory` is where a pass over them, on the host, may take its arrays from.
     """
 
     X: Any
     target: NDArray[Any]
     weight: NDArray[np.float64]
+    memory: Memory | None = None
 
     @property
     def n_rows(self) -> int:
         """The number of rows."""
         return int(self.X.shape[0])
+
+    def room(self, shape: tuple[int, ...], dtype: Any = np.float64) -> NDArray[Any]:
+        """Return an array of whatever stood there."""
+        return np.empty(shape, dtype) if self.memory is None else self.memory.array(shape, dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +181,11 @@ class Sums:
     shape: tuple[int, ...]
 
     @classmethod
-    def room(cls, shape: tuple[int, ...], n_outputs: int, dtype: Any = np.float64) -> Sums:
-        """Return sums of nothing whose parts are yet to be written."""
-        return cls(0.0, 0.0, np.empty(math.prod(shape) + n_outputs, dtype), shape)
+    def room(
+        cls, shape: tuple[int, ...], n_outputs: int, dtype: Any = np.float64, *, empty: Any = np.empty
+    ) -> Sums:
+        """Return sums of nothing whose parts are yet to be written; empty(shape, dtype) makes the array."""
+        return cls(0.0, 0.0, empty((math.prod(shape) + n_outputs,), dtype), shape)
 
     def copied(self) -> Sums:
         """Return sums of their own memory."""

@@ -22,6 +22,7 @@ from fastsoftmax.contracts import Csr, Params, RowBlock, Sums, Task
 from fastsoftmax.curvature import products_at
 from fastsoftmax.lazy import lazy
 from fastsoftmax.losses import sigmoid, softmax
+from fastsoftmax.memory import Memory
 from fastsoftmax.preconditioned import Preconditioned, Shared
 from fastsoftmax.sources.array import ArraySource, sparse_block_rows
 from fastsoftmax.visiting import Visiting
@@ -156,7 +157,8 @@ class SoftmaxObjective(Preconditioned, Visiting):
         self.device = devices.settled(device, rows.X, int(n_classes))
         self._device = devices.get(self.device)
         self._n_threads = validation.thread_count(n_threads)
-        self.algebra = Algebra(self._n_threads)
+        memory = Memory()
+        self.algebra = Algebra(self._n_threads, memory)
         self.fit_intercept = bool(fit_intercept)
         self.n_features = int(rows.X.shape[1])
         self.n_classes = int(n_classes)
@@ -169,10 +171,13 @@ class SoftmaxObjective(Preconditioned, Visiting):
         self._label_smoothing = float(label_smoothing)
         self._loss = self._family.for_targets(rows.target, self.n_classes, label_smoothing=label_smoothing)
         self._source = ArraySource(
-            *rows,
+            rows.X,
+            rows.target,
+            rows.weight,
             device=self.device,
             n_threads=self._n_threads,
             block_rows=sparse_block_rows(self.n_classes) if isinstance(rows.X, Csr) else None,
+            memory=memory,
         )
 
     def with_l2(self, l2: float) -> SoftmaxObjective:
@@ -318,7 +323,7 @@ class SoftmaxObjective(Preconditioned, Visiting):
 
         F(params) less this is the duality gap, an upper bound of F(params) − min F: see
         `fastsoftmax.certificate`. Without an intercept it is ‖∇F‖² / (2 l2) and free; with one, it takes
-        three passes over X, or a few more where the logits are not kept (as for `hessian`). No term of
+        two passes over X, or a few more where the logits are not kept (as for `hessian`). No term of
         F is negative, so neither is the bound.
         """
         if not self.has_lower_bound:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -124,9 +124,13 @@ class Device(Protocol):
         block: RowBlock,
         n_threads: int | None,
         *,
+        logits: NDArray[Any] | None = None,
         dtype: Any = None,
     ) -> NDArray[np.float64]:
-        """Return Σ wᵢ ∂pᵢ/∂tᵀ at the logits plus t, (K, K), by a loss's `shift_curvature`."""
+        """Return Σ wᵢ ∂pᵢ/∂tᵀ at the logits plus t, (K, K), by a loss's `shift_curvature`.
+
+        `logits` (n, K), those of `params`, need not be computed again.
+        """
 
     def logits(
         self,
@@ -235,8 +239,8 @@ class Algebra(Protocol):
     def norm(self, a: NDArray[Any]) -> float:
         """Return the Euclidean norm."""
 
-    def dots(self, rows: NDArray[Any], b: NDArray[Any]) -> Vector:
-        """Return the products of each row (m, n) with b (n,)."""
+    def dots(self, rows: NDArray[Any], b: NDArray[Any], places: Sequence[int] | None = None) -> Vector:
+        """Return the products of the rows (m, n) in these places, or of all, with b (n,)."""
 
     def combined(
         self, shares: Vector, rows: NDArray[Any], factor: float, a: Vector, out: Vector | None = None

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 
+import numba
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
 import fastsoftmax
 from fastsoftmax import SoftmaxObjective
+from fastsoftmax.contracts import Params
+from fastsoftmax.kernels import executor as executor_module
 from tests.interpreter import run_python
 
 EXECUTORS = ["prange", "threads", "inline"]
@@ -256,3 +259,19 @@ def test_public_names_are_all_there():
     """
     status, _, err = run_python(code)
     assert status == 0, err
+
+
+def test_arguments_of_other_types_are_told_apart():
+    """A kernel is called by an address that is remembered by what its arguments are alike in."""
+    a = np.zeros((3, 4))
+    frozen = a.copy()
+    frozen.flags.writeable = False
+    arguments = [
+        a, a.T, a[:, ::2], a[0], frozen, a.astype(np.float32), a.astype(">f8"),
+        1, 1.0, True, 2**63, (a,), (a, a), (), Params(a, a), None,
+    ]  # fmt: skip
+    kinds = [numba.typeof(each) for each in arguments if each is not arguments[6]]
+    assert len(set(kinds)) == len(kinds)
+    assert len({executor_module._likeness(each) for each in arguments}) == len(arguments)
+    assert executor_module._likeness(a) == executor_module._likeness(np.ones((7, 2)))
+    assert executor_module._likeness(3) == executor_module._likeness(-5)

@@ -13,6 +13,7 @@ not a forked child, and the pool everywhere else.
 from __future__ import annotations
 
 import functools
+import itertools
 import logging
 import os
 import pathlib
@@ -39,16 +40,21 @@ FORKED_AND_NOT_EXECUTED = 0x40  # PF_FORKNOEXEC among the flags of a Linux proce
 
 
 class Kernel(NamedTuple):
-    """A serial kernel and the same kernel under a `prange`."""
+    """A serial kernel and the same kernel under a `prange`.
+
+    `divisible` says that its parts leave no trace in the result: one call for all rows does the same.
+    """
 
     serial: Any
     parallel: Any
+    divisible: bool = False
 
 
 def kernel(function: Callable[..., None] | None = None, **options: Any) -> Any:
     """Return a `Kernel`: ``function(start, stop, part, *arguments)`` as it is and under a `prange`.
 
-    `options` are those of `jit`.
+    `options` are those of `jit`. A kernel that writes to its own rows only, and has no slot, calls its third
+    argument `_`.
 
     Notes
     -----
@@ -72,7 +78,7 @@ def kernel(function: Callable[..., None] | None = None, **options: Any) -> Any:
     }  # fmt: skip
     exec(compile(text, code.co_filename, "exec"), scope)
     loop = scope[f"{function.__name__}_prange"]
-    return Kernel(serial, jit(loop, parallel=True))
+    return Kernel(serial, jit(loop, parallel=True), divisible=code.co_varnames[2] == "_")
 
 
 def _checked(name: str) -> str:
@@ -109,6 +115,7 @@ class _State:
 
 
 _state = _State()
+_addresses: dict[Any, Any] = {}
 
 
 def _after_fork() -> None:
@@ -208,8 +215,7 @@ def _run_in_prange(
     kernel: Kernel, bounds: NDArray[np.int64], step: int, together: int, arguments: tuple[Any, ...]
 ) -> None:
     """Run so many parts together in a `prange`: of all of them the first `step` rows, then the next."""
-    kinds = (numba.typeof(argument) for argument in arguments)
-    serial = native.address_of(kernel.serial, *(numba.int64,) * 3, *kinds)
+    serial = _address_of(kernel.serial, arguments)
     n_parts = len(bounds) - 1
     for left in range(0, n_parts, together):
         right = min(left + together, n_parts)
@@ -220,6 +226,25 @@ def _run_in_prange(
             pieces[:, 1] = np.minimum(starts + (offset + step), ends)
             pieces[:, 2] = range(left, right)
             _run_loop(kernel.parallel, pieces, serial, arguments)
+
+
+def _address_of(serial: Any, arguments: tuple[Any, ...]) -> Any:
+    """Return where a serial kernel for such arguments lies: Numba takes a tenth of a millisecond to say."""
+    key = serial, *map(_likeness, arguments)
+    address = _addresses.get(key)
+    if address is None:
+        kinds = (numba.typeof(argument) for argument in arguments)
+        address = _addresses[key] = native.address_of(serial, *(numba.int64,) * 3, *kinds)
+    return address
+
+
+def _likeness(argument: Any) -> Any:
+    """Return something hashable that arguments of different Numba types never share."""
+    if isinstance(argument, np.ndarray):
+        return argument.dtype, argument.ndim, argument.flags.num
+    if isinstance(argument, tuple):
+        return type(argument), *map(_likeness, argument)
+    return type(argument) if isinstance(argument, bool | float) else numba.typeof(argument)
 
 
 def _run_loop(loop: Any, pieces: NDArray[np.int64], serial: Any, arguments: tuple[Any, ...]) -> None:
@@ -288,10 +313,19 @@ def run(
         threads = min(threads, numba.config.NUMBA_NUM_THREADS)
         mask = numba.get_num_threads()
         try:
-            numba.set_num_threads(threads)
+            if threads != mask:
+                numba.set_num_threads(threads)
             _run_in_prange(kernel, bounds, step, threads * max(1, n_parts // n_slices), arguments)
         finally:
-            numba.set_num_threads(mask)
+            if threads != mask:
+                numba.set_num_threads(mask)
+        return
+    if chosen == "inline" and n_slices == 1:  # nothing that a signal could not wait for
+        if kernel.divisible:
+            bounds = bounds[[0, -1]]
+        places = bounds.tolist()
+        for part, (start, stop) in enumerate(itertools.pairwise(places)):
+            kernel.serial(start, stop, part, *arguments)
         return
     body = functools.partial(_run_serially, kernel.serial, bounds.tolist(), step, arguments)
     if chosen == "threads":

@@ -19,7 +19,7 @@ GRAM_MATRICES = 3  # of order d, held while it is brought to its axes
 # passes; small ones, of so many flops, are not worth sampling for.
 ROWS_PER_COLUMN = 8
 SAMPLE_SHARE = 32
-SMALL_BUILD = 5 * 10**9
+SMALL_BUILD = 3 * 10**8
 
 
 def form_of(n_classes: int, n_features: int) -> tuple[str, Any]:

@@ -26,7 +26,7 @@ class Factor(NamedTuple):
 
 
 @kernel(fastmath={"reassoc", "contract"})
-def _solve(start, stop, part, lowers, scales, vectors):
+def _solve(start, stop, _, lowers, scales, vectors):
     """Solve systems start to stop: vectors (m, D) become S L⁻ᵀ L⁻¹ S vectors."""
     size = vectors.shape[1]
     u = np.empty(size, lowers.dtype)

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastsoftmax.contracts import Params
 from fastsoftmax.kernels.executor import even_bounds, kernel, run
 from fastsoftmax.preconditioners.projection import pull_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from fastsoftmax.contracts import Params
     from fastsoftmax.preconditioners.projection import Inverse
 
 PART = 2**11  # features that a thread takes at a time
@@ -51,31 +51,34 @@ def inverse(diagonal: Params, l2: float, invariant: bool, n_threads: int | None)
     Parameters
     ----------
     diagonal : Params
-        D, without l2.
+        D, without l2. Is written over.
     l2 : float
     invariant : bool
         Whether adding one vector to every class's coefficients changes no loss: Π then takes the mean over
         classes away (`preconditioners.projection` says why).
     n_threads : int or None
     """
-    reciprocals = Params(1.0 / _positive(diagonal.coef + l2), 1.0 / _positive(diagonal.intercept))
     pull = pull_of(l2, float(diagonal.coef.max()))
+    np.add(diagonal.coef, l2, out=diagonal.coef)
+    for part in diagonal:
+        _raise(part)
+        np.reciprocal(part, out=part)
+    coef, intercept = diagonal.coef, diagonal.intercept[:, np.newaxis]
     bounds = even_bounds(diagonal.coef.shape[1], -(-diagonal.coef.shape[1] // PART))
     work = 2.0 * diagonal.coef.size
 
     def apply(vector: Params) -> None:
-        run(_scale, bounds, vector.coef, reciprocals.coef, invariant, pull, work=work, n_threads=n_threads)
-        whole = np.array([0, 1])
-        own, reciprocal = vector.intercept[:, np.newaxis], reciprocals.intercept[:, np.newaxis]
-        run(_scale, whole, own, reciprocal, invariant, 0.0, work=len(own), n_threads=1)
+        run(_scale, bounds, vector.coef, coef, invariant, pull, work=work, n_threads=n_threads)
+        whole, own = np.array([0, 1]), vector.intercept[:, np.newaxis]
+        run(_scale, whole, own, intercept, invariant, 0.0, work=len(own), n_threads=1)
 
     return apply
 
 
-def _positive(diagonal: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the diagonal, raised to eps of its largest entry.
+def _raise(diagonal: NDArray[np.float64]) -> None:
+    """Raise a diagonal to eps of its largest entry.
 
     A column that is zero everywhere has no curvature; neither has a class of probability zero.
     """
     floor = np.finfo(float).eps * diagonal.max(initial=0.0)
-    return np.maximum(diagonal, floor if floor > 0.0 else 1.0)
+    np.maximum(diagonal, floor if floor > 0.0 else 1.0, out=diagonal)

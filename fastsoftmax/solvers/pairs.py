@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fastsoftmax.protocols import Algebra
 
 # The pairs only shape the next direction: of many parameters, seven digits are enough and half the memory.
-WIDE_SIZE = 2**17
+WIDE_SIZE = 2**16
 
 
 class Pairs:
@@ -53,7 +53,9 @@ class Pairs:
         n_places = memory + 1  # the next pair is written before it is known to be one
         self._algebra = algebra
         self._memory = memory
-        self._s, self._y, self._v = (np.zeros((n_places, size), dtype) for _ in range(3))
+        # S and V lie together: whatever reads one reads the other.
+        self._sv, self._y = np.zeros((2 * n_places, size), dtype), np.zeros((n_places, size), dtype)
+        self._s, self._v = self._sv[:n_places], self._sv[n_places:]
         self._sy = np.zeros((n_places, n_places))  # sᵢ · yⱼ, right where pair i is no younger than j
         self._yv = np.zeros((n_places, n_places))
         self._order: list[int] = []  # places of the pairs, oldest first
@@ -75,9 +77,9 @@ class Pairs:
         for place in self._order:
             self._v[place] = precondition(self._y[place].astype(np.float64, copy=False))
         for place in self._order:
-            self._yv[place] = self._algebra.dots(self._v, self._y[place])
+            self._yv[place, self._order] = self._algebra.dots(self._v, self._y[place], self._order)
         self._scaled = precondition(grad)
-        self._look(grad)
+        self._look(grad, self._order)
 
     def state(self) -> State:
         """Return all but M. The arrays are this object's own: they are the next step's to write to."""
@@ -91,10 +93,14 @@ class Pairs:
             array[:] = state.arrays[name]
         self._precondition = precondition
         self._scaled = precondition(grad)
-        self._look(grad)
+        self._look(grad, self._order)
 
-    def _look(self, grad: Vector) -> None:
-        self._products = np.stack([self._algebra.dots(rows, grad) for rows in (self._s, self._v)])
+    def _look(self, grad: Vector, places: list[int]) -> None:
+        """Note the products of a gradient with the pairs in these places."""
+        n_places = len(self._s)
+        self._products = np.zeros((2, n_places))
+        of_both = [*places, *(n_places + place for place in places)]
+        self._products[:, places] = self._algebra.dots(self._sv, grad, of_both).reshape(2, -1)
 
     def move(self, x: Vector, grad: Vector, new_x: Vector, new_grad: Vector) -> None:
         """Note a step: the point and the gradient there, and those where it led."""
@@ -106,12 +112,12 @@ class Pairs:
         before, scaled = self._products, self._scaled
         self._scaled = self._precondition(new_grad)
         algebra.moved(self._scaled, scaled, -1.0, out=along)
-        self._look(new_grad)
+        self._look(new_grad, [*self._order, place])
         curvature = algebra.dot(step, change)
         if curvature <= np.finfo(np.float64).eps * algebra.norm(step) * algebra.norm(change):
             return  # the change is nothing but rounding
         self._order = [*self._order, place][-self._memory :]
-        s_change, v_change = self._products - before
+        s_change, v_change = self._products - before  # both have the pairs that stay
         s_change[place], v_change[place] = curvature, algebra.dot(along, change)
         self._sy[:, place] = s_change
         self._yv[place] = self._yv[:, place] = v_change
@@ -131,5 +137,4 @@ class Pairs:
         shares = np.zeros((2, len(self._s)))
         shares[0, self._order] = -scipy.linalg.solve_triangular(upper, middle, trans="T")
         shares[1, self._order] = gamma * inner
-        out = algebra.combined(shares[0], self._s, -gamma, self._scaled)
-        return algebra.combined(shares[1], self._v, 1.0, out, out=out)
+        return algebra.combined(shares.ravel(), self._sv, -gamma, self._scaled)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastsoftmax.contracts import Rows, Task
+    from fastsoftmax.memory import Memory
 
 T = TypeVar("T")
 SEED = 0
@@ -59,6 +60,8 @@ class ArraySource:
     n_threads : int or None
     block_rows : int, optional
         The most rows in a block; None takes them all in one.
+    memory : Memory, optional
+        Where passes take their arrays from.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class ArraySource:
         device: str = "cpu",
         n_threads: int | None = None,
         block_rows: int | None = None,
+        memory: Memory | None = None,
     ) -> None:
         self._shape = int(X.shape[0]), int(X.shape[1])
         self._device = device
@@ -82,6 +86,7 @@ class ArraySource:
                     with_transpose(row_slice(X, start, start + step)),
                     target[start : start + step],
                     weight[start : start + step],
+                    memory,
                 )
             )
             for start in range(0, self._shape[0], step)
@@ -113,7 +118,8 @@ class ArraySource:
         parts, first = [], 0
         for block in self._blocks:
             here = chosen[(chosen >= first) & (chosen < first + block.n_rows)] - first
-            parts.append(RowBlock(_rows_of(block.X, here), block.target[here], block.weight[here]))
+            own = block.target[here], block.weight[here], block.memory
+            parts.append(RowBlock(_rows_of(block.X, here), *own))
             first += block.n_rows
         return ArraySource._of_blocks(parts, self)
 

@@ -179,10 +179,15 @@ def shift_curvature(
     block: RowBlock,
     n_threads: int | None = None,
     *,
+    logits: NDArray[Any] | None = None,
     dtype: Any = None,
 ) -> NDArray[np.float64]:
-    """Return Σ wᵢ ∂pᵢ/∂tᵀ at the logits plus t, (K, K), by a loss's `shift_curvature`. Reads X once."""
-    return shifts.curvature(_storage(block.X), of_logits, params, tilt, block, n_threads, dtype=dtype)
+    """Return Σ wᵢ ∂pᵢ/∂tᵀ at the logits plus t, (K, K), by a loss's `shift_curvature`.
+
+    Reads X once, unless the `logits` (n, K) of `params` are given.
+    """
+    storage = _storage(block.X)
+    return shifts.curvature(storage, of_logits, params, tilt, block, n_threads, logits=logits, dtype=dtype)
 
 
 def gram(

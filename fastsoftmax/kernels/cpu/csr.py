@@ -73,7 +73,7 @@ def _forward(
 
 
 @kernel
-def _back(start, stop, part, squared, data, rows, indptr, multiplier, tile_columns, gradient):
+def _back(start, stop, _, squared, data, rows, indptr, multiplier, tile_columns, gradient):
     """Write Σ x_ij · multiplier_i for the columns start to stop to gradient (K, d); x_ij² where `squared`.
 
     A few columns of X at a time, so that whole cache lines of the gradient are written.
@@ -98,13 +98,13 @@ def _back(start, stop, part, squared, data, rows, indptr, multiplier, tile_colum
 
 
 @kernel
-def _logits(start, stop, part, data, indices, indptr, coef, intercept, out):
+def _logits(start, stop, _, data, indices, indptr, coef, intercept, out):
     for i in range(start, stop):
         _row_logits(data, indices, indptr[i], indptr[i + 1], coef, intercept, out[i])
 
 
 @kernel
-def _scatter(start, stop, part, data, indices, indptr, out):
+def _scatter(start, stop, _, data, indices, indptr, out):
     """Write rows start to stop to the columns of out (d, n)."""
     out[:, start:stop] = 0.0
     for i in range(start, stop):
@@ -163,16 +163,16 @@ def sums(
     dtype = np.dtype(dtype or compute_dtype(X))
     n_outputs = len(maps[0].intercept)
     # Kernels want (d, K), a row for each feature; parameters are (K, d).
-    coef = np.empty((len(maps), n_features, n_outputs), dtype)
-    for m, params in enumerate(maps):
-        copy_to(coef[m], params.coef.T, n_threads)
+    coef = block.room((len(maps), n_features, n_outputs), dtype)
+    for m in range(1 if logits is not None and X_grad is None else 0, len(maps)):
+        copy_to(coef[m], maps[m].coef.T, n_threads)
     intercept = np.stack([p.intercept for p in maps]).astype(dtype, copy=False)
     data = X.data.astype(dtype, copy=False)
     bounds = balanced_bounds(X.indptr, partition.MOST_PARTS)
     n_parts = len(bounds) - 1
     values = np.zeros(n_parts)
     intercepts = np.zeros((n_parts, n_outputs))
-    multiplier = np.empty((n_rows, n_outputs), dtype)
+    multiplier = block.room((n_rows, n_outputs), dtype)
     row_values = np.empty(0) if row_values is None else row_values
     kept = np.empty((0, n_outputs), dtype) if logits is None else logits
     work = _product_work(X, n_outputs)
@@ -183,7 +183,7 @@ def sums(
     )  # fmt: skip
     if X_grad is not None:
         np.dot(multiplier, coef[0].T, X_grad)
-    gradient = Sums.room((n_outputs, n_features if coef_grad else 0), n_outputs)
+    gradient = Sums.room((n_outputs, n_features if coef_grad else 0), n_outputs, empty=block.room)
     np.sum(intercepts, axis=0, out=gradient.intercept)
     if coef_grad:
         turned = X.transpose

@@ -209,7 +209,7 @@ def _sums(
         )  # fmt: skip
     found = []
     for s in range(n_sets):
-        result = Sums.room((n_outputs, n_features if coef_grad else 0), n_outputs)
+        result = Sums.room((n_outputs, n_features if coef_grad else 0), n_outputs, empty=block.room)
         if coef_grad:
             np.sum(coefs[:, s], axis=0, out=result.coef)
         np.sum(intercepts[:, s], axis=0, out=result.intercept)

@@ -302,7 +302,7 @@ def _tile_of(X, start, stop, room):
 
 
 @kernel
-def _turn(start, stop, part, X, out):
+def _turn(start, stop, _, X, out):
     """Write rows start to stop of X to the columns of out (d, n), in blocks that stay in cache."""
     n_features = out.shape[0]
     room = np.empty((BLOCK, n_features), out.dtype)

@@ -23,7 +23,7 @@ LEAST_CHUNK, MOST_CHUNK = 256, 4096
 
 
 @kernel
-def _curvatures(start, stop, part, loss, pairs, left, right, logits, target, weight, out):
+def _curvatures(start, stop, _, loss, pairs, left, right, logits, target, weight, out):
     """Write w ∂²ℓ/∂z_k² for classes left to right to out (m, n) or, of `pairs`, w ∂²ℓ/∂z_k∂z_l for l ≤ k."""
     n_outputs = logits.shape[1]
     z = np.empty(n_outputs, logits.dtype)

@@ -14,7 +14,7 @@ ROWS, COLUMNS = 64, 256  # long runs on the side that is written to: half of the
 
 
 @kernel
-def _copy(start, stop, part, a, out):
+def _copy(start, stop, _, a, out):
     """Copy rows start to stop of a to out."""
     for first in range(start, stop, ROWS):
         last = min(first + ROWS, stop)

@@ -26,15 +26,20 @@ def curvature(
     block: RowBlock,
     n_threads: int | None,
     *,
+    logits: NDArray[Any] | None,
     dtype: Any,
 ) -> NDArray[np.float64]:
     """Return Σ wᵢ ∂pᵢ/∂tᵀ at the logits plus t, (K, K), by the loss's function of logits and weights.
 
-    Reads X once, n d K flops and 2 n K² for a softmax; holds 16 MiB of logits in float64 at a time.
+    Reads X once, n d K flops, where the logits are not known; 2 n K² for a softmax. Holds 16 MiB of them in
+    float64 at a time.
     """
     step = max(1, CHUNK_BYTES // (8 * len(tilt)))
     total = np.zeros((len(tilt), len(tilt)))
     for start in range(0, block.n_rows, step):
-        z = storage.logits(params, row_slice(block.X, start, start + step), n_threads, dtype)
+        if logits is None:
+            z = storage.logits(params, row_slice(block.X, start, start + step), n_threads, dtype)
+        else:
+            z = logits[start : start + step]
         total += of_logits(z + tilt, block.weight[start : start + step])
     return total

@@ -135,9 +135,9 @@ def sums(
     as_it_is = isinstance(X, np.ndarray) and X.dtype == dtype and X.flags.c_contiguous
     rows = stored(X, dtype)
     squared = isinstance(verb, Diagonal)
-    room = np.empty((0 if as_it_is and not squared else tile_rows, n_features), dtype)
-    products = np.empty((len(maps), tile_rows, n_outputs), dtype)
-    result = Sums.room((n_outputs, n_features if coef_grad else 0), n_outputs)
+    room = block.room((0 if as_it_is and not squared else tile_rows, n_features), dtype)
+    products = block.room((len(maps), tile_rows, n_outputs), dtype)
+    result = Sums.room((n_outputs, n_features if coef_grad else 0), n_outputs, empty=block.room)
     result.joined[:] = 0.0
     row_values = np.empty(0) if row_values is None else row_values
     kept = np.empty((0, n_outputs), dtype) if logits is None else logits

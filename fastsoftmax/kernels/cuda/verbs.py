@@ -248,15 +248,19 @@ def shift_curvature(
     block: RowBlock,
     n_threads: int | None = None,
     *,
+    logits: Any = None,
     dtype: Any = None,
 ) -> NDArray[np.float64]:
-    """Return Σ wᵢ ∂pᵢ/∂tᵀ at the logits plus t, (K, K), by a loss's `shift_curvature`."""
+    """Return Σ wᵢ ∂pᵢ/∂tᵀ at the logits plus t, (K, K), by a loss's `shift_curvature`.
+
+    `logits` (n, K), those of `params`, are not computed again where they are given.
+    """
     dtype = compute_dtype(block.X, dtype)
     given, shift = _on_device(params, dtype), there(tilt)
     X, _, weight = on_device(block)
     total = arrays().zeros((len(tilt), len(tilt)))
     for chunk in X.chunks(len(tilt), 8):
-        z = _logits(X, chunk, given).astype(np.float64)
+        z = (_logits(X, chunk, given) if logits is None else there(logits[chunk])).astype(np.float64)
         z += shift
         total += of_logits(z, weight[chunk])
     return np.asarray(here(total))
