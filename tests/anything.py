@@ -19,6 +19,17 @@ NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
 CI_SHARE = 40  # nightly, so many times the examples of CI
 REFUSALS = (ValueError, TypeError, MemoryError)
 
+
+def outcome(call):
+    """What a call gives, or the refusal; anything else that it raises goes on."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        try:
+            return call(), None
+        except REFUSALS as error:
+            return None, error
+
+
 DTYPES = [
     "f8",
     "f4",

@@ -7,8 +7,6 @@ compiled.
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import scipy.sparse as sp
 import scipy.special
@@ -20,7 +18,6 @@ from fastsoftmax import SoftmaxObjective, SoftmaxRegression
 from tests import naive
 from tests.anything import (
     OTHERS,
-    REFUSALS,
     compressed,
     dressed,
     examples,
@@ -30,6 +27,7 @@ from tests.anything import (
     laid_out,
     meaning,
     numbers,
+    outcome,
     weights,
 )
 from tests.tolerance import eps_of
@@ -37,16 +35,6 @@ from tests.tolerance import eps_of
 KERNEL_DTYPES = ["f8", "f8", "f4", ">f8", "i8", "g", "O", "U9", "c16", "M8[s]"]
 KERNEL_LAYOUTS = ["C", "C", "backwards", "unaligned", "list", "masked", "mask", "read-only"]
 CLASSES = [1, 2, 3, 3, 5, 9, 40, 300]
-
-
-def outcome(call):
-    """What a call gives, or the refusal; anything else that it raises goes on."""
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
-        try:
-            return call(), None
-        except REFUSALS as error:
-            return None, error
 
 
 def agree(found, exact, dtype, scale):

@@ -9,7 +9,6 @@ import gzip
 import io
 import pickle
 import struct
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastsoftmax import SoftmaxRegression, model_file, readers
-from tests.anything import REFUSALS, examples
+from tests.anything import examples, outcome
 
 RAN = []
 
@@ -100,16 +99,6 @@ def spoilt(draw, whole):
     return bytes(raw)
 
 
-def refusal_of(call):
-    """What a call gives, or the text of its refusal, which must be a line; any other exception goes on."""
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
-        try:
-            return call(), None
-        except REFUSALS as error:
-            return None, str(error)
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("files")
@@ -122,10 +111,10 @@ def test_readers(folder, data, suffix):
     path.write_bytes(spoilt(data.draw, data.draw(st.sampled_from(WHOLE[suffix]))))
     target = data.draw(st.sampled_from([None, None, None, "label", "0", "-1", "99", "y"]))
     labelled = data.draw(st.booleans())
-    table, refusal = refusal_of(lambda: readers.read(str(path), target=target, labelled=labelled))
+    table, refusal = outcome(lambda: readers.read(str(path), target=target, labelled=labelled))
     assert not RAN
     if refusal is not None:
-        assert "\n" not in refusal
+        assert "\n" not in str(refusal)
         return
     assert table.X.ndim == 2
     assert min(table.X.shape) > 0
@@ -161,10 +150,10 @@ def saved(folder):
 def test_models_with_changed_bytes(folder, saved, data):
     path = folder / "changed.safetensors"
     path.write_bytes(spoilt(data.draw, saved.read_bytes()))
-    model, refusal = refusal_of(lambda: SoftmaxRegression.load(path))
+    model, refusal = outcome(lambda: SoftmaxRegression.load(path))
     if refusal is not None:
-        assert "\n" not in refusal
-        assert path.name in refusal
+        assert "\n" not in str(refusal)
+        assert path.name in str(refusal)
         return
     right = SoftmaxRegression.load(saved)
     np.testing.assert_array_equal(model.coef_, right.coef_)
@@ -209,15 +198,15 @@ def test_hostile_models_with_a_right_check_sum(folder, saved, data):
             break
     path = folder / "hostile.safetensors"
     model_file.save(path, arrays, header)
-    model, refusal = refusal_of(lambda: SoftmaxRegression.load(path))
+    model, refusal = outcome(lambda: SoftmaxRegression.load(path))
     if refusal is not None:
-        assert "\n" not in refusal
-        assert path.name in refusal
+        assert "\n" not in str(refusal)
+        assert path.name in str(refusal)
         return
     assert model.checkpoint is None
-    proba, refusal = refusal_of(lambda: model.predict_proba(X))
+    proba, refusal = outcome(lambda: model.predict_proba(X))
     assert refusal is not None or proba.shape == (len(X), len(model.classes_))
-    refusal_of(lambda: model.fit(X, Y))
+    outcome(lambda: model.fit(X, Y))
 
 
 @pytest.mark.parametrize(

@@ -66,12 +66,8 @@ def descend(
         slope = objective.algebra.dot(grad, step)
         trial = None if progress.stalled else _shortened(objective, x, value, grad, step, slope)
         if trial is None:
-            done = progress.at(x, value, grad, -0.5 * slope)
-            if done:
-                break
-            finer = progress.finer(x)
+            finer = progress.finer(x, value, grad, -0.5 * slope)
             if finer is None:
-                progress.stopped("no step lowers the objective any more at the precision of the products")
                 break
             objective, value, grad = finer
             refined = True

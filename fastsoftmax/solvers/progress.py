@@ -141,13 +141,19 @@ class Progress:
         if bound is not None:
             self._bound = bound if self._bound is None else max(bound, self._bound)
 
-    def finer(self, x: Vector) -> tuple[Objective, float, Vector] | None:
-        """Go on with the objective's more precise form, where it has one; return it, and F and ∇F at x.
+    def finer(
+        self, x: Vector, value: float, grad: Vector, decrement: float
+    ) -> tuple[Objective, float, Vector] | None:
+        """Go on where no step lowers the objective any more at the precision of the products.
 
-        Called where no step lowers the objective any more at the precision of the products.
+        Returns the objective's more precise form, with F and ∇F at x; None where there is none, or that
+        precision was enough: then this is the end. The arguments are those of `at`.
         """
+        if self.at(x, value, grad, decrement):
+            return None
         objective = self._objective.finer()
         if objective is None:
+            self.stopped("no step lowers the objective any more at the precision of the products")
             return None
         self._objective = objective
         self._least_norm, self._still = np.inf, 0
