@@ -148,7 +148,7 @@ def legend(figure: Figure, axes: list[Axes], columns: int | None = None) -> None
 def plain(axis: Axis, subs: tuple[float, ...]) -> None:
     """Label a logarithmic axis with plain numbers, at these multiples of each power of ten."""
     axis.set_major_locator(LogLocator(subs=subs))
-    axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,g}"))
+    axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x / 1e6:g} million" if x >= 1e6 else f"{x:,g}"))
     axis.set_minor_locator(NullLocator())
 
 
