@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 from fastsoftmax import SoftmaxObjective
 from fastsoftmax.memory import LEAST_BYTES, Memory
@@ -58,10 +59,11 @@ def test_two_that_are_in_use_never_overlap():
         list(threads.map(use, range(8)))
 
 
-def test_a_gradient_that_is_kept_is_not_written_over():
+@pytest.mark.parametrize("storage", [np.ascontiguousarray, sp.csr_array])
+def test_a_gradient_that_is_kept_is_not_written_over(storage):
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(50, 3000)), rng.integers(0, 10, 50)
-    objective = SoftmaxObjective(X, y, l2=0.1)
+    objective = SoftmaxObjective(storage(X), y, l2=0.1)
     points = rng.normal(size=(4, objective.n_params))
     grads = [objective.value_and_grad(point)[1] for point in points]
     copies = [grad.copy() for grad in grads]

@@ -21,7 +21,7 @@ MOST_TILE_ROWS = 1024
 LEAST_TILE_ROWS = 64
 # A tile's product is added to a float64 gradient: where that lies outside the first caches, adding costs as
 # much as a few dozen rows' products, so that a tile should have many more. (Bytes of a gradient, least rows.)
-LEAST_ROWS_BY_BYTES = ((2**18, LEAST_TILE_ROWS), (2**20, 256), (math.inf, 512))
+LEAST_ROWS_BY_BYTES = ((2**18, LEAST_TILE_ROWS), (2**20, 256), (2**22, 512), (math.inf, 1024))
 CLASS_RANGE = 768  # logits of more classes are computed a range of them at a time
 LOGITS_BYTES = 2**19  # a tile of logits stays in a second-level cache until they are used
 GATHERED_BYTES = 2**21
