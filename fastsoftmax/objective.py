@@ -340,6 +340,16 @@ class SoftmaxObjective(Preconditioned, Visiting):
         square = self.algebra.dot(residual, residual) / sums.weight**2
         return max(0.0, -sums.value / sums.weight - square / (2.0 * self.l2))
 
+    def likely_gap(self, grad: Vector) -> float:
+        """Return about how far `lower_bound` stays below F, from ∇F alone: ‖∇_W F‖² / (2 l2); 0 if l2 = 0.
+
+        It is the gap where nothing has to be done about the intercepts. No pass.
+        """
+        if not self.has_lower_bound:
+            return 0.0
+        coef = self.unpack(grad).coef.ravel()
+        return self.algebra.dot(coef, coef) / (2.0 * self.l2)
+
     @property
     def _keeps_logits(self) -> bool:
         """Whether the (n, K) logits take so little room that they are kept while they are needed."""

@@ -99,6 +99,10 @@ class AnchoredObjective:
         diagonal = np.maximum(diagonal, np.finfo(float).eps * diagonal.max(initial=np.finfo(float).tiny))
         return lambda v: v / diagonal
 
+    def preconditioner_cost(self, share: float = 1.0) -> float:
+        """Return 1: the pass that the diagonal takes."""
+        return 1.0
+
     def inverse_hessian(self, x: ArrayLike) -> Callable[[Vector], Vector]:
         """Refuse: the quadratic of earlier batches would have to be in it."""
         raise NotImplementedError("an objective of several batches offers products with its Hessian only")
@@ -110,3 +114,7 @@ class AnchoredObjective:
 
     def lower_bound(self, x: Vector, value: float, grad: Vector) -> None:
         """Return None: stopping goes by the Newton decrement."""
+
+    def likely_gap(self, grad: Vector) -> float:
+        """Return 0: there is no lower bound to stay away from."""
+        return 0.0

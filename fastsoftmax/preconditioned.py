@@ -71,11 +71,14 @@ class Preconditioned:
 
         The form goes by size (`fastsoftmax.preconditioners.choice`), the rows may be a sample, and `share`
         takes so much of it. Costs m n d² flops for m blocks of n rows (the Gram matrix: once), counted as a
-        pass, another for a diagonal, and a factorisation. FloatingPointError if the Hessian is not finite.
+        pass, another for a diagonal, and a factorisation. At zero one block, of more rows, serves every
+        class. FloatingPointError if the Hessian is not finite.
         """
         here = self.unpack(params)
         form, invariant = self._form[0], self._family.SHIFT_INVARIANT
-        if form == "diagonal":
+        if form in ("whole", "class blocks") and not (here.coef.any() or here.intercept.any()):
+            inverse = self._inverse_at_zero(here, share)
+        elif form == "diagonal":
             inverse = diagonal.inverse(self._curvatures(here), self.l2, invariant, self._n_threads)
         elif form == "gram":
             curvatures = self._curvatures(here).intercept
@@ -85,6 +88,12 @@ class Preconditioned:
         else:
             inverse = self._inverse_of_shared(self._shared, here, share)
         return self._applied(inverse)
+
+    def preconditioner_cost(self, share: float = 1.0) -> float:
+        """Return about how many passes `preconditioner` takes as long as, where `params` are not zero."""
+        n_rows, n_features = self._source.shape
+        n_summed = self._sample_size(share)
+        return choice.passes_worth(self._form[0], n_summed, n_rows, self.n_classes, n_features)
 
     def inverse_hessian(self, params: ArrayLike) -> Callable[[Vector], Vector]:
         """Return v ↦ (∇²F(params))⁻¹ v (n_params,); where ∇²F is singular, a pseudo-inverse.
@@ -137,9 +146,27 @@ class Preconditioned:
             blocks.sums, self._form[0], self.n_classes, *numbers, blocks.diagonal, self._n_threads
         )
 
+    def _inverse_at_zero(self, zero: Params, share: float) -> Inverse:
+        """Return the inverse where all logits are zero: there ∂²ℓ/∂z² is the same multiple of I in every row.
+
+        So the rows' Gram matrix is the block of each class, and for what the blocks of classes cost it is
+        summed over so many times as many rows. Of a softmax this is the Hessian itself, not just its blocks.
+        """
+        curvature = self._family.curvature_at_zero(self.n_classes)
+        rows = self._source.subset(self._sample_size(share * self.n_classes))
+        sums = self._sum(Task("gram", self._loss, None, (False,), self._form[1]), rows)
+        sums.joined[:] *= curvature
+        entries = None
+        if rows is not self._source:
+            coef, intercept = self._curvatures(zero)
+            factor = curvature / intercept[0]  # the diagonal's own: (1 − 1 / K) / K of a softmax
+            entries = Params(factor * coef[:1], factor * intercept[:1])
+        numbers = self.l2, self.fit_intercept, self._family.SHIFT_INVARIANT
+        return build.of_blocks(sums, "class blocks", self.n_classes, *numbers, entries, self._n_threads)
+
     def _blocks(self, here: Params, share: float) -> _Blocks:
         form, dtype = self._form
-        rows = self._sample(share)
+        rows = self._source.subset(self._sample_size(share))
         sums = self._sum(Task("gram", self._loss, here, (form == "whole",), dtype), rows)
         return _Blocks(sums, None if rows is self._source else self._curvatures(here), share)
 
@@ -154,11 +181,11 @@ class Preconditioned:
         sums = self._sum(Task("gram", self._loss, None, (False,), np.float64))
         return gram.spectrum(sums.coef[0], sums.weight, self.fit_intercept)
 
-    def _sample(self, share: float) -> Source:
-        """Return the rows that the preconditioner is summed over: all, or as many as are worth it."""
+    def _sample_size(self, share: float) -> int:
+        """Return how many rows the preconditioner is summed over: all, or as many as are worth it."""
         n_rows, n_features = self._source.shape
         worth = choice.rows_worth(self._form[0], n_rows, self.n_classes, n_features)
-        return self._source.subset(min(n_rows, int(share * worth)))
+        return min(n_rows, int(share * worth))
 
     def _curvatures(self, here: Params) -> Params:
         """Return the diagonal of the Hessian without the penalty."""

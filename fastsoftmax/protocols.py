@@ -281,6 +281,9 @@ class Objective(Protocol):
         `share` of the usual effort is enough: far from the optimum a rough one serves as well.
         """
 
+    def preconditioner_cost(self, share: float) -> float:
+        """Return about how many passes over the data such a preconditioner takes as long as."""
+
     def inverse_hessian(self, x: Vector) -> Callable[[Vector], Vector]:
         """Return v ↦ (∇²F(x))⁻¹ v, of the Hessian itself: where that is small."""
 
@@ -290,6 +293,9 @@ class Objective(Protocol):
 
     def lower_bound(self, x: Vector, value: float, grad: Vector) -> float | None:
         """Return a lower bound of min F, from F and ∇F at x and a few more passes, or None."""
+
+    def likely_gap(self, grad: Vector) -> float:
+        """Return about how far `lower_bound` will stay below F, from ∇F alone; 0 where it finds none."""
 
     def finer(self) -> Objective | None:
         """Return the same objective from more precise products, or None where there are none.

@@ -1,11 +1,12 @@
 """The losses of a row of logits: inside a kernel, this is the only waist.
 
-A loss is a named tuple of its numbers and a file of this folder. The file registers four row functions for
+A loss is a named tuple of its numbers and a file of this folder. The file registers five row functions for
 it, each of which a kernel calls with a contiguous row of logits:
 
 - ``row_loss(loss, z, out, target)`` returns ℓ and writes ∂ℓ/∂z to out, which may be z;
 - ``row_hessp(loss, z, s, target)`` turns s into (∂²ℓ/∂z²) s and spoils z;
 - ``row_curvature(loss, z, target)`` turns z into the diagonal of ∂²ℓ/∂z²;
+- ``row_hessian(loss, z, out, target)`` writes the lower triangle of ∂²ℓ/∂z² to out (K, K) and spoils z;
 - ``row_dual(loss, z, target, tilt, theta, q)``, as in `contracts.Mixture`, mixes the probabilities p of
   z + t into p̃ = (1 − θ) p + θ q, returns −H(p̃), the negative entropy, and turns z into p̃ less the target.
 
@@ -37,7 +38,7 @@ def register(name: str, loss: type) -> Callable[[Callable[..., Any]], Any]:
 
     Parameters
     ----------
-    name : {"row_loss", "row_hessp", "row_curvature", "row_dual"}
+    name : {"row_loss", "row_hessp", "row_curvature", "row_hessian", "row_dual"}
     loss : named tuple class
     """
 
@@ -69,6 +70,11 @@ def row_curvature(loss: Any, z: Any, target: Any) -> None:
     _ROW_FUNCTIONS["row_curvature", type(loss)](loss, z, target)
 
 
+def row_hessian(loss: Any, z: Any, out: Any, target: Any) -> None:
+    """Write the lower triangle of ∂²ℓ/∂z² to out (K, K); z is spoilt."""
+    _ROW_FUNCTIONS["row_hessian", type(loss)](loss, z, out, target)
+
+
 def row_dual(loss: Any, z: Any, target: Any, tilt: Any, theta: Any, q: Any) -> Any:
     """Return the negative entropy of a `contracts.Mixture` in nats as float64; turn z into p̃ − target."""
     return _ROW_FUNCTIONS["row_dual", type(loss)](loss, z, target, tilt, theta, q)
@@ -90,6 +96,12 @@ def _row_hessp(loss, z, s, target):
 def _row_curvature(loss, z, target):
     function = _registered("row_curvature", loss)
     return None if function is None else lambda loss, z, target: function(loss, z, target)
+
+
+@overload(row_hessian)
+def _row_hessian(loss, z, out, target):
+    function = _registered("row_hessian", loss)
+    return None if function is None else lambda loss, z, out, target: function(loss, z, out, target)
 
 
 @overload(row_dual)

@@ -36,6 +36,11 @@ class Sigmoid(NamedTuple):
     label_smoothing: float
 
 
+def curvature_at_zero(n_outputs: int) -> float:
+    """Return ∂²ℓ/∂z² at z = 0 as a multiple of I, for unit class weights."""
+    return 0.25
+
+
 def for_targets(
     target: Any, n_outputs: int, *, class_weight: Any = None, label_smoothing: float = 0.0
 ) -> Sigmoid:
@@ -83,6 +88,14 @@ def _curvature(loss, z, target):
         e = exp(-abs(z[k]))
         one = z.dtype.type(1)
         z[k] = loss.class_weight[k] * (e / ((one + e) * (one + e)))
+
+
+@register("row_hessian", Sigmoid)
+def _hessian(loss, z, out, target):
+    _curvature(loss, z, target)
+    for k in range(z.shape[0]):
+        out[k, :k] = 0.0
+        out[k, k] = z[k]
 
 
 @register("row_dual", Sigmoid)

@@ -25,7 +25,6 @@ from fastsoftmax.kernels.lanes import (
     plain_exponentials_to,
     scaled_to,
 )
-from fastsoftmax.kernels.vector import exp
 from fastsoftmax.losses import register
 
 if TYPE_CHECKING:
@@ -57,6 +56,11 @@ class SoftmaxProbability(NamedTuple):
     label_smoothing: float
     z_loss: float
     softcap: float
+
+
+def curvature_at_zero(n_outputs: int) -> float:
+    """Return ∂²ℓ/∂z² at z = 0 as a multiple of I, on vectors that sum to zero, for unit class weights."""
+    return 1.0 / n_outputs
 
 
 def for_targets(
@@ -233,6 +237,13 @@ def _index_curvature(loss, z, target):
     _variances(z, own + smoothing * loss.total_class_weight)
 
 
+@register("row_hessian", SoftmaxIndex)
+def _index_hessian(loss, z, out, target):
+    smoothing = loss.label_smoothing / z.shape[0]
+    own = (1.0 - loss.label_smoothing) * loss.class_weight[target]
+    _covariances(z, out, own + smoothing * loss.total_class_weight)
+
+
 @jit(fastmath={"reassoc", "contract"})
 def _mass(loss, target):
     """Σ of the weights that the classes carry in a row's target."""
@@ -290,6 +301,11 @@ def _probability_curvature(loss, z, target):
     _variances(z, _mass(loss, target))
 
 
+@register("row_hessian", SoftmaxProbability)
+def _probability_hessian(loss, z, out, target):
+    _covariances(z, out, _mass(loss, target))
+
+
 @jit(fastmath={"reassoc", "contract"})
 def _covariance_product(z, s, mass):
     """Turn s into mass · (diag(p) − p pᵀ) s with p = softmax(z)."""
@@ -315,52 +331,58 @@ def _variances(z, mass):
         z[k] = factor * z[k] * (one - z[k])
 
 
-@jit(fastmath={"contract"})
-def _tilted(z, tilt):
-    """Return the maximum of z + t in float64, and log Σ e^(z + t − maximum)."""
-    shift = -np.inf
+@jit(fastmath={"reassoc", "contract"})
+def _covariances(z, out, mass):
+    """Write the lower triangle of mass · (diag(p) − p pᵀ) with p = softmax(z) to out; z becomes p."""
+    softmax_to(z, z)
+    factor = z.dtype.type(mass)
+    one = z.dtype.type(1)
     for k in range(z.shape[0]):
-        shift = max(shift, np.float64(z[k]) + tilt[k])
-    total = 0.0
-    for k in range(z.shape[0]):
-        total += exp(np.float64(z[k]) + tilt[k] - shift)
-    return shift, math.log(total)
+        own = factor * z[k]
+        for other in range(k):
+            out[k, other] = -own * z[other]
+        out[k, k] = own * (one - z[k])
 
 
-@jit(fastmath={"contract"})
-def _mixed(z, k, tilt, theta, q, shift, log_total):
-    """Return p̃ = (1 − θ) p + θ q of one class, and p̃ log p̃."""
-    log_p = np.float64(z[k]) + tilt[k] - shift - log_total
+@jit(fastmath={"reassoc", "contract"})
+def _mix(z, tilt, theta, q):
+    """Turn z into p̃ = (1 − θ) p + θ q, with p the probabilities of z + t, and return them and Σ p̃ log p̃.
+
+    In float64 whatever z is: the means over rows have to meet those of the targets to the last places.
+    """
+    p = np.empty(z.shape[0], np.float64)
+    for k in range(z.shape[0]):
+        p[k] = z[k] + tilt[k]
+    shift, count, others = exponentials(p, p)
+    factor = 1.0 / (count + others)
+    entropy = 0.0
     if theta == 0.0:
-        p = exp(log_p)
-        return p, p * log_p
-    p = (1.0 - theta) * exp(log_p) + theta * q[k]
-    return p, p * math.log(p) if p > 0.0 else 0.0
+        for k in range(z.shape[0]):
+            p[k] *= factor
+            entropy += p[k] * (z[k] + tilt[k] - shift)
+        return p, entropy - log_sum(count, others)
+    for k in range(z.shape[0]):
+        p[k] = (1.0 - theta) * factor * p[k] + theta * q[k]
+        entropy += p[k] * math.log(p[k]) if p[k] > 0.0 else 0.0
+    return p, entropy
 
 
 @register("row_dual", SoftmaxIndex)
 def _index_dual(loss, z, target, tilt, theta, q):
-    # In float64 whatever z is: the means over rows have to meet those of the targets to the last places.
-    shift, log_total = _tilted(z, tilt)
+    p, entropy = _mix(z, tilt, theta, q)
     smoothing = loss.label_smoothing / z.shape[0]
-    value = 0.0
     for k in range(z.shape[0]):
-        p, entropy = _mixed(z, k, tilt, theta, q, shift, log_total)
-        value += entropy
-        z[k] = p - smoothing - (1.0 - loss.label_smoothing if k == target else 0.0)
-    return value
+        z[k] = p[k] - smoothing - (1.0 - loss.label_smoothing if k == target else 0.0)
+    return entropy
 
 
 @register("row_dual", SoftmaxProbability)
 def _probability_dual(loss, z, target, tilt, theta, q):
-    shift, log_total = _tilted(z, tilt)
+    p, entropy = _mix(z, tilt, theta, q)
     smoothing = loss.label_smoothing / z.shape[0]
-    value = 0.0
     for k in range(z.shape[0]):
-        p, entropy = _mixed(z, k, tilt, theta, q, shift, log_total)
-        value += entropy
-        z[k] = p - smoothing - (1.0 - loss.label_smoothing) * target[k]
-    return value
+        z[k] = p[k] - smoothing - (1.0 - loss.label_smoothing) * target[k]
+    return entropy
 
 
 def weighted_target_sum(loss: Any, target: Any, weight: Any) -> Any:

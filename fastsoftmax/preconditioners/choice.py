@@ -20,6 +20,9 @@ GRAM_MATRICES = 3  # of order d, held while it is brought to its axes
 ROWS_PER_COLUMN = 8
 SAMPLE_SHARE = 32
 SMALL_BUILD = 3 * 10**8
+# What a pass takes besides its 4 n d K flops, in as many flops as take as long: an exponential, and what a
+# solver does between two passes.
+EXPONENTIAL, STEP = 40, 10**7
 
 
 def form_of(n_classes: int, n_features: int) -> tuple[str, Any]:
@@ -39,3 +42,16 @@ def rows_worth(form: str, n_rows: int, n_classes: int, n_features: int) -> int:
     order = (n_features + 1) * (n_classes if form == "whole" else 1)
     # n d K flops twice are a pass; K n D² (or n (K D)²) are the sums over all rows.
     return max(SAMPLE_SHARE * n_rows // order, int(ROWS_PER_COLUMN * order), SMALL_BUILD // (order * order))
+
+
+def passes_worth(form: str, n_summed: int, n_rows: int, n_classes: int, n_features: int) -> float:
+    """Return about how many passes over n_rows take as long as a preconditioner of n_summed of them."""
+    if form in ("gram", "diagonal"):
+        return 1.0  # the curvatures; the Gram matrix is summed once
+    order = n_features + 1
+    if form == "whole":
+        flops = n_classes * (n_classes + 1) / 2 * n_summed * order**2 + (n_classes * order) ** 3 / 3
+    else:
+        flops = n_classes * (n_summed * order**2 + order**3 / 3)
+    one_pass = n_rows * n_classes * (4 * n_features + EXPONENTIAL) + STEP
+    return flops / one_pass + (n_summed < n_rows)  # which takes the diagonal of all rows besides

@@ -27,12 +27,13 @@ class Factor(NamedTuple):
 
 @kernel(fastmath={"reassoc", "contract"})
 def _solve(start, stop, _, lowers, scales, vectors):
-    """Solve systems start to stop: vectors (m, D) become S L⁻ᵀ L⁻¹ S vectors."""
+    """Solve systems start to stop: vectors (m, D) become S L⁻ᵀ L⁻¹ S vectors, of one factor or m."""
     size = vectors.shape[1]
     u = np.empty(size, lowers.dtype)
-    for m in range(start, stop):
+    for v in range(start, stop):
+        m = min(v, len(lowers) - 1)
         for i in range(size):
-            u[i] = scales[m, i] * vectors[m, i]
+            u[i] = scales[m, i] * vectors[v, i]
         # Forward and back, L goes by row by row as it lies.
         for i in range(size):
             row = lowers[m, i, :i]
@@ -49,15 +50,19 @@ def _solve(start, stop, _, lowers, scales, vectors):
             for j in range(len(row)):
                 others[j] -= row[j] * found
         for i in range(size):
-            vectors[m, i] = scales[m, i] * u[i]
+            vectors[v, i] = scales[m, i] * u[i]
 
 
 def solve(
     lowers: NDArray[Any], scales: NDArray[np.float64], vectors: NDArray[np.float64], n_threads: int | None
 ) -> None:
-    """Solve m systems in place: vectors (m, D); `lowers` (m, D, D) and `scales` (m, D) of their factors."""
+    """Solve m systems in place: vectors (m, D); `lowers` (m, D, D) and `scales` (m, D) of their factors.
+
+    One factor, (1, D, D), serves them all.
+    """
     m = len(vectors)
-    run(_solve, even_bounds(m, m), lowers, scales, vectors, work=0.3 * lowers.size, n_threads=n_threads)
+    work = 0.3 * lowers[0].size * m
+    run(_solve, even_bounds(m, m), lowers, scales, vectors, work=work, n_threads=n_threads)
 
 
 def unit_scale(matrix: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -28,7 +28,7 @@ def inverse(
 
     Parameters
     ----------
-    blocks : ndarray (K, d + 1, d + 1)
+    blocks : ndarray (K, d + 1, d + 1), or (1, d + 1, d + 1), one for all classes
         Lower triangles; the last row and column are the intercept's. C-ordered; the factors are written over
         them.
     weight : float

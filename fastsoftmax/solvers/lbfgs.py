@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from fastsoftmax.contracts import State
 from fastsoftmax.solvers.pairs import Pairs
-from fastsoftmax.solvers.progress import Progress, refined_if
+from fastsoftmax.solvers.progress import TINY, Progress, refined_if
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,11 +27,14 @@ LEAST_PAIRS = 5
 MOST_PAIRS = 14  # more help where the Hessian changes for long, and mislead elsewhere
 PAIRS_BYTES = 2**24
 TRUSTED_PAIRS = 8  # know enough of the curvature to estimate F − F*; fewer, where there is no room for more
-# The preconditioner is built anew after so many steps, then after twice as many, and so on: early on the
-# curvature changes with every step, near the optimum no more. Each takes twice the rows of the one before, so
-# that what is spent on it keeps pace with what the steps have cost.
+# The preconditioner is built anew after so many steps at least, then after twice as many, and so on: early
+# the curvature changes with each step, near the optimum no more. Each takes twice the rows of the one before,
+# so that what is spent on it keeps pace with what the steps have cost.
 FIRST_REBUILD = 4
 FIRST_SHARE = 0.25
+# It is worth its cost if the steps that are left, at the rate of the last few, cost so many times as much.
+REMAINING = 4.0
+RATE_STEPS = 3
 SUFFICIENT_DECREASE = 1e-4
 CURVATURE = 0.9
 MOST_TRIALS = 12
@@ -61,22 +65,49 @@ class _Point(NamedTuple):
 class _Builds:
     """When the preconditioner is built next, and from what share of the rows; from what the last one was."""
 
-    due: int = 0
-    wait: int = FIRST_REBUILD
+    wait: int = 0
     share: float = FIRST_SHARE
     last_x: Vector = field(default_factory=lambda: np.empty(0))
     last_share: float = 0.0
+    last_step: int = 0
+    decrements: list[float] = field(default_factory=list)  # the last few estimates of F − F*
 
     def build(self, objective: Objective, x: Vector) -> Callable[[Vector], Vector]:
         """Return the preconditioner at x."""
         self.last_x, self.last_share = x, self.share
         return objective.preconditioner(x, self.share)
 
-    def advance(self) -> None:
+    def advance(self, n_steps: int) -> None:
         """Note that the one that was due is built."""
-        self.due += self.wait
-        self.wait *= 2
+        self.last_step = n_steps
+        self.wait = max(FIRST_REBUILD, 2 * self.wait)
         self.share *= 2.0
+
+    def note(self, decrement: float) -> None:
+        """Note an estimate of F − F*."""
+        self.decrements = [*self.decrements[-RATE_STEPS:], decrement]
+
+    def is_due(self, objective: Objective, n_steps: int, goal: float) -> bool:
+        """Whether to build one before the next step, with F − F* to become `goal`.
+
+        First where the fit begins; later once the steps since then have cost as much as it will, unless the
+        goal is in sight: then it would cost more than it could save. But the estimates may be wrong, and a
+        certificate may want a smaller gradient than they promise: it is not put off for ever.
+        """
+        if n_steps == 0:
+            return True
+        cost = objective.preconditioner_cost(self.share)
+        least, since = max(self.wait, cost), n_steps - self.last_step
+        if since < least:
+            return False
+        before, now = self.decrements[0], self.decrements[-1]
+        if since >= REMAINING * least or before <= now:
+            return True
+        if now <= goal:
+            return False
+        rate = math.log(before / now) / (len(self.decrements) - 1)
+        left = math.log(now) - math.log(max(goal, TINY))
+        return left > REMAINING * cost * rate
 
 
 def minimize(
@@ -112,8 +143,8 @@ def minimize(
     The directions [1]_ come from the last 5 to 14 pairs (what 16 MiB hold) and the objective's
     preconditioner (scaled, as usual, by the last pair), which stands where a multiple of the identity often
     does; a line search looks for the strong Wolfe conditions by safeguarded cubic interpolation [2]_. One
-    pass for each step length tried, usually one a step, and what the preconditioner costs after 0, 4, 12,
-    28 … steps.
+    pass for each step length tried, usually one a step, and what the preconditioner costs: at the start, and
+    later where it is worth that (`_Builds`).
 
     References
     ----------
@@ -143,9 +174,9 @@ def minimize(
         if checkpoint is not None and n_steps > first:
             here = _Place(n_steps, refined, x, value, grad)
             checkpoint.offer(functools.partial(_state, here, builds, pairs, progress))
-        if n_steps == builds.due:
+        if builds.is_due(objective, n_steps, progress.goal):
             pairs.restart(functools.partial(builds.build, objective, x), grad)
-            builds.advance()
+            builds.advance(n_steps)
             direction = pairs.direction()
             slope = algebra.dot(grad, direction)
         start = _Point(0.0, x, value, grad, slope)
@@ -166,6 +197,7 @@ def minimize(
         direction = pairs.direction()
         # gᵀ H g / 2 with the curvature remembered estimates F − F* as the Newton decrement does.
         slope = algebra.dot(grad, direction)
+        builds.note(-0.5 * slope)
         done = progress.at(x, value, grad, -0.5 * slope, trusted=len(pairs) >= min(n_pairs, TRUSTED_PAIRS))
     else:
         if not done:
@@ -180,7 +212,7 @@ def _state(place: _Place, builds: _Builds, pairs: Pairs, progress: Progress) -> 
         "n_steps": place.n_steps,
         "refined": place.refined,
         "value": place.value,
-        "builds": [builds.due, builds.wait, builds.share, builds.last_share],
+        "builds": [builds.wait, builds.share, builds.last_share, builds.last_step, builds.decrements],
         "progress": progress.state(),
     }
     arrays = {"x": place.x, "grad": place.grad, "built_at": builds.last_x}
@@ -191,8 +223,8 @@ def _restored(kept: State, objective: Objective, pairs: Pairs) -> tuple[_Place, 
     """Return the place and the plan of a state, and the objective as it was there; give the pairs theirs."""
     numbers, arrays = kept
     place = _Place(numbers["n_steps"], numbers["refined"], arrays["x"], numbers["value"], arrays["grad"])
-    due, wait, share, last_share = numbers["builds"]
-    builds = _Builds(due, wait, share, arrays["built_at"], last_share)
+    wait, share, last_share, last_step, decrements = numbers["builds"]
+    builds = _Builds(wait, share, arrays["built_at"], last_share, last_step, decrements)
     objective = refined_if(objective, place.refined)
     # Of the preconditioner only its ingredients are kept: it is built anew, to the same bits.
     pairs.restore(kept, objective.preconditioner(arrays["built_at"], last_share), place.grad)

@@ -42,8 +42,9 @@ class Progress:
     Notes
     -----
     A lower bound holds for good, so the best one so far serves every later point. A new one may cost a few
-    passes over the data: it is asked for at a start that is not zero, when the solver's estimate says that
-    the goal is reached, then more and more rarely, otherwise after every 60 passes, and at the end.
+    passes over the data: it is asked for at a start that is not zero, when the solver's estimate and the
+    gradient say that the goal is reached, then more and more rarely, otherwise after every 60 passes, and at
+    the end.
     """
 
     def __init__(
@@ -96,11 +97,12 @@ class Progress:
         """
         if not np.isfinite(value):
             raise FloatingPointError(f"the objective became {value}; X or the parameters are too large")
-        goal = self._tol * max(abs(value), TINY)
+        goal = self._goal(value)
         waited = self._objective.passes - self._bound_pass
         most = min(PASSES_A_BOUND, 1 + (self._objective.passes - self._first_pass) // WAIT_SHARE)
         warm = not self.history and x.any()  # such a start may be the end already
-        if warm or waited >= (most if decrement <= goal else PASSES_A_BOUND):
+        near = decrement <= goal and self._objective.likely_gap(grad) <= goal
+        if warm or waited >= (most if near else PASSES_A_BOUND):
             self._improve_bound(x, value, grad)
         gap = None if self._bound is None else max(value - self._bound, 0.0)
         record = Record(
@@ -129,6 +131,14 @@ class Progress:
         else:
             self._still += 1
         return bool(self.message)
+
+    def _goal(self, value: float) -> float:
+        return self._tol * max(abs(value), TINY)
+
+    @property
+    def goal(self) -> float:
+        """The F − F* to stop at, as of the last point."""
+        return self._goal(self.history[-1].objective)
 
     @property
     def stalled(self) -> bool:

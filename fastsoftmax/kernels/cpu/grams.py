@@ -15,7 +15,7 @@ from fastsoftmax.contracts import Params, RowBlock, Sums, row_slice
 from fastsoftmax.kernels import blas
 from fastsoftmax.kernels.cpu.partition import MOST_PARTS
 from fastsoftmax.kernels.executor import even_bounds, kernel, run
-from fastsoftmax.losses import row_curvature, row_hessp
+from fastsoftmax.losses import row_curvature, row_hessian
 
 PANEL = 128  # rows of the result at a time: all above the diagonal but a triangle of each panel is left out
 CHUNK_BYTES = 2**22
@@ -27,23 +27,20 @@ def _curvatures(start, stop, _, loss, pairs, left, right, logits, target, weight
     """Write w ∂²ℓ/∂z_k² for classes left to right to out (m, n) or, of `pairs`, w ∂²ℓ/∂z_k∂z_l for l ≤ k."""
     n_outputs = logits.shape[1]
     z = np.empty(n_outputs, logits.dtype)
-    s = np.empty(n_outputs, logits.dtype)
+    hessian = np.empty((n_outputs, n_outputs) if pairs else (0, 0), logits.dtype)
     for i in range(start, stop):
+        z[:] = logits[i]
         if not pairs:
-            z[:] = logits[i]
             row_curvature(loss, z, target[i])
             for k in range(left, right):
                 out[k - left, i] = weight[i] * z[k]
             continue
-        first = 0
+        row_hessian(loss, z, hessian, target[i])
+        place = 0
         for k in range(left, right):
-            z[:] = logits[i]
-            s[:] = 0.0
-            s[k] = 1.0
-            row_hessp(loss, z, s, target[i])
             for other in range(left, k + 1):
-                out[first + other - left, i] = weight[i] * s[other]
-            first += k + 1 - left
+                out[place, i] = weight[i] * hessian[k, other]
+                place += 1
 
 
 @kernel
@@ -133,12 +130,12 @@ def sums(
             run(
                 _curvatures, even_bounds(count, MOST_PARTS), loss, pairs, left, right,
                 storage.logits(params, rows, n_threads), block.target[here], block.weight[here], weights,
-                work=8.0 * count * len(params.intercept) * (n_outputs if pairs else 1), n_threads=n_threads,
+                work=count * (20.0 * len(params.intercept) + 2.0 * n_blocks), n_threads=n_threads,
             )  # fmt: skip
         with blas.one_thread():
             run(
                 _add_grams, panels, columns, weights, out,
-                work=0.02 * out.size * count, n_threads=n_threads,
+                work=count * (0.02 * out.size + 0.5 * n_blocks * len(columns)), n_threads=n_threads,
                 scratch=PANEL * (count + n_features + 1) * out.itemsize,
             )  # fmt: skip
     return replace(result, weight=float(block.weight.sum()))
