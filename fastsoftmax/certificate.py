@@ -50,7 +50,9 @@ class Rows(NamedTuple):
     def logits(self, here: Params) -> list[Any]:
         """Return the logits of each block."""
         return self.source.map(
-            lambda block: self.device.logits(here, block.X, self.n_threads, dtype=self.dtype)
+            lambda block: self.device.logits(
+                here, block.X, self.n_threads, dtype=self.dtype, memory=block.memory
+            )
         )
 
     def shift_curvature(

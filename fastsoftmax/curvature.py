@@ -29,7 +29,9 @@ def products_at(
     and kept as long as what is returned: a product is then 4 n d K flops.
     """
     logits: list[Any] = source.map(
-        lambda block: device.logits(here, block.X, n_threads, dtype=dtype) if keep else None
+        lambda block: (
+            device.logits(here, block.X, n_threads, dtype=dtype, memory=block.memory) if keep else None
+        )
     )
 
     def product(along: Params) -> Sums:

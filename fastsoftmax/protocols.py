@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         Top,
         Vector,
     )
+    from fastsoftmax.memory import Memory
 
 T = TypeVar("T")
 
@@ -140,8 +141,12 @@ class Device(Protocol):
         *,
         dtype: Any = None,
         out: NDArray[Any] | None = None,
+        memory: Memory | None = None,
     ) -> NDArray[Any]:
-        """Return X Wᵀ + b, (n, K), in the dtype that the products are computed in; in `out` if given."""
+        """Return X Wᵀ + b, (n, K), in the dtype that the products are computed in; in `out` if given.
+
+        What room that takes besides may come from `memory`.
+        """
 
     def top(
         self, params: Params, X: Any, k: int, n_threads: int | None = None, *, with_totals: bool = False

@@ -111,7 +111,23 @@ def test_the_bound_does_not_depend_on_what_is_kept(kind, monkeypatch):
     monkeypatch.setattr(objective, "LOGITS_BYTES", 0)
     monkeypatch.setattr(objective, "LOGITS_VECTORS", 0)
     monkeypatch.setattr(shifts, "CHUNK_BYTES", 64 * K)
+    monkeypatch.setattr(shifts, "COMPUTED_CHUNKS", 3)
     assert exact.lower_bound(x, value, grad) == pytest.approx(kept, rel=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["index", "sigmoid"])
+def test_the_likely_gap_is_the_gap_where_nothing_is_done_about_intercepts(kind):
+    for fit_intercept in (False, True):
+        exact, best = optimum(kind, 1e-2, fit_intercept=fit_intercept)
+        step = np.random.default_rng(2).normal(size=best.x.size)
+        if fit_intercept:
+            step[-exact.n_classes :] = 0.0
+        x = best.x + 1e-3 * step
+        value, grad = exact.value_and_grad(x)
+        gap = value - exact.lower_bound(x, value, grad)
+        assert exact.likely_gap(grad) == pytest.approx(gap, rel=1e-2 if fit_intercept else 1e-9)
+    unpenalised = optimum(kind, 1e-2)[0].with_l2(0.0)
+    assert unpenalised.likely_gap(grad) == 0.0
 
 
 def test_without_a_tilt_there_is_still_a_bound(monkeypatch):

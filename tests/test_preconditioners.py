@@ -286,6 +286,51 @@ def test_a_sample_takes_the_diagonal_of_all_rows(monkeypatch):
     assert np.all(M[rare] - pull < 2 / curvature[rare])
 
 
+@pytest.mark.parametrize("form", ["whole", "class blocks"])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_at_zero_one_gram_matrix_inverts_the_hessian(loss, fit_intercept, form):
+    X, y, weight, _ = draw(loss=loss)
+    obj = of(loss, X, y, weight, fit_intercept=fit_intercept)
+    obj.__dict__["_form"] = (form, np.float64)
+    zero = np.zeros(obj.n_params)
+    inverse = obj.preconditioner(zero)
+    assert obj.passes == 1  # no labels and no logits were looked at
+    for seed in range(3):
+        v = np.random.default_rng(seed).normal(size=obj.n_params)
+        if loss == "softmax" and fit_intercept:
+            v[-K:] -= v[-K:].mean()
+        np.testing.assert_allclose(inverse(obj.hessp(zero, v)), v, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_at_zero_a_sample_has_the_diagonal_of_all_rows(loss, monkeypatch):
+    monkeypatch.setattr(choice, "ROWS_PER_COLUMN", 10 / (D + 1))
+    monkeypatch.setattr(choice, "SAMPLE_SHARE", 0)
+    monkeypatch.setattr(choice, "SMALL_BUILD", 0)
+    X, y, weight, _ = draw(loss=loss)
+    X[:, 1:] = 0.0  # one column: its blocks are known by their diagonal, but for the intercept
+    obj = of(loss, X, y, weight, fit_intercept=False)
+    obj.__dict__["_form"] = ("class blocks", np.float64)
+    zero = np.zeros(obj.n_params)
+    v = np.random.default_rng(0).normal(size=obj.n_params)
+    inverse = obj.preconditioner(zero)
+    assert obj.passes == 2
+    np.testing.assert_allclose(inverse(obj.hessp(zero, v)), v, rtol=1e-9, atol=1e-9)
+
+
+def test_what_a_preconditioner_costs_grows_with_its_rows_up_to_all():
+    X, y, weight, _ = draw(n=400)
+    obj = of("softmax", X, y, weight)
+    for form in ("whole", "class blocks"):
+        obj.__dict__["_form"] = (form, np.float64)
+        costs = [obj.preconditioner_cost(share) for share in (0.001, 0.002, 1.0, 2.0)]
+        assert costs == sorted(costs)
+        assert costs[2] == costs[3]
+    few, many = (choice.passes_worth("class blocks", 10**4, n, 10, 784) for n in (10**5, 10**6))
+    assert few > 5.0 * many  # of a pass over fewer rows
+
+
 @pytest.mark.parametrize("storage", STORAGES)
 @pytest.mark.parametrize("kept", [True, False])
 @pytest.mark.parametrize("loss", LOSSES)

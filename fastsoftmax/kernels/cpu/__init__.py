@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastsoftmax.contracts import Mixture, Params, RowBlock, Sums
+    from fastsoftmax.memory import Memory
 
 __all__ = [
     "all_in_unit",
@@ -215,7 +216,11 @@ def logits(
     *,
     dtype: Any = None,
     out: NDArray[Any] | None = None,
+    memory: Memory | None = None,
 ) -> NDArray[Any]:
-    """Return X Wᵀ + b, (n, K), in the dtype that products with X are computed in; in `out` if given."""
-    z: NDArray[Any] = _storage(X).logits(params, X, n_threads, dtype, out)
+    """Return X Wᵀ + b, (n, K), in the dtype that products with X are computed in; in `out` if given.
+
+    What room that takes besides comes from `memory`.
+    """
+    z: NDArray[Any] = _storage(X).logits(params, X, n_threads, dtype, out, memory)
     return z

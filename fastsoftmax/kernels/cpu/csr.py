@@ -20,6 +20,7 @@ from fastsoftmax.kernels.cpu.verbs import Diagonal, apply
 from fastsoftmax.kernels.executor import even_bounds, kernel, run
 from fastsoftmax.kernels.gathered import gathered_sum
 from fastsoftmax.kernels.jit import jit
+from fastsoftmax.memory import Memory
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -217,11 +218,19 @@ def many_sums(
 
 
 def logits(
-    params: Params, X: Csr, n_threads: int | None, dtype: Any = None, out: NDArray[Any] | None = None
+    params: Params,
+    X: Csr,
+    n_threads: int | None,
+    dtype: Any = None,
+    out: NDArray[Any] | None = None,
+    memory: Memory | None = None,
 ) -> NDArray[Any]:
-    """Return X Wᵀ + b, (n, K), in the dtype that products with X are computed in; in `out` if given."""
+    """Return X Wᵀ + b, (n, K), in the dtype that products with X are computed in; in `out` if given.
+
+    The coefficients are turned, in `memory` if given.
+    """
     dtype = np.dtype(dtype or compute_dtype(X))
-    coef = np.empty(params.coef.T.shape, dtype)
+    coef = (memory or Memory()).array(params.coef.T.shape, dtype)
     copy_to(coef, params.coef.T, n_threads)
     intercept = params.intercept.astype(dtype)
     out = np.empty((X.shape[0], len(intercept)), dtype) if out is None else out

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastsoftmax.contracts import Params, RowBlock
+    from fastsoftmax.memory import Memory
 
 
 @kernel
@@ -223,6 +224,7 @@ def logits(
     n_threads: int | None,
     dtype: Any = None,
     out: NDArray[Any] | None = None,
+    memory: Memory | None = None,
 ) -> NDArray[Any]:
     """Return X Wᵀ + b, (n, K), in the dtype that products with X are computed in; in `out` if given."""
     dtype = np.dtype(dtype or compute_dtype(X))

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from fastsoftmax.contracts import Params, RowBlock
 
-CHUNK_BYTES = 2**24
+CHUNK_BYTES = 2**19  # of logits: they stay in cache with what is made of them
+COMPUTED_CHUNKS = 32  # whose logits are computed together: the coefficients may be turned for it
 
 
 def curvature(
@@ -31,15 +32,19 @@ def curvature(
 ) -> NDArray[np.float64]:
     """Return Σ wᵢ ∂pᵢ/∂tᵀ at the logits plus t, (K, K), by the loss's function of logits and weights.
 
-    Reads X once, n d K flops, where the logits are not known; 2 n K² for a softmax. Holds 16 MiB of them in
-    float64 at a time.
+    Reads X once, n d K flops, where the logits are not known; 2 n K² for a softmax. Holds at most 16 MiB of
+    them, and 2 MiB of what is made of them.
     """
     step = max(1, CHUNK_BYTES // (8 * len(tilt)))
     total = np.zeros((len(tilt), len(tilt)))
-    for start in range(0, block.n_rows, step):
+    for first in range(0, block.n_rows, COMPUTED_CHUNKS * step):
+        some = slice(first, min(first + COMPUTED_CHUNKS * step, block.n_rows))
         if logits is None:
-            z = storage.logits(params, row_slice(block.X, start, start + step), n_threads, dtype)
+            z = storage.logits(params, row_slice(block.X, some.start, some.stop), n_threads, dtype)
         else:
-            z = logits[start : start + step]
-        total += of_logits(z + tilt, block.weight[start : start + step])
+            z = logits[some]
+        weight = block.weight[some]
+        for start in range(0, len(z), step):
+            here = slice(start, start + step)
+            total += of_logits(z[here] + tilt, weight[here])
     return total

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from fastsoftmax.memory import Memory
+
 
 def compute_dtype(X: Any, dtype: Any = None) -> np.dtype[Any]:
     """Return the dtype of products: the one asked for, or float32 where that holds every value of X."""
@@ -341,9 +343,15 @@ def _curvature_columns(loss: Any, z: Any, target: Any, weight: Any, classes: ran
 
 
 def logits(
-    params: Params, X: Any, n_threads: int | None = None, *, dtype: Any = None, out: Any = None
+    params: Params,
+    X: Any,
+    n_threads: int | None = None,
+    *,
+    dtype: Any = None,
+    out: Any = None,
+    memory: Memory | None = None,
 ) -> Any:
-    """Return X Wᵀ + b, (n, K); in `out` if given.
+    """Return X Wᵀ + b, (n, K); in `out` if given. The host's `memory` is not needed.
 
     On the host, or on the device where the rows are a caller's there, or a placed block's.
     """
