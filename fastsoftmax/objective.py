@@ -357,12 +357,17 @@ class SoftmaxObjective(Preconditioned, Visiting):
         n_bytes = self._source.shape[0] * self.n_classes * itemsize
         return bool(n_bytes <= max(LOGITS_BYTES, 8 * LOGITS_VECTORS * self.n_params))
 
+    @property
+    def has_finer(self) -> bool:
+        """Whether products are float32, and `finer` has them in float64."""
+        return self._dtype is None and bool(self._narrow)
+
     def finer(self) -> SoftmaxObjective | None:
         """Return this objective with float64 products, or None if it has them already.
 
         Of a value from float32 products about seven digits hold, fewer where large terms cancel.
         """
-        if self._dtype is not None or not self._narrow:
+        if not self.has_finer:
             return None
         other = copy.copy(self)
         other._dtype, other._last_hessian = np.dtype(np.float64), None

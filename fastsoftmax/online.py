@@ -80,6 +80,11 @@ class AnchoredObjective:
         product = self._objective.hessian(x)
         return lambda v: product(v) + self._precision * v
 
+    @property
+    def has_finer(self) -> bool:
+        """Whether `finer` returns one."""
+        return self._objective.has_finer
+
     def finer(self) -> AnchoredObjective | None:
         """Return the same objective from float64 products, or None if it has them already."""
         finer = self._objective.finer()

@@ -302,6 +302,10 @@ class Objective(Protocol):
     def likely_gap(self, grad: Vector) -> float:
         """Return about how far `lower_bound` will stay below F, from ∇F alone; 0 where it finds none."""
 
+    @property
+    def has_finer(self) -> bool:
+        """Whether `finer` returns one."""
+
     def finer(self) -> Objective | None:
         """Return the same objective from more precise products, or None where there are none.
 

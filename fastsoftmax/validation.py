@@ -53,6 +53,8 @@ def real(name: str, a: Any) -> NDArray[np.float64]:
     ValueError
         If one is masked, or finite and too large for float64.
     """
+    if type(a) is np.ndarray and a.dtype == np.float64 and a.flags.c_contiguous and a.flags.aligned:
+        return a  # a solver asks thousands of times
     refuse_masked(name, a)
     with named(name), np.errstate(over="ignore"):
         values = np.asarray(a)

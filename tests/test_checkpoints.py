@@ -28,7 +28,7 @@ KINDS = {
     "gram": lambda: (*drawn(450, 400, 80), {}),
     "diagonal": lambda: (sp.csr_array(drawn(300, 2500, 4, share=0.02)[0]), drawn(300, 2500, 4)[1], {}),
     "row space": lambda: (*drawn(90, 300, 4), {"C": 10.0}),
-    "finer products": lambda: (dataset("digits")[0].astype(np.float32), dataset("digits")[1], {"C": 1e3}),
+    "finer products": lambda: (dataset("digits")[0].astype(np.float32), dataset("digits")[1], {"C": 10.0}),
     "no penalty": lambda: (*drawn(900, 30, 10), {"C": np.inf}),
     "soft labels": lambda: (drawn(200, 5, 3)[0].astype(np.float32), soft(), {}),
     "liblinear": lambda: (*dataset("breast_cancer"), {"solver": "liblinear"}),

@@ -142,3 +142,14 @@ def test_real_rows_as_they_are(name, C, data_dir):
     model = SoftmaxRegression(C=C, tol=tol).fit(X, y)
     assert model.duality_gap_ <= tol * model.objective_
     assert model.history_[-1].passes <= REAL[name][C]
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "newton-cg"])
+@pytest.mark.parametrize("C", [1.0, 10.0, 100.0])
+def test_more_than_single_precision_resolves_is_asked_of_its_rows(C, solver):
+    """The rounding of F lies between it and its bound, however small the gradient: finer products go on."""
+    X, y = dataset("digits")
+    for tol in (1e-8, 1e-11):
+        model = SoftmaxRegression(solver=solver, C=C, tol=tol).fit(X.astype(np.float32), y)
+        assert model.duality_gap_ <= tol * model.objective_
+        assert model.n_iter_[0] < 80

@@ -157,18 +157,17 @@ def test_another_penalty_of_the_same_rows():
 @pytest.mark.parametrize("l2", [1e-3, 0.1])
 def test_shared_blocks_take_their_own_penalty(l2):
     X, y = dataset("digits")
-    zero = np.zeros(10 * 65)
-    there = np.random.default_rng(0).normal(size=zero.size)
+    here, there = np.random.default_rng(0).normal(size=(2, 10 * 65))
     fresh = SoftmaxObjective(X, y, l2=l2)
-    at_zero, at_there = (fresh.preconditioner(x)(there).tobytes() for x in (zero, there))
-    assert at_zero != at_there
+    at_here, at_there = (fresh.preconditioner(x)(there).tobytes() for x in (here, there))
+    assert at_here != at_there
     first = SoftmaxObjective(X, y).with_l2(0.1)
-    first.preconditioner(zero)
+    first.preconditioner(here)
     second = first.with_l2(l2)
-    assert second.preconditioner(there, 0.5)(there).tobytes() == at_zero
-    assert second.preconditioner(there, 1.0)(there).tobytes() == at_zero
+    assert second.preconditioner(there, 0.5)(there).tobytes() == at_here
+    assert second.preconditioner(there, 1.0)(there).tobytes() == at_here
     assert second.preconditioner(there, 1.0)(there).tobytes() == at_there  # for the second time
-    assert first.with_l2(l2).preconditioner(zero, 2.0)(there).tobytes() == at_zero  # more than is there
+    assert first.with_l2(l2).preconditioner(here, 2.0)(there).tobytes() == at_here  # more than is there
 
 
 @pytest.mark.parametrize("warm_start", [False, True])

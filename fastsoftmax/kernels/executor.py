@@ -336,7 +336,11 @@ def run(
             pass
 
 
+@functools.lru_cache(maxsize=256)
 def even_bounds(n: int, n_parts: int) -> NDArray[np.int64]:
-    """Return the bounds that cut n rows into at most n_parts ranges of nearly equal length."""
+    """Return the bounds that cut n rows into at most n_parts ranges of nearly equal length.
+
+    They are remembered, and nobody's to write to.
+    """
     n_parts = max(1, min(n_parts, n))
     return np.arange(n_parts + 1, dtype=np.int64) * n // n_parts

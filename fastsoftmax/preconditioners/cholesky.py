@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import scipy.linalg
+from scipy.linalg import lapack
 
 from fastsoftmax.kernels.executor import even_bounds, kernel, run
 from fastsoftmax.preconditioners.projection import NOT_FINITE
@@ -105,10 +105,8 @@ def factor(matrix: NDArray[np.float64], shift: float, dtype: Any = np.float64) -
     places = np.diag_indices_from(matrix)
     for _ in range(MOST_SHIFTS):
         matrix[places] = 1.0 + shift
-        try:
-            lower = scipy.linalg.cholesky(matrix, lower=True, check_finite=False)
-        except np.linalg.LinAlgError:
-            shift *= GROWTH
-        else:
+        lower, failed = lapack.dpotrf(matrix, lower=True)
+        if not failed:
             return Factor(np.ascontiguousarray(lower, dtype), scale)
+        shift *= GROWTH
     raise FloatingPointError(NOT_FINITE)

@@ -49,12 +49,13 @@ def projected(inverse: Inverse, pull: float) -> Inverse:
 
     def apply(vector: Params) -> None:
         coef, intercept = vector
-        shift = coef.mean(axis=0)
+        n_classes = len(intercept)
+        shift = coef.sum(axis=0) / n_classes
         coef -= shift
-        intercept -= intercept.mean()
+        intercept -= intercept.sum() / n_classes
         inverse(vector)
-        coef -= coef.mean(axis=0)
-        intercept -= intercept.mean()
+        coef -= coef.sum(axis=0) / n_classes
+        intercept -= intercept.sum() / n_classes
         if pull > 0.0:
             coef += pull * shift
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.linalg
+from scipy.linalg import lapack
 
 from fastsoftmax.contracts import State
 
@@ -132,9 +132,9 @@ class Pairs:
         gamma = self._sy[last, last] / self._yv[last, last]
         upper = np.triu(self._sy[places])
         s, v = self._products[:, self._order]
-        inner = scipy.linalg.solve_triangular(upper, s)
+        inner, _ = lapack.dtrtrs(upper, s)  # its diagonal is positive: curvatures of steps
         middle = upper.diagonal() * inner + gamma * (self._yv[places] @ inner - v)
         shares = np.zeros((2, len(self._s)))
-        shares[0, self._order] = -scipy.linalg.solve_triangular(upper, middle, trans="T")
+        shares[0, self._order] = -lapack.dtrtrs(upper, middle, trans=1)[0]
         shares[1, self._order] = gamma * inner
         return algebra.combined(shares.ravel(), self._sv, -gamma, self._scaled)

@@ -25,6 +25,10 @@ WAIT_SHARE = 20  # one bound after another waits for so small a share of the pas
 # The certificate may need a gradient far smaller than F tells apart: steps are taken for its sake alone, as
 # long as one in so many halves it.
 STALLED = 20
+# Float32 products do not resolve so small a share of F. And where the gradient leaves so little of the gap to
+# stop at, but a larger one is found, the rounding of F is what lies between.
+RESOLVED = 1e-8
+ROUNDED = 0.1
 
 
 class Progress:
@@ -101,8 +105,12 @@ class Progress:
         waited = self._objective.passes - self._bound_pass
         most = min(PASSES_A_BOUND, 1 + (self._objective.passes - self._first_pass) // WAIT_SHARE)
         warm = not self.history and x.any()  # such a start may be the end already
-        near = decrement <= goal and self._objective.likely_gap(grad) <= goal
-        if warm or waited >= (most if near else PASSES_A_BOUND):
+        resolved = RESOLVED * abs(value)
+        least = decrement  # of what the gap may be; what the gradient leaves of it is looked at near the end
+        if decrement <= max(goal, resolved):
+            least = max(decrement, self._objective.likely_gap(grad))
+        asked = warm or waited >= (most if least <= goal else PASSES_A_BOUND)
+        if asked:
             self._improve_bound(x, value, grad)
         gap = None if self._bound is None else max(value - self._bound, 0.0)
         record = Record(
@@ -130,6 +138,9 @@ class Progress:
             self._least_norm, self._still = record.grad_norm, 0
         else:
             self._still += 1
+        rounded = least <= ROUNDED * goal if asked else goal < resolved and least <= resolved
+        if rounded and excess > goal and self._objective.has_finer:
+            self._still = STALLED
         return bool(self.message)
 
     def _goal(self, value: float) -> float:
@@ -142,7 +153,10 @@ class Progress:
 
     @property
     def stalled(self) -> bool:
-        """Whether steps promise less than the rounding of F, and have not halved the gradient for long."""
+        """Whether steps promise less than the rounding of F, and have not halved the gradient for long.
+
+        Where there are finer products, promising so little is enough.
+        """
         return self._still >= STALLED
 
     def _improve_bound(self, x: Vector, value: float, grad: Vector) -> None:
