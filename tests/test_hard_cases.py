@@ -12,7 +12,7 @@ import pytest
 import scipy.sparse as sp
 
 from fastsoftmax import SoftmaxRegression
-from tests.problems import mean_loss
+from tests.problems import dataset, mean_loss
 
 N, D = 300, 6
 TOL = 1e-6
