@@ -142,10 +142,15 @@ class Fit:
         coef, intercept = self._unpacked(x)
         if self._scaling is not None:
             coef, intercept = liblinear.split(coef, self._scaling)
-        return {
-            "coef_": np.array(coef, self._dtype, order="C"),
-            "intercept_": np.array(intercept, self._dtype),
-        }
+        own = np.empty(coef.shape, self._dtype)
+        if self._loss == "softmax" and self.objective.l2 > 0.0:
+            # What all classes have in common is nothing but penalised: at the optimum it is zero.
+            with blas.one_thread():  # the bits depend on their number
+                shared = np.full(len(coef), 1.0 / len(coef)) @ coef
+            np.subtract(coef, shared, out=own, casting="same_kind")
+        else:
+            own[:] = coef
+        return {"coef_": own, "intercept_": np.array(intercept, self._dtype)}
 
     def ridge(self, settings: Settings) -> Vector:
         """Return the diagonal of the Hessian of the penalty ‖coef‖² / (2 C), and of LIBLINEAR's intercept."""

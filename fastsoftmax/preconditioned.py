@@ -76,7 +76,9 @@ class Preconditioned:
         """
         here = self.unpack(params)
         form, invariant = self._form[0], self._family.SHIFT_INVARIANT
-        if form in ("whole", "class blocks") and not (here.coef.any() or here.intercept.any()):
+        # Without a penalty a Hessian may be singular, and the whole one knows along what.
+        one_serves = form == "class blocks" or (form == "whole" and self.l2 > 0.0)
+        if one_serves and not (here.coef.any() or here.intercept.any()):
             inverse = self._inverse_at_zero(here, share)
         elif form == "diagonal":
             inverse = diagonal.inverse(self._curvatures(here), self.l2, invariant, self._n_threads)

@@ -345,3 +345,14 @@ def test_partial_fit_takes_weights_and_a_class_it_has_not_seen():
     model = SoftmaxRegression().partial_fit(X[:100], y[:100], classes=[0, 1, 2], sample_weight=np.ones(100))
     assert model.predict_proba(X).shape == (150, 3)
     assert np.all(np.isfinite(model.coef_))
+
+
+@pytest.mark.parametrize("C", [1.0, 1e4])
+@pytest.mark.parametrize("name", ["wine", "digits"])
+def test_classes_have_nothing_in_common(name, C):
+    """A vector added to every class's coefficients changes no probability, and is penalised."""
+    model = fitted(name, C=C)
+    np.testing.assert_allclose(model.coef_.sum(axis=0), 0.0, atol=1e-13 * np.abs(model.coef_).max())
+    X, y = dataset(name)
+    value = objective_of(model, X, y, C)
+    assert value == pytest.approx(model.objective_, rel=1e-12)

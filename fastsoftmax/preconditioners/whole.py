@@ -63,6 +63,10 @@ def inverse(
         hessian[k, features, k, features] += own
     if invariant:
         places = np.arange(size)
+        if fit_intercept and not singular:
+            # What fills the directions of all classes together would hide that this one has no curvature.
+            intercepts = np.einsum("kk->k", hessian[:, -1, :, -1])
+            intercepts[intercepts == 0.0] = intercepts.max() or 1.0
         fill = np.mean([hessian[k, places, k, places] for k in range(n_classes)], axis=0) / n_classes
         for k in range(n_classes):
             for other in range(k + 1):
