@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from fastsoftmax.contracts import Mixture, Params, Sums
+from fastsoftmax.lazy import lazy
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
+    from fastsoftmax.algebra import Algebra
+    from fastsoftmax.contracts import Vector
     from fastsoftmax.protocols import Device, Source
 
 MOST_TILTS = 8
@@ -140,3 +143,79 @@ def _feasible(
         # Singular along what all classes have in common, and for classes that no row has any doubt about.
         tilt = tilt - np.linalg.lstsq(curvature, excess, rcond=None)[0]
     return best, logits, readings
+
+
+class Certified:
+    """The part of SoftmaxObjective that bounds its minimum from below."""
+
+    algebra: Algebra
+    l2: float
+    fit_intercept: bool
+    passes: int
+    _source: Source
+    _device: Device
+    _family: Any
+    _loss: Any
+    _dtype: Any
+    _n_threads: int | None
+
+    def unpack(self, params: ArrayLike, *, name: str = "params") -> Params:
+        """Return a flat vector as coefficients and intercepts."""
+        raise NotImplementedError
+
+    @property
+    def _keeps_logits(self) -> bool:
+        raise NotImplementedError
+
+    @property
+    def has_lower_bound(self) -> bool:
+        """Whether `lower_bound` finds one: with a penalty."""
+        return self.l2 > 0.0
+
+    def lower_bound(self, params: ArrayLike, value: float, grad: Vector) -> float | None:
+        """Return a lower bound of min F, from F and ∇F at `params`; None if l2 = 0.
+
+        F(params) less this is the duality gap, an upper bound of F(params) − min F: see
+        `dual_sums`. Without an intercept it is ‖∇F‖² / (2 l2) and free; with one, it takes
+        two passes over X, or a few more where the logits are not kept (as for `hessian`). No term of
+        F is negative, so neither is the bound.
+        """
+        if not self.has_lower_bound:
+            return None
+        if not self.fit_intercept:
+            return max(0.0, value - self.algebra.dot(grad, grad) / (2.0 * self.l2))
+        rows = Rows(self._source, self._device, self._family, self._loss, self._n_threads, self._dtype)
+        here = self.unpack(params)
+        sums, readings = dual_sums(rows, here, self._mean_target, keep=self._keeps_logits)
+        self.passes += readings
+        residual = sums.coef.ravel()
+        square = self.algebra.dot(residual, residual) / sums.weight**2
+        return max(0.0, -sums.value / sums.weight - square / (2.0 * self.l2))
+
+    def likely_gap(self, grad: Vector) -> float:
+        """Return about how far `lower_bound` stays below F, from ∇F alone: ‖∇_W F‖² / (2 l2); 0 if l2 = 0.
+
+        It is the gap where nothing has to be done about the intercepts: `grad` (n_params,) in nats, no pass.
+
+        Examples
+        --------
+        >>> from fastsoftmax import SoftmaxObjective
+        >>> objective = SoftmaxObjective([[1.0], [-1.0]], [0, 1], l2=0.5)
+        >>> value, grad = objective.value_and_grad([0.0, 0.0, 0.0, 0.0])
+        >>> round(objective.likely_gap(grad), 3)
+        0.5
+        """
+        if not self.has_lower_bound:
+            return 0.0
+        coef = self.unpack(grad).coef.ravel()
+        return self.algebra.dot(coef, coef) / (2.0 * self.l2)
+
+    @lazy
+    def _mean_target(self) -> NDArray[np.float64]:
+        parts = self._source.map(
+            lambda block: (
+                self._family.weighted_target_sum(self._loss, block.target, block.weight),
+                block.weight.sum(),
+            )
+        )
+        return np.asarray(sum(part[0] for part in parts) / sum(part[1] for part in parts))

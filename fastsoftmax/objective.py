@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastsoftmax import certificate, devices, validation
+from fastsoftmax import devices, validation
 from fastsoftmax.algebra import Algebra
+from fastsoftmax.certificate import Certified
 from fastsoftmax.contracts import Csr, Params, RowBlock, Sums, Task
 from fastsoftmax.curvature import products_at
-from fastsoftmax.lazy import lazy
 from fastsoftmax.losses import sigmoid, softmax
 from fastsoftmax.memory import Memory
 from fastsoftmax.preconditioned import Preconditioned, Shared
@@ -40,7 +40,7 @@ LOSSES = dict(zip(validation.LOSSES, (softmax, sigmoid), strict=True))
 LOGITS_BYTES, LOGITS_VECTORS = 3 * 2**24, 16
 
 
-class SoftmaxObjective(Preconditioned, Visiting):
+class SoftmaxObjective(Preconditioned, Certified, Visiting):
     """F, ∇F and ∇²F v of (multinomial) logistic regression on a data set held in memory.
 
     F(W, b) = Σᵢ wᵢ ℓᵢ / Σᵢ wᵢ + (l2 / 2) ‖W‖², in nats; the intercept b is not penalised.
@@ -314,43 +314,6 @@ class SoftmaxObjective(Preconditioned, Visiting):
         return apply
 
     @property
-    def has_lower_bound(self) -> bool:
-        """Whether `lower_bound` finds one: with a penalty."""
-        return self.l2 > 0.0
-
-    def lower_bound(self, params: ArrayLike, value: float, grad: Vector) -> float | None:
-        """Return a lower bound of min F, from F and ∇F at `params`; None if l2 = 0.
-
-        F(params) less this is the duality gap, an upper bound of F(params) − min F: see
-        `fastsoftmax.certificate`. Without an intercept it is ‖∇F‖² / (2 l2) and free; with one, it takes
-        two passes over X, or a few more where the logits are not kept (as for `hessian`). No term of
-        F is negative, so neither is the bound.
-        """
-        if not self.has_lower_bound:
-            return None
-        if not self.fit_intercept:
-            return max(0.0, value - self.algebra.dot(grad, grad) / (2.0 * self.l2))
-        rows = certificate.Rows(
-            self._source, self._device, self._family, self._loss, self._n_threads, self._dtype
-        )
-        here = self.unpack(params)
-        sums, readings = certificate.dual_sums(rows, here, self._mean_target, keep=self._keeps_logits)
-        self.passes += readings
-        residual = sums.coef.ravel()
-        square = self.algebra.dot(residual, residual) / sums.weight**2
-        return max(0.0, -sums.value / sums.weight - square / (2.0 * self.l2))
-
-    def likely_gap(self, grad: Vector) -> float:
-        """Return about how far `lower_bound` stays below F, from ∇F alone: ‖∇_W F‖² / (2 l2); 0 if l2 = 0.
-
-        It is the gap where nothing has to be done about the intercepts. No pass.
-        """
-        if not self.has_lower_bound:
-            return 0.0
-        coef = self.unpack(grad).coef.ravel()
-        return self.algebra.dot(coef, coef) / (2.0 * self.l2)
-
-    @property
     def _keeps_logits(self) -> bool:
         """Whether the (n, K) logits take so little room that they are kept while they are needed."""
         itemsize = 4 if self._narrow and self._dtype is None else 8
@@ -380,16 +343,6 @@ class SoftmaxObjective(Preconditioned, Visiting):
         first = other._source.map(lambda block: block.target)[0]
         other._loss = self._family.for_targets(first, self.n_classes, label_smoothing=self._label_smoothing)
         return other
-
-    @lazy
-    def _mean_target(self) -> NDArray[np.float64]:
-        parts = self._source.map(
-            lambda block: (
-                self._family.weighted_target_sum(self._loss, block.target, block.weight),
-                block.weight.sum(),
-            )
-        )
-        return np.asarray(sum(part[0] for part in parts) / sum(part[1] for part in parts))
 
     def _sum(self, task: Task, rows: Source | None = None) -> Sums:
         self.passes += 1

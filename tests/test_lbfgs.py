@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from fastsoftmax import SoftmaxObjective
+from fastsoftmax.preconditioners import choice
 from fastsoftmax.solvers import lbfgs
 
 COST = 10.0
@@ -64,6 +65,17 @@ def test_waits_double_and_so_do_the_rows():
         builds.advance(n_steps)
         seen.append((builds.last_step, builds.wait, builds.share))
     assert seen == [(0, 4, 0.5), (7, 8, 1.0), (30, 16, 2.0)]
+
+
+def test_what_a_preconditioner_costs():
+    obj = SoftmaxObjective(np.eye(30), np.arange(30) % 3)
+    assert obj.preconditioner_cost(1.0) == obj.preconditioner_cost(2.0)  # of all rows there are no more
+    for form in ("whole", "class blocks"):
+        costs = [choice.passes_worth(form, n_summed, 10**6, 4, 40) for n_summed in (10**3, 10**4, 10**5)]
+        assert costs[0] > 1.0  # the diagonal of all rows
+        assert costs == sorted(costs)
+    few, many = (choice.passes_worth("class blocks", 10**4, n, 10, 784) for n in (10**5, 10**6))
+    assert few > 5.0 * many  # of a pass over fewer rows
 
 
 def test_a_fit_that_arrives_at_once_builds_one():

@@ -319,18 +319,6 @@ def test_at_zero_a_sample_has_the_diagonal_of_all_rows(loss, monkeypatch):
     np.testing.assert_allclose(inverse(obj.hessp(zero, v)), v, rtol=1e-9, atol=1e-9)
 
 
-def test_what_a_preconditioner_costs():
-    X, y, weight, _ = draw(n=400)
-    obj = of("softmax", X, y, weight)
-    assert obj.preconditioner_cost(1.0) == obj.preconditioner_cost(2.0)  # of all rows there are no more
-    for form in ("whole", "class blocks"):
-        costs = [choice.passes_worth(form, n_summed, 10**6, 4, 40) for n_summed in (10**3, 10**4, 10**5)]
-        assert costs[0] > 1.0  # the diagonal of all rows
-        assert costs == sorted(costs)
-    few, many = (choice.passes_worth("class blocks", 10**4, n, 10, 784) for n in (10**5, 10**6))
-    assert few > 5.0 * many  # of a pass over fewer rows
-
-
 @pytest.mark.parametrize("storage", STORAGES)
 @pytest.mark.parametrize("kept", [True, False])
 @pytest.mark.parametrize("loss", LOSSES)

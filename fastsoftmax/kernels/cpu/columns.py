@@ -13,6 +13,7 @@ import numpy as np
 from fastsoftmax.kernels.cpu.partition import MOST_PARTS
 from fastsoftmax.kernels.cpu.tall import log_totals, tall_columns
 from fastsoftmax.kernels.executor import kernel, run
+from fastsoftmax.kernels.exponentials import PLAIN_CLASSES
 from fastsoftmax.kernels.jit import jit
 from fastsoftmax.kernels.lanes import REGISTER_BYTES
 from fastsoftmax.kernels.stripes import (
@@ -23,7 +24,6 @@ from fastsoftmax.kernels.stripes import (
     columns_scaled,
     columns_sums,
 )
-from fastsoftmax.losses.softmax import PLAIN_CLASSES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,7 +38,7 @@ SUM_ROWS = 128  # float32 sums of more terms lose digits; they go on in float64
 
 @jit
 def _sums(x, out, first, width, ahead, stored, shift, count, others):
-    """Find the columns' maxima and the sums of their exponentials, as `losses.softmax.exponentials` does.
+    """Find the columns' maxima and the sums of their exponentials, as `kernels.exponentials` does.
 
     Writes the exponentials to out if `stored`.
     """

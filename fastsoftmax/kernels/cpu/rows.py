@@ -14,19 +14,13 @@ from fastsoftmax.kernels.cpu import small
 from fastsoftmax.kernels.cpu.partition import MOST_PARTS
 from fastsoftmax.kernels.elementwise import any_outside_unit, log_sigmoid_to, sigmoid_to
 from fastsoftmax.kernels.executor import Kernel, even_bounds, kernel, run
+from fastsoftmax.kernels.exponentials import exponential_sums, log_sum, plain_log_sum, scale, softmax_to
 from fastsoftmax.kernels.jit import jit
 from fastsoftmax.kernels.lanes import differences_to
 from fastsoftmax.kernels.tiles import MOST_CLASSES
 from fastsoftmax.losses import row_loss
 from fastsoftmax.losses.sigmoid import SUM_BLOCK, Sigmoid, side_by_side
-from fastsoftmax.losses.softmax import (
-    SoftmaxIndex,
-    exponential_sums,
-    log_sum,
-    plain_log_sum,
-    scale,
-    softmax_to,
-)
+from fastsoftmax.losses.softmax import SoftmaxIndex
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from fastsoftmax.kernels import compensated
+from fastsoftmax.kernels.exponentials import plain_log_sum
 from fastsoftmax.kernels.jit import jit
 from fastsoftmax.kernels.tiles import (
     REGISTER_BYTES,
@@ -19,7 +20,6 @@ from fastsoftmax.kernels.tiles import (
     logsumexp_tile,
     softmax_tile,
 )
-from fastsoftmax.losses.softmax import plain_log_sum
 
 
 @jit

@@ -18,12 +18,12 @@ import numpy as np
 
 from fastsoftmax.kernels.cpu.partition import MOST_PARTS
 from fastsoftmax.kernels.executor import even_bounds, kernel, run
+from fastsoftmax.kernels.exponentials import plain_log_sum
 from fastsoftmax.kernels.jit import jit
 from fastsoftmax.kernels.lanes import REGISTER_BYTES
 from fastsoftmax.kernels.streams import rows_differences, rows_shares
 from fastsoftmax.kernels.stripes import columns_largest, columns_sums, log_sums
 from fastsoftmax.kernels.vector import exp
-from fastsoftmax.losses.softmax import plain_log_sum
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

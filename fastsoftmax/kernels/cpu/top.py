@@ -20,11 +20,11 @@ from fastsoftmax.kernels.cpu import csr, dense, partition
 from fastsoftmax.kernels.cpu.gather import Stored, stored, tile_of
 from fastsoftmax.kernels.cpu.layout import copy_to
 from fastsoftmax.kernels.executor import kernel, run
+from fastsoftmax.kernels.exponentials import PLAIN_CLASSES
 from fastsoftmax.kernels.jit import jit, named_tuple_class
 from fastsoftmax.kernels.lanes import exponentials_sum, largest, plain_exponentials_sum
 from fastsoftmax.kernels.ranking import first_equal, offer, put_in_order
 from fastsoftmax.kernels.thin import Products, products
-from fastsoftmax.losses.softmax import PLAIN_CLASSES
 
 if TYPE_CHECKING:
     from fastsoftmax.contracts import HostRows, Params
