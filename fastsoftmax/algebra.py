@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from fastsoftmax.contracts import Vector
 
-PART = 2**15  # elements that one thread takes at a time
+PART = 2**13  # elements that one thread takes at a time, or more where these are many
+MOST_PARTS = 64
 BLOCK = 2**10  # elements of one vector that stay in the first-level cache while others go by
 REASSOCIATED = {"reassoc", "contract"}  # sums in registers: the order is that of the machine code
 
@@ -40,8 +41,9 @@ def _dots(start, stop, part, rows, places, b, totals):
 
 
 @kernel(fastmath=REASSOCIATED)
-def _combine(start, stop, _, shares, rows, factor, a, out):
-    """Write factor · a + Σ sharesᵣ · rowᵣ to out."""
+def _combine(start, stop, part, shares, rows, factor, a, b, out, totals):
+    """Write factor · a + Σ sharesᵣ · rowᵣ to out, and its product with b to totals (n_parts,)."""
+    total = 0.0
     for first in range(start, stop, BLOCK):
         last = min(first + BLOCK, stop)
         own, other = out[first:last], a[first:last]
@@ -53,6 +55,35 @@ def _combine(start, stop, _, shares, rows, factor, a, out):
             if share != 0.0:
                 for i in range(len(own)):
                     own[i] += share * row[i]
+        other = b[first:last]
+        for i in range(len(own)):
+            total += own[i] * other[i]
+    totals[part] = total
+
+
+@kernel(fastmath=REASSOCIATED)
+def _differ(start, stop, part, new0, new1, new2, old0, old1, old2, out0, out1, out2, totals):
+    """Write newₘ − oldₘ to outₘ, and the products of what was written to totals (n_parts, 6)."""
+    aa, ab, ac, bb, bc, cc = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    for first in range(start, stop, BLOCK):
+        here = slice(first, min(first + BLOCK, stop))
+        left0, left1, left2 = new0[here], new1[here], new2[here]
+        right0, right1, right2 = old0[here], old1[here], old2[here]
+        result0, result1, result2 = out0[here], out1[here], out2[here]
+        for i in range(len(result0)):
+            result0[i] = left0[i] - right0[i]
+            result1[i] = left1[i] - right1[i]
+            result2[i] = left2[i] - right2[i]
+        for i in range(len(result0)):
+            a, b, c = np.float64(result0[i]), np.float64(result1[i]), np.float64(result2[i])
+            aa += a * a
+            ab += a * b
+            ac += a * c
+            bb += b * b
+            bc += b * c
+            cc += c * c
+    total = totals[part]
+    total[0], total[1], total[2], total[3], total[4], total[5] = aa, ab, ac, bb, bc, cc
 
 
 @kernel
@@ -80,7 +111,7 @@ def _penalise(start, stop, part, sums, share, l2, coef, squares):
 
 
 def _bounds(size: int) -> NDArray[np.int64]:
-    return even_bounds(size, -(-size // PART))
+    return even_bounds(size, min(-(-size // PART), MOST_PARTS))
 
 
 class Algebra:
@@ -120,16 +151,34 @@ class Algebra:
         return np.asarray(totals.sum(axis=0))
 
     def combined(
-        self, shares: Vector, rows: NDArray[Any], factor: float, a: Vector, out: Vector | None = None
-    ) -> Vector:
-        """Return factor · a + shares (m,) @ rows (m, n), in `out` where it is given; that may be a.
+        self, shares: Vector, rows: NDArray[Any], factor: float, a: Vector, b: Vector
+    ) -> tuple[Vector, float]:
+        """Return factor · a + shares (m,) @ rows (m, n), and the product of that with b.
 
         Rows whose share is zero are not read.
         """
-        out = self.vector(len(a)) if out is None else out
-        work = 0.3 * len(a) * (1 + np.count_nonzero(shares))
-        run(_combine, _bounds(len(a)), shares, rows, factor, a, out, work=work, n_threads=self._n_threads)
-        return out
+        bounds, out = _bounds(len(a)), self.vector(len(a))
+        totals = np.zeros(len(bounds) - 1)
+        work = 0.3 * len(a) * (2 + np.count_nonzero(shares))
+        run(
+            _combine, bounds, shares, rows, float(factor), a, b, out, totals,
+            work=work, n_threads=self._n_threads,
+        )  # fmt: skip
+        return out, float(totals.sum())
+
+    def differences(
+        self, new: Sequence[Vector], old: Sequence[Vector], out: Sequence[NDArray[Any]]
+    ) -> NDArray[np.float64]:
+        """Write newₘ − oldₘ to outₘ, for three of each, and return all products of those (3, 3).
+
+        `out` may be float32; then the products are those of what it holds.
+        """
+        bounds = _bounds(len(new[0]))
+        totals = np.zeros((len(bounds) - 1, 6))
+        work = 3.0 * len(new[0])
+        run(_differ, bounds, *new, *old, *out, totals, work=work, n_threads=self._n_threads)
+        aa, ab, ac, bb, bc, cc = totals.sum(axis=0)
+        return np.array([[aa, ab, ac], [ab, bb, bc], [ac, bc, cc]])
 
     def copied(self, a: Vector) -> Vector:
         """Return a copy."""

@@ -248,9 +248,14 @@ class Algebra(Protocol):
         """Return the products of the rows (m, n) in these places, or of all, with b (n,)."""
 
     def combined(
-        self, shares: Vector, rows: NDArray[Any], factor: float, a: Vector, out: Vector | None = None
-    ) -> Vector:
-        """Return factor · a + shares (m,) @ rows (m, n), in `out` where it is given."""
+        self, shares: Vector, rows: NDArray[Any], factor: float, a: Vector, b: Vector
+    ) -> tuple[Vector, float]:
+        """Return factor · a + shares (m,) @ rows (m, n), and the product of that with b."""
+
+    def differences(
+        self, new: Sequence[Vector], old: Sequence[Vector], out: Sequence[NDArray[Any]]
+    ) -> NDArray[np.float64]:
+        """Write newₘ − oldₘ to outₘ, for three of each, and return all products of those (3, 3)."""
 
     def moved(self, a: Vector, b: Vector, factor: float, out: NDArray[Any] | None = None) -> Vector:
         """Return a + factor · b, in `out` where it is given."""

@@ -301,9 +301,11 @@ def run(
     Long work is done in slices with a return to Python in between, so that signals are heard: a few parts at
     a time, and those in pieces where they may be cut. After an exception no thread works on any more.
     """
-    threads = available_threads() if n_threads is None else max(1, int(n_threads))
     n_parts = len(bounds) - 1
-    chosen = _choose(work, threads) if n_parts > 1 else "inline"
+    threads, chosen = 1, "inline"
+    if n_parts > 1 and work >= SMALL_WORK:
+        threads = available_threads() if n_threads is None else max(1, int(n_threads))
+        chosen = _choose(work, threads)
     n_slices = max(1, int(work / SLICE_WORK))
     n_rows = int(bounds[-1] - bounds[0])
     step = max(1, n_rows // n_slices // cut) * cut if cut else max(1, n_rows)

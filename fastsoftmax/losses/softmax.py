@@ -254,26 +254,36 @@ def _covariances(z, out, mass):
 
 
 @jit(fastmath={"reassoc", "contract"})
+def mixed_entropy(z, p, theta, q):
+    """Turn p = softmax(z) into p̃ = (1 − θ) p + θ q and return Σ p̃ log p̃; all are float64."""
+    entropy = 0.0
+    if theta != 0.0:
+        for k in range(z.shape[0]):
+            p[k] = (1.0 - theta) * p[k] + theta * q[k]
+            entropy += p[k] * math.log(p[k]) if p[k] > 0.0 else 0.0
+        return entropy
+    top = 0
+    for k in range(1, z.shape[0]):
+        top = k if z[k] > z[top] else top
+    beside = 0.0
+    for k in range(z.shape[0]):
+        entropy += p[k] * (z[k] - z[top])
+        beside += p[k] if k != top else 0.0
+    return entropy + math.log1p(-beside)  # log p of the top: a confident row keeps its digits
+
+
+@jit(fastmath={"reassoc", "contract"})
 def _mix(z, tilt, theta, q):
     """Turn z into p̃ = (1 − θ) p + θ q, with p the probabilities of z + t, and return them and Σ p̃ log p̃.
 
     In float64 whatever z is: the means over rows have to meet those of the targets to the last places.
     """
-    p = np.empty(z.shape[0], np.float64)
+    moved = np.empty(z.shape[0], np.float64)
     for k in range(z.shape[0]):
-        p[k] = z[k] + tilt[k]
-    shift, count, others = exponentials(p, p)
-    factor = 1.0 / (count + others)
-    entropy = 0.0
-    if theta == 0.0:
-        for k in range(z.shape[0]):
-            p[k] *= factor
-            entropy += p[k] * (z[k] + tilt[k] - shift)
-        return p, entropy - log_sum(count, others)
-    for k in range(z.shape[0]):
-        p[k] = (1.0 - theta) * factor * p[k] + theta * q[k]
-        entropy += p[k] * math.log(p[k]) if p[k] > 0.0 else 0.0
-    return p, entropy
+        moved[k] = z[k] + tilt[k]
+    p = np.empty_like(moved)
+    softmax_to(moved, p)
+    return p, mixed_entropy(moved, p, theta, q)
 
 
 @register("row_dual", SoftmaxIndex)

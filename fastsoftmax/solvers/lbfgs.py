@@ -151,10 +151,9 @@ def minimize(
     .. [1] J. Nocedal, "Updating quasi-Newton matrices with limited storage", Math. Comp. 35 (1980).
     .. [2] J. Nocedal, S. J. Wright, "Numerical Optimization", 2nd ed., Springer, 2006, alg. 3.5 and 3.6.
     """
-    algebra = objective.algebra
     fitting = PAIRS_BYTES // (3 * 8 * max(1, objective.size))
     n_pairs = int(np.clip(fitting, LEAST_PAIRS, MOST_PAIRS))
-    pairs = Pairs(algebra, objective.size, n_pairs)
+    pairs = Pairs(objective.algebra, objective.size, n_pairs)
     kept = None if checkpoint is None else checkpoint.state()
     if kept is None:
         progress = Progress(objective, tol, callback)
@@ -165,8 +164,7 @@ def minimize(
         here, builds, objective = _restored(kept, objective, pairs)
         progress = Progress(objective, tol, callback)
         progress.resume(kept.numbers["progress"], here.x)
-        direction, done = pairs.direction(), False
-        slope = algebra.dot(here.grad, direction)
+        (direction, slope), done = pairs.direction(here.grad), False
     first, refined, x, value, grad = here
     for n_steps in range(first, max_iter):
         if done:
@@ -177,8 +175,7 @@ def minimize(
         if builds.is_due(objective, n_steps, progress.goal):
             pairs.restart(functools.partial(builds.build, objective, x), grad)
             builds.advance(n_steps)
-            direction = pairs.direction()
-            slope = algebra.dot(grad, direction)
+            direction, slope = pairs.direction(grad)
         start = _Point(0.0, x, value, grad, slope)
         found = None if progress.stalled else _line_search(objective, start, direction)
         if found is not None:
@@ -194,9 +191,8 @@ def minimize(
             objective, value, grad = finer
             refined = True
             pairs.restart(functools.partial(builds.build, objective, x), grad)
-        direction = pairs.direction()
         # gᵀ H g / 2 with the curvature remembered estimates F − F* as the Newton decrement does.
-        slope = algebra.dot(grad, direction)
+        direction, slope = pairs.direction(grad)
         builds.note(-0.5 * slope)
         done = progress.at(x, value, grad, -0.5 * slope, trusted=len(pairs) >= min(n_pairs, TRUSTED_PAIRS))
     else:

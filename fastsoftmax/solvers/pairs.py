@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 # The pairs only shape the next direction: of many parameters, seven digits are enough and half the memory.
 WIDE_SIZE = 2**16
+EPS = float(np.finfo(np.float64).eps)
 
 
 class Pairs:
@@ -104,37 +106,35 @@ class Pairs:
 
     def move(self, x: Vector, grad: Vector, new_x: Vector, new_grad: Vector) -> None:
         """Note a step: the point and the gradient there, and those where it led."""
-        algebra = self._algebra
         place = next(place for place in range(len(self._s)) if place not in self._order)
-        step, change, along = self._s[place], self._y[place], self._v[place]
-        algebra.moved(new_x, x, -1.0, out=step)
-        algebra.moved(new_grad, grad, -1.0, out=change)
         before, scaled = self._products, self._scaled
         self._scaled = self._precondition(new_grad)
-        algebra.moved(self._scaled, scaled, -1.0, out=along)
+        products = self._algebra.differences(
+            (new_x, new_grad, self._scaled),
+            (x, grad, scaled),
+            (self._s[place], self._y[place], self._v[place]),
+        )
         self._look(new_grad, [*self._order, place])
-        curvature = algebra.dot(step, change)
-        if curvature <= np.finfo(np.float64).eps * algebra.norm(step) * algebra.norm(change):
+        curvature = products[0, 1]
+        if curvature <= EPS * math.sqrt(products[0, 0] * products[1, 1]):
             return  # the change is nothing but rounding
         self._order = [*self._order, place][-self._memory :]
         s_change, v_change = self._products - before  # both have the pairs that stay
-        s_change[place], v_change[place] = curvature, algebra.dot(along, change)
+        s_change[place], v_change[place] = curvature, products[1, 2]
         self._sy[:, place] = s_change
         self._yv[place] = self._yv[:, place] = v_change
 
-    def direction(self) -> Vector:
-        """Return −H g for the gradient looked at last."""
-        algebra = self._algebra
-        if not self._order:
-            return algebra.moved(self._scaled, self._scaled, -2.0)
-        places = np.ix_(self._order, self._order)
-        last = self._order[-1]
-        gamma = self._sy[last, last] / self._yv[last, last]
-        upper = np.triu(self._sy[places])
-        s, v = self._products[:, self._order]
-        inner, _ = lapack.dtrtrs(upper, s)  # its diagonal is positive: curvatures of steps
-        middle = upper.diagonal() * inner + gamma * (self._yv[places] @ inner - v)
-        shares = np.zeros((2, len(self._s)))
-        shares[0, self._order] = -lapack.dtrtrs(upper, middle, trans=1)[0]
-        shares[1, self._order] = gamma * inner
-        return algebra.combined(shares.ravel(), self._sv, -gamma, self._scaled)
+    def direction(self, grad: Vector) -> tuple[Vector, float]:
+        """Return −H g for the gradient g looked at last, and its slope −gᵀ H g."""
+        shares, gamma = np.zeros((2, len(self._s))), 1.0
+        if self._order:
+            places = np.ix_(self._order, self._order)
+            last = self._order[-1]
+            gamma = self._sy[last, last] / self._yv[last, last]
+            upper = np.triu(self._sy[places])
+            s, v = self._products[:, self._order]
+            inner, _ = lapack.dtrtrs(upper, s)  # its diagonal is positive: curvatures of steps
+            middle = upper.diagonal() * inner + gamma * (self._yv[places] @ inner - v)
+            shares[0, self._order] = -lapack.dtrtrs(upper, middle, trans=1)[0]
+            shares[1, self._order] = gamma * inner
+        return self._algebra.combined(shares.ravel(), self._sv, -gamma, self._scaled, grad)

@@ -16,7 +16,8 @@ from fastsoftmax.contracts import Csr, Sums
 from fastsoftmax.kernels import compensated
 from fastsoftmax.kernels.cpu import partition
 from fastsoftmax.kernels.cpu.layout import copy_to
-from fastsoftmax.kernels.cpu.verbs import Diagonal, apply
+from fastsoftmax.kernels.cpu.multipliers import multipliers
+from fastsoftmax.kernels.cpu.verbs import Diagonal
 from fastsoftmax.kernels.executor import even_bounds, kernel, run
 from fastsoftmax.kernels.gathered import gathered_sum
 from fastsoftmax.kernels.jit import jit
@@ -32,44 +33,31 @@ TILE_BYTES = 2**17
 MOST_TILE_COLUMNS = 64
 
 
-@jit
-def _row_logits(data, indices, first, last, coef, intercept, z):
-    """Turn z into b + Σ x_j W_j over the stored entries first to last; coef is (d, K)."""
-    gathered_sum(data, indices, first, last, False, coef, z)
-    for k in range(z.shape[0]):
-        z[k] += intercept[k]
-
-
 @kernel
 def _forward(
-    start, stop, part, verb, loss, data, indices, indptr, target, weight, coef, intercept,
+    start, stop, part, verb, loss, data, indices, indptr, target, weight, coef, intercept, tile_rows,
     kept, multiplier, values, row_values, intercepts,
 ):  # fmt: skip
     """Write w·multiplier of each row of a part, and sum the values and the multipliers."""
     n_maps, n_outputs = intercept.shape
-    logits = np.empty((n_maps, n_outputs), coef.dtype)
-    z = logits[0]
-    s = logits[n_maps - 1]
+    logits = np.empty((n_maps, tile_rows, n_outputs), coef.dtype)
     value = 0.0
     lost = 0.0
-    for i in range(start, stop):
-        row_weight = weight[i]
-        if row_weight == 0.0:
-            multiplier[i] = 0.0
-            continue
-        for m in range(n_maps):
-            if m == 0 and kept.size:
-                z[:] = kept[i]
-                continue
-            _row_logits(data, indices, indptr[i], indptr[i + 1], coef[m], intercept[m], logits[m])
-        row_value = row_weight * apply(verb, loss, z, s, target[i])
-        value, lost = compensated.add(value, lost, row_value)
-        if row_values.size:
-            row_values[i] = row_value
-        for k in range(n_outputs):
-            s[k] *= row_weight
-            multiplier[i, k] = s[k]
-            intercepts[part, k] += s[k]
+    for first in range(start, stop, tile_rows):
+        n_rows = min(tile_rows, stop - first)
+        for m in range(1 if kept.size else 0, n_maps):
+            for i in range(n_rows):
+                left, right = indptr[first + i], indptr[first + i + 1]
+                gathered_sum(data, indices, left, right, False, coef[m], logits[m, i])
+        tile_value, _ = multipliers(
+            verb, loss, logits, 0, n_rows, intercept, kept, target, weight, row_values, first
+        )
+        value, lost = compensated.add(value, lost, tile_value)
+        for i in range(n_rows):
+            row = logits[n_maps - 1, i]
+            for k in range(n_outputs):
+                multiplier[first + i, k] = row[k]
+                intercepts[part, k] += row[k]
     values[part] = value
 
 
@@ -98,10 +86,19 @@ def _back(start, stop, _, squared, data, rows, indptr, multiplier, tile_columns,
                 gradient[k, j] = tile[j - left, k]
 
 
+@jit
+def logits_to(start, stop, data, indices, indptr, coef, intercept, out):
+    """Write b + Σ x_j W_j of rows start to stop to the same rows of out; coef is (d, K)."""
+    for i in range(start, stop):
+        z = out[i]
+        gathered_sum(data, indices, indptr[i], indptr[i + 1], False, coef, z)
+        for k in range(z.shape[0]):
+            z[k] += intercept[k]
+
+
 @kernel
 def _logits(start, stop, _, data, indices, indptr, coef, intercept, out):
-    for i in range(start, stop):
-        _row_logits(data, indices, indptr[i], indptr[i + 1], coef, intercept, out[i])
+    logits_to(start, stop, data, indices, indptr, coef, intercept, out)
 
 
 @kernel
@@ -119,14 +116,31 @@ def columns(X: Csr, out: NDArray[Any], n_threads: int | None) -> None:
     run(_scatter, bounds, X.data, X.indices, X.indptr, out, work=out.size, n_threads=n_threads)
 
 
-def balanced_bounds(indptr: NDArray[Any], n_parts: int) -> NDArray[np.int64]:
-    """Return the bounds of ranges of rows that hold nearly equal numbers of stored entries."""
+@jit
+def balanced_bounds(indptr, n_parts):
+    """Return the bounds of ranges of rows that hold nearly equal numbers of stored entries.
+
+    Every row costs something even if it is empty, so rows count as entries do.
+    """
     n_rows = len(indptr) - 1
-    # Every row costs something even if it is empty, so rows count as entries do.
-    cost = indptr.astype(np.int64) - int(indptr[0]) + np.arange(n_rows + 1)
     n_parts = max(1, min(n_parts, n_rows))
-    cuts = np.searchsorted(cost, np.arange(1, n_parts) * (cost[-1] / n_parts))
-    return np.unique(np.concatenate(([0], cuts, [n_rows]))).astype(np.int64)
+    start = np.int64(indptr[0])
+    total = np.int64(indptr[n_rows]) - start + n_rows
+    bounds = np.zeros(n_parts + 1, np.int64)
+    last = 0
+    for part in range(1, n_parts + 1):
+        share = part * (total / n_parts)
+        low, high = bounds[last], n_rows
+        while low < high and part < n_parts:
+            middle = (low + high) // 2
+            if np.int64(indptr[middle]) - start + middle < share:
+                low = middle + 1
+            else:
+                high = middle
+        if high > bounds[last]:
+            last += 1
+            bounds[last] = high
+    return bounds[: last + 1]
 
 
 def _product_work(X: Csr, n_outputs: int) -> float:
@@ -176,10 +190,10 @@ def sums(
     multiplier = block.room((n_rows, n_outputs), dtype)
     row_values = np.empty(0) if row_values is None else row_values
     kept = np.empty((0, n_outputs), dtype) if logits is None else logits
-    work = _product_work(X, n_outputs)
+    work, tile_rows = _product_work(X, n_outputs), partition.logits_tile(n_outputs, len(maps))
     run(
         _forward, bounds, verb, loss, data, X.indices, X.indptr, block.target, block.weight, coef,
-        intercept, kept, multiplier, values, row_values, intercepts,
+        intercept, tile_rows, kept, multiplier, values, row_values, intercepts,
         work=work * len(maps) + n_rows * (15.0 + 8.0 * n_outputs), n_threads=n_threads,
     )  # fmt: skip
     if X_grad is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -201,7 +202,7 @@ def _sums(
     squared = isinstance(verb, Diagonal)
     work = n_rows * (0.05 * coef.size + 8.0 * intercept.size + 15.0)
     scratch = tile_rows * ((1 + squared) * n_features + n_maps * n_outputs) + n_outputs * n_features
-    with blas.one_thread():
+    with contextlib.nullcontext() if n_outputs <= MOST_CLASSES and not X_grad.size else blas.one_thread():
         run(
             _pass, bounds, verb, loss, squared, products(dtype.name),
             stored(X, dtype), block.target, weights, coef, intercept, tile_rows, kept, values, row_values,

@@ -25,6 +25,7 @@ LEAST_ROWS_BY_BYTES = ((2**18, LEAST_TILE_ROWS), (2**20, 256), (2**22, 512), (ma
 CLASS_RANGE = 768  # logits of more classes are computed a range of them at a time
 LOGITS_BYTES = 2**19  # a tile of logits stays in a second-level cache until they are used
 GATHERED_BYTES = 2**21
+FIRST_CACHE = 2**15
 PART_PRODUCTS = 2**23  # parts of a product long enough to hide what starting one costs
 
 
@@ -34,6 +35,12 @@ def tile_rows(n_features: int, n_outputs: int, itemsize: int, n_maps: int = 1) -
     gradient = 8 * n_features * n_outputs
     least = next(rows for most, rows in LEAST_ROWS_BY_BYTES if gradient <= most)
     return int(min(max(rows, least), MOST_TILE_ROWS)) // 16 * 16
+
+
+def logits_tile(n_outputs: int, n_maps: int) -> int:
+    """Return how many rows' logits are worked on at a time where rows of X are sparse; a multiple of 16."""
+    rows = FIRST_CACHE // (8 * n_maps * n_outputs)
+    return int(min(max(rows, 16), LEAST_TILE_ROWS)) // 16 * 16
 
 
 def is_wide(gradient_size: int) -> bool:

@@ -69,8 +69,7 @@ def _sparse_logits_to(tile, coef, intercept, out):
     data, indices, indptr = tile
     n_classes = intercept.shape[0]
     table = coef.reshape(coef.shape[0] // n_classes, n_classes)
-    for i in range(out.shape[0]):
-        csr._row_logits(data, indices, indptr[i], indptr[i + 1], table, intercept, out[i])
+    csr.logits_to(0, out.shape[0], data, indices, indptr, table, intercept, out)
 
 
 @jit

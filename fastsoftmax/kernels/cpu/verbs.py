@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba.extending import overload
 
+from fastsoftmax.kernels import compensated
 from fastsoftmax.kernels.cpu.small import cross_entropy_rows, softmax_rows
 from fastsoftmax.kernels.jit import jit, named_tuple_class
 from fastsoftmax.kernels.tiles import MOST_CLASSES
 from fastsoftmax.losses import row_curvature, row_dual, row_hessp, row_loss
-from fastsoftmax.losses.softmax import SoftmaxIndex
+from fastsoftmax.losses.softmax import SoftmaxIndex, mixed_entropy
 
 
 class LossGrad(NamedTuple):
@@ -112,9 +113,37 @@ def _products_together(verb, loss, z, s, target, weight, row_values):
     return True, 0.0
 
 
+@jit
+def _duals_together(verb, loss, z, s, target, weight, row_values):
+    n_rows, n_classes = z.shape
+    if n_classes > MOST_CLASSES:
+        return False, 0.0
+    moved = np.empty((n_rows, n_classes), np.float64)
+    for i in range(n_rows):
+        for k in range(n_classes):
+            moved[i, k] = z[i, k] + verb.tilt[k]
+    proba = np.empty_like(moved)
+    softmax_rows(moved, proba, 0, n_rows, False)
+    smoothing = loss.label_smoothing / n_classes
+    value = 0.0
+    lost = 0.0
+    for i in range(n_rows):
+        p, row, own = proba[i], s[i], weight[i]
+        row_value = own * mixed_entropy(moved[i], p, verb.theta, verb.q) if own != 0.0 else 0.0
+        value, lost = compensated.add(value, lost, row_value)
+        if row_values.size:
+            row_values[i] = row_value
+        p[target[i]] -= 1.0 - loss.label_smoothing
+        for k in range(n_classes):
+            row[k] = own * (p[k] - smoothing)
+    return True, value
+
+
 @overload(apply_together)
 def _apply_together(verb, loss, z, s, target, weight, row_values):
-    by_verb: dict[Any, Any] = {LossGrad: _losses_together, Hessp: _products_together}
+    by_verb: dict[Any, Any] = {
+        LossGrad: _losses_together, Hessp: _products_together, Dual: _duals_together
+    }  # fmt: skip
     together = by_verb.get(named_tuple_class(verb))
     if together is None or named_tuple_class(loss) is not SoftmaxIndex:
         return lambda verb, loss, z, s, target, weight, row_values: (False, 0.0)
