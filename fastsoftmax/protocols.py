@@ -248,9 +248,9 @@ class Algebra(Protocol):
         """Return the products of the rows (m, n) in these places, or of all, with b (n,)."""
 
     def combined(
-        self, shares: Vector, rows: NDArray[Any], factor: float, a: Vector, b: Vector
+        self, shares: Vector, rows: NDArray[Any], places: Sequence[int], factor: float, a: Vector, b: Vector
     ) -> tuple[Vector, float]:
-        """Return factor · a + shares (m,) @ rows (m, n), and the product of that with b."""
+        """Return factor · a + Σ sharesᵣ · rowᵣ of the rows (m, n) in these places, and its product with b."""
 
     def differences(
         self, new: Sequence[Vector], old: Sequence[Vector], out: Sequence[NDArray[Any]]

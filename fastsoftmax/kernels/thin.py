@@ -37,6 +37,8 @@ from fastsoftmax.kernels.vector import constant
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy as np
+
 # Registers of 64 bytes: AVX-512 has 32, of which 20 sums leave room for what is multiplied; elsewhere one is
 # two or four of the machine's, which has 16 or 32.
 HAS_WIDE_REGISTERS = bool(llvmlite.binding.get_host_cpu_features().get("avx512f", False))
@@ -248,7 +250,7 @@ class Products(NamedTuple):
 
 
 @functools.cache
-def products(dtype: str) -> Products:
+def products(dtype: np.dtype[Any]) -> Products:
     """Return the products compiled for a dtype."""
-    matrix = types.Array(types.float32 if dtype == "float32" else types.float64, 2, "C")
+    matrix = types.Array(numba.from_dtype(dtype), 2, "C")
     return Products(*(native.address_of(function, *(matrix,) * 3) for function in (dots_to, outer_to)))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from scipy.linalg import lapack
 
+from fastsoftmax.kernels import blas
 from fastsoftmax.kernels.executor import even_bounds, kernel, run
 from fastsoftmax.preconditioners.projection import NOT_FINITE
 
@@ -105,7 +106,8 @@ def factor(matrix: NDArray[np.float64], shift: float, dtype: Any = np.float64) -
     places = np.diag_indices_from(matrix)
     for _ in range(MOST_SHIFTS):
         matrix[places] = 1.0 + shift
-        lower, failed = lapack.dpotrf(matrix, lower=True)
+        with blas.one_thread():  # its others would wait for work where ours want to run
+            lower, failed = lapack.dpotrf(matrix, lower=True)
         if not failed:
             return Factor(np.ascontiguousarray(lower, dtype), scale)
         shift *= GROWTH

@@ -99,10 +99,8 @@ class Pairs:
 
     def _look(self, grad: Vector, places: list[int]) -> None:
         """Note the products of a gradient with the pairs in these places."""
-        n_places = len(self._s)
-        self._products = np.zeros((2, n_places))
-        of_both = [*places, *(n_places + place for place in places)]
-        self._products[:, places] = self._algebra.dots(self._sv, grad, of_both).reshape(2, -1)
+        self._products = np.zeros((2, len(self._s)))
+        self._products[:, places] = self._algebra.dots(self._sv, grad, self._both(places)).reshape(2, -1)
 
     def move(self, x: Vector, grad: Vector, new_x: Vector, new_grad: Vector) -> None:
         """Note a step: the point and the gradient there, and those where it led."""
@@ -126,15 +124,21 @@ class Pairs:
 
     def direction(self, grad: Vector) -> tuple[Vector, float]:
         """Return −H g for the gradient g looked at last, and its slope −gᵀ H g."""
-        shares, gamma = np.zeros((2, len(self._s))), 1.0
-        if self._order:
-            places = np.ix_(self._order, self._order)
-            last = self._order[-1]
+        order = np.array(self._order, np.int64)
+        shares, gamma = np.zeros((2, len(order))), 1.0
+        if len(order):
+            places, last = (order[:, np.newaxis], order), order[-1]
             gamma = self._sy[last, last] / self._yv[last, last]
-            upper = np.triu(self._sy[places])
-            s, v = self._products[:, self._order]
-            inner, _ = lapack.dtrtrs(upper, s)  # its diagonal is positive: curvatures of steps
+            # What lies below the diagonal is not looked at. That is positive: curvatures of steps.
+            upper = self._sy[places]
+            s, v = self._products[:, order]
+            inner, _ = lapack.dtrtrs(upper, s)
             middle = upper.diagonal() * inner + gamma * (self._yv[places] @ inner - v)
-            shares[0, self._order] = -lapack.dtrtrs(upper, middle, trans=1)[0]
-            shares[1, self._order] = gamma * inner
-        return self._algebra.combined(shares.ravel(), self._sv, -gamma, self._scaled, grad)
+            shares[0] = -lapack.dtrtrs(upper, middle, trans=1)[0]
+            shares[1] = gamma * inner
+        both = self._both(self._order)
+        return self._algebra.combined(shares.ravel(), self._sv, both, -gamma, self._scaled, grad)
+
+    def _both(self, places: list[int]) -> list[int]:
+        """Return the rows of s and v of the pairs in these places."""
+        return [*places, *(len(self._s) + place for place in places)]

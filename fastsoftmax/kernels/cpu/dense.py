@@ -204,7 +204,7 @@ def _sums(
     scratch = tile_rows * ((1 + squared) * n_features + n_maps * n_outputs) + n_outputs * n_features
     with contextlib.nullcontext() if n_outputs <= MOST_CLASSES and not X_grad.size else blas.one_thread():
         run(
-            _pass, bounds, verb, loss, squared, products(dtype.name),
+            _pass, bounds, verb, loss, squared, products(dtype),
             stored(X, dtype), block.target, weights, coef, intercept, tile_rows, kept, values, row_values,
             coefs, intercepts, X_grad,
             work=work, n_threads=n_threads, cut=tile_rows, scratch=scratch * dtype.itemsize,
@@ -236,7 +236,7 @@ def logits(
     bounds = partition.product_bounds(X.shape[0], coef.size)
     with blas.one_thread():
         run(
-            _logits, bounds, products(dtype.name), stored(X, dtype), coef, intercept, ranges, tile_rows, out,
+            _logits, bounds, products(dtype), stored(X, dtype), coef, intercept, ranges, tile_rows, out,
             work=0.03 * X.shape[0] * coef.size, n_threads=n_threads,
             scratch=tile_rows * (X.shape[1] + int(np.diff(ranges).max())) * dtype.itemsize,
         )  # fmt: skip

@@ -64,12 +64,12 @@ def stored(X: NDArray[Any] | Halves, dtype: Any) -> Any:
     numbers = X.bits if isinstance(X, Halves) else X
     rows, columns = numbers.strides
     address = numbers.__array_interface__["data"][0]
-    return Stored(address, rows, columns, numbers.itemsize, CODES[X.dtype], _compiled(np.dtype(dtype).name))
+    return Stored(address, rows, columns, numbers.itemsize, CODES[X.dtype], _compiled(np.dtype(dtype)))
 
 
 @functools.cache
-def _compiled(dtype: str) -> int:
-    tile = types.Array(types.float32 if dtype == "float32" else types.float64, 2, "C")
+def _compiled(dtype: np.dtype[Any]) -> int:
+    tile = types.Array(numba.from_dtype(dtype), 2, "C")
     kinds = numba.typeof(Stored(*(0,) * len(Stored._fields))), types.int64, tile
     return int(native.address_of(_gather_any, *kinds))
 

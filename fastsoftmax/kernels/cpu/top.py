@@ -191,7 +191,7 @@ def top(
         bounds = csr.balanced_bounds(X.indptr, partition.MOST_PARTS)
         work = 0.3 * len(X.data) * n_outputs
     else:
-        rows, thin = stored(X, dtype), products(dtype.name)
+        rows, thin = stored(X, dtype), products(dtype)
         bounds = partition.product_bounds(n_rows, coef.size)
         work = 0.03 * n_rows * coef.size
     with blas.one_thread():
