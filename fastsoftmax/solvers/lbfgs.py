@@ -181,8 +181,10 @@ def minimize(
         if found is not None:
             pairs.move(x, grad, found.x, found.grad)
             x, value, grad = found.x, found.value, found.grad
-        elif len(pairs) and not progress.stalled:
-            pairs.clear()  # the curvature remembered may be rounding: once more from the preconditioner alone
+        elif len(pairs) and not (progress.stalled or objective.has_finer):
+            # The curvature remembered may be rounding: once more from the preconditioner alone. (Of products
+            # that can be finer the gradient is.)
+            pairs.clear()
         else:
             # Nothing lowers F along −M g either, or has for long: what that direction promises is left.
             finer = progress.finer(x, value, grad, -0.5 * slope)
