@@ -172,3 +172,16 @@ def test_the_dual_sums_are_those_of_the_formula(kind, theta, dtype):
     scale = weight.sum()
     np.testing.assert_allclose(sums.coef, residual.T @ X, rtol=0, atol=tolerance * scale)
     np.testing.assert_allclose(sums.intercept, residual.sum(axis=0), rtol=0, atol=tolerance * scale)
+
+
+@pytest.mark.parametrize("n_classes", [3, 200])  # as one of a tile, and alone
+def test_a_confident_row_keeps_its_digits(n_classes):
+    """Its entropy is that of what is left to the other classes, far below the rounding of one."""
+    coef = np.full((n_classes, 1), -40.0)
+    coef[1] = 0.0
+    here, mixture = Params(coef, np.zeros(n_classes)), Mixture(np.zeros(n_classes), 0.0, np.ones(n_classes))
+    y = np.array([1])
+    rows = RowBlock(np.ones((1, 1)), y, np.ones(1))
+    sums = cpu.dual(softmax.for_targets(y, n_classes), here, mixture, rows)
+    others = (n_classes - 1) * np.exp(-40.0)
+    assert sums.value == pytest.approx(-40.0 * others / (1.0 + others) - np.log1p(others), rel=1e-13)
