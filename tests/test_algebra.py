@@ -55,13 +55,13 @@ def test_what_else_there_is(rng, size):
     a, b = rng.normal(size=(2, size))
     close(one.dot(a, b), a @ b, np.abs(a) @ np.abs(b))
     np.testing.assert_allclose(one.norm(a), np.linalg.norm(a), rtol=1e-14)
-    np.testing.assert_allclose(one.moved(a, b, -0.3), a - 0.3 * b, rtol=0.0, atol=1e-15 * 10)
+    np.testing.assert_allclose(one.moved(a, b, -0.3), a - 0.3 * b, rtol=0.0, atol=1e-14)
     copied = one.copied(a)
     np.testing.assert_array_equal(copied, a)
     assert not np.shares_memory(copied, a)
     sums = a.copy()
     square = one.penalise(sums, 0.5, 0.25, b)
-    np.testing.assert_allclose(sums, 0.5 * a + 0.25 * b, rtol=0.0, atol=1e-15 * 10)
+    np.testing.assert_allclose(sums, 0.5 * a + 0.25 * b, rtol=0.0, atol=1e-14)
     np.testing.assert_allclose(square, b @ b, rtol=1e-13)
 
 

@@ -303,7 +303,7 @@ def run(
     """
     n_parts = len(bounds) - 1
     threads, chosen = 1, "inline"
-    if n_parts > 1 and work >= SMALL_WORK:
+    if n_parts > 1 and work >= SMALL_WORK:  # for less, not even the processors are counted: a system call
         threads = available_threads() if n_threads is None else max(1, int(n_threads))
         chosen = _choose(work, threads)
     n_slices = max(1, int(work / SLICE_WORK))

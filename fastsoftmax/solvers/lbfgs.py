@@ -182,11 +182,12 @@ def minimize(
             pairs.move(x, grad, found.x, found.grad)
             x, value, grad = found.x, found.value, found.grad
         elif len(pairs) and not (progress.stalled or objective.has_finer):
-            # The curvature remembered may be rounding: once more from the preconditioner alone. (Of products
-            # that can be finer the gradient is.)
+            # The curvature remembered may be rounding: once more from the preconditioner alone. Where
+            # products can be finer it is the gradient that is rounded, and that would not help.
             pairs.clear()
         else:
-            # Nothing lowers F along −M g either, or has for long: what that direction promises is left.
+            # Nothing lowers F along −M g either, or has for long, at this precision: what the direction
+            # promises is left.
             finer = progress.finer(x, value, grad, -0.5 * slope)
             if finer is None:
                 break

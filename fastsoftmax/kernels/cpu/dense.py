@@ -202,7 +202,8 @@ def _sums(
     squared = isinstance(verb, Diagonal)
     work = n_rows * (0.05 * coef.size + 8.0 * intercept.size + 15.0)
     scratch = tile_rows * ((1 + squared) * n_features + n_maps * n_outputs) + n_outputs * n_features
-    with contextlib.nullcontext() if n_outputs <= MOST_CLASSES and not X_grad.size else blas.one_thread():
+    thin = n_outputs <= MOST_CLASSES and not X_grad.size  # then no product is BLAS's
+    with contextlib.nullcontext() if thin else blas.one_thread():
         run(
             _pass, bounds, verb, loss, squared, products(dtype),
             stored(X, dtype), block.target, weights, coef, intercept, tile_rows, kept, values, row_values,
