@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import results
+from bench.measure import results
 
 
 def run(options: argparse.Namespace) -> int:
@@ -26,7 +26,7 @@ def run(options: argparse.Namespace) -> int:
 
 def memory(options: argparse.Namespace) -> int:
     """Measure peak memory, each contender in a process of his own."""
-    from bench.memory import in_processes
+    from bench.measure.memory import in_processes
 
     results.write(results.FOLDER / f"{options.name}.json", list(in_processes(options.quick, options.k)))
     return 0
@@ -34,7 +34,7 @@ def memory(options: argparse.Namespace) -> int:
 
 def scaling(options: argparse.Namespace) -> int:
     """Time passes of growing size, by one thread and by all."""
-    from bench.scaling import measure
+    from bench.measure.scaling import measure
 
     results.write(results.FOLDER / f"{options.name}.json", list(measure(options.quick)))
     return 0
@@ -42,7 +42,7 @@ def scaling(options: argparse.Namespace) -> int:
 
 def optimum(options: argparse.Namespace) -> int:
     """Follow fits to the optimum; each set is saved when it is done. 1 if there is a complaint."""
-    from bench import optimum as grid
+    from bench.measure import optimum as grid
 
     chosen = options.sets or (grid.QUICK if options.quick else grid.sets(options.dtype))
     unknown = set(chosen) - set(grid.sets(options.dtype))
@@ -70,9 +70,13 @@ def gpu(options: argparse.Namespace) -> int:
     except DeviceUnavailable as error:
         print(error, file=sys.stderr)
         return 1
-    from bench import gpu as measured
+    from bench.measure import gpu as measured
 
-    measured.run(results.FOLDER / "gpu" / f"{options.name}.json", options.quick)
+    path = results.FOLDER / "gpu" / f"{options.name}.json"
+    found = measured.run(path, options.quick)
+    from bench.report.gpu_plots import draw  # here: without matplotlib there are the numbers at least
+
+    draw(found, path)
     return 0
 
 
@@ -80,8 +84,9 @@ def report(options: argparse.Namespace) -> int:
     """Print the tables and draw the plots of a result."""
     from rich.console import Console
 
-    from bench.plots import draw
-    from bench.report import machine_line, tables
+    from bench.report.cells import machine_line
+    from bench.report.plots import draw
+    from bench.report.tables import tables
 
     path = options.json or results.newest()
     card, entries = results.read(path)

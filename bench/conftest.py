@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+# Here and not in a hook: it has to be imported before anything imports Numba.
+import bench.measure.numba_cache  # noqa: F401
 
 if TYPE_CHECKING:
     import pytest
-
-ROOT = Path(__file__).resolve().parents[1]
-
-
-def digest_of_sources() -> str:
-    """Name the state of the sources. Numba looks at one file's time stamp, and misses what it inlined."""
-    digest = hashlib.sha256()
-    for path in sorted((ROOT / "fastsoftmax").rglob("*.py")):
-        digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-# Here and not in a hook: it has to be set before anything imports Numba.
-os.environ["NUMBA_CACHE_DIR"] = str(ROOT / ".numba-cache" / digest_of_sources())
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -44,13 +30,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_benchmark_generate_machine_info() -> dict[str, Any]:
-    from bench import machine
+    from bench.measure import machine
 
     return machine.card()
 
 
 def pytest_benchmark_generate_commit_info() -> dict[str, Any]:
-    from bench import results
+    from bench.measure import results
 
     return results.commit()
 

@@ -13,12 +13,12 @@ import pytest
 
 from bench.contenders import OURS, Fitted, bind
 from bench.contenders.naive import accuracy, objective
-from bench.contest import data_of, matches, note, others_for
-from bench.grid import DENSE_FITS, SPARSE_FITS
-from bench.measure import in_turn, once, seconds_of
+from bench.measure.contest import data_of, matches, note, others_for
+from bench.measure.timing import in_turn, once, seconds_of
+from bench.problems.grid import DENSE_FITS, SPARSE_FITS
 
 if TYPE_CHECKING:
-    from bench.problems import FitData
+    from bench.problems.arrays import FitData
 
 PROBLEMS = DENSE_FITS | SPARSE_FITS
 

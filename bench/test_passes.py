@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from bench.contenders import plain
-from bench.contest import hold, matches
-from bench.grid import DENSE, DENSE_GRAMS, HEADS, SPARSE, SPARSE_GRAMS
-from bench.yardsticks import forward, grams, products, three_products
+from bench.measure.contest import hold, matches
+from bench.measure.yardsticks import forward, grams, products, three_products
+from bench.problems.grid import DENSE, DENSE_GRAMS, HEADS, SPARSE, SPARSE_GRAMS
 
 PROBLEMS = DENSE | SPARSE | SPARSE_GRAMS | HEADS
 YARDSTICKS = {

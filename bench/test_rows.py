@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bench.contest import hold, matches
-from bench.grid import COLUMNS, DOUBLE_ROWS, LABELLED_ROWS, NARROW_LABELLED_ROWS, NARROW_ROWS, ROWS
-from bench.yardsticks import copy
+from bench.measure.contest import hold, matches
+from bench.measure.yardsticks import copy
+from bench.problems.grid import COLUMNS, DOUBLE_ROWS, LABELLED_ROWS, NARROW_LABELLED_ROWS, NARROW_ROWS, ROWS
 
 if TYPE_CHECKING:
-    from bench.problems import Rows
+    from bench.problems.rows import Rows
 
 
 ALL_ROWS = ROWS | DOUBLE_ROWS | NARROW_ROWS

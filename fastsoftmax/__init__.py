@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastsoftmax import loading
+from fastsoftmax.runtime import lazy_imports
 
 __version__ = "0.1.0"
 
-_HOME_OF = {
+_MODULE_OF = {
     "DeviceUnavailable": "contracts",
     "SoftmaxObjective": "objective",
     "SoftmaxRegression": "estimator",
@@ -22,7 +22,7 @@ _HOME_OF = {
     "linear_cross_entropy_value_and_grad": "functional",
     "log_softmax": "functional",
     "logsumexp": "functional",
-    "set_executor": "kernels.executor",
+    "set_executor": "runtime.executor",
     "sigmoid_cross_entropy": "functional",
     "sigmoid_cross_entropy_value_and_grad": "functional",
     "softmax": "functional",
@@ -59,16 +59,16 @@ if TYPE_CHECKING:
         sigmoid_cross_entropy_value_and_grad,
         softmax,
     )
-    from fastsoftmax.kernels.executor import set_executor
     from fastsoftmax.objective import SoftmaxObjective
+    from fastsoftmax.runtime.executor import set_executor
 
 
 def __getattr__(name: str) -> Any:
-    home = _HOME_OF.get(name)
-    if home is None:
+    module = _MODULE_OF.get(name)
+    if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(loading.module(f"{__name__}.{home}"), name)
-    globals()[name] = value  # the next access finds it without coming here
+    value = getattr(lazy_imports.module(f"{__name__}.{module}"), name)
+    globals()[name] = value  # the next access finds it without calling this
     return value
 
 

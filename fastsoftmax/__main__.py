@@ -1,4 +1,4 @@
-"""The door of the `fastsoftmax` command and of `python -m fastsoftmax`."""
+"""The entry point of the `fastsoftmax` command and of `python -m fastsoftmax`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def main() -> None:
             file=sys.stderr,
         )
         raise SystemExit(1)
-    from fastsoftmax.cli import app
+    from fastsoftmax.cli.app import app
 
     app(prog_name="fastsoftmax")
 

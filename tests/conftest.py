@@ -1,8 +1,7 @@
-"""What every test needs before it starts: fresh kernels, Hypothesis profiles, the real data."""
+"""What every test needs before it starts: a kernel cache, Hypothesis profiles, the real data."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
@@ -10,17 +9,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-
-def _hash_of_sources():
-    """Short hash of the package's sources: each version has a cache folder of its own."""
-    digest = hashlib.sha256()
-    for path in sorted((ROOT / "fastsoftmax").rglob("*.py")):
-        digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-# Numba reads this when it is first imported, which is after this line. Subprocesses inherit it.
-os.environ["NUMBA_CACHE_DIR"] = str(ROOT / ".numba-cache" / _hash_of_sources())
+# Numba reads this when it is first imported, which is after this line. Subprocesses inherit it. One folder
+# for all versions of the sources: each kernel is sealed with those that go into it.
+os.environ["NUMBA_CACHE_DIR"] = str(ROOT / ".numba-cache" / "tests")
 
 import hypothesis  # noqa: E402
 

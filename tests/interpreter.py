@@ -8,6 +8,9 @@ import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
 
 # To be put before lines that call peak(): the most bytes that the process has held so far. Linux hands
 # ru_maxrss on from the parent, which may have held more than the child ever will; VmHWM starts afresh.

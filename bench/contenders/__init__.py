@@ -52,6 +52,10 @@ class NotOfferedError(RuntimeError):
     """The installed version of a contender has no such operation; the message says what is missing."""
 
 
+class TimeLimitError(RuntimeError):
+    """A fit was ended because its time was up."""
+
+
 OURS = "fastsoftmax"
 REFERENCE = "naive"
 CONTENDERS = (OURS, REFERENCE, "scipy", "sklearn", "torch", "numexpr")

@@ -15,18 +15,18 @@ import numpy as np
 import scipy.sparse as sp
 
 from bench.contenders import Fitted, NotOfferedError, Timed
-from bench.machine import THREADS
+from bench.contenders.threads import THREADS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bench.problems import FitData
+    from bench.problems.arrays import FitData
 
 ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / ".venv-cyanure"
 REQUIREMENTS = ("numpy<2", "cyanure")
 INSTALL_SECONDS = 300
-SCRIPT = ROOT / "bench" / "cyanure_fit.py"
+SCRIPT = Path(__file__).with_name("cyanure_fit.py")
 
 
 @functools.cache
@@ -75,7 +75,8 @@ def auto(data: FitData) -> Callable[[int], Timed]:
 
     def at_budget(max_iter: int, folder: tempfile.TemporaryDirectory[str] = folder) -> Timed:
         options = {"C": data.C, "max_iter": max_iter, "n_threads": THREADS}
-        command = [str(python), str(SCRIPT), str(source), str(result), json.dumps(options)]
+        # -P: without it the script would find this folder's scipy.py before SciPy.
+        command = [str(python), "-P", str(SCRIPT), str(source), str(result), json.dumps(options)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         with np.load(result) as z:
             fitted = Fitted(z["coef"], z["intercept"], int(z["iterations"]), int(z["iterations"]))

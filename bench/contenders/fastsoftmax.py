@@ -14,17 +14,16 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 import fastsoftmax
-from bench.contenders import Call, Fitted, naive
-from bench.curves import TimeLimitError
-from fastsoftmax import validation
+from bench.contenders import Call, Fitted, TimeLimitError, naive
 from fastsoftmax.contracts import Params, RowBlock
+from fastsoftmax.data import validation
 from fastsoftmax.kernels import cpu
 from fastsoftmax.losses import softmax as softmax_loss
 
 if TYPE_CHECKING:
-    from bench.problems import FitData, HeadData, PassData, RowData
+    from bench.problems.arrays import FitData, HeadData, PassData, RowData
 
-MOST_STEPS = 100_000  # more than anybody waits for
+MAX_STEPS = 100_000  # more than anybody waits for
 STEPS_AT_A_TIME = 200  # of a search for the optimum, between two looks at the clock
 
 
@@ -146,7 +145,7 @@ def watched_fit(
             raise TimeLimitError
 
     model = fastsoftmax.SoftmaxRegression(
-        C=data.C, solver=solver, tol=tol, max_iter=MOST_STEPS, callbacks=[watch]
+        C=data.C, solver=solver, tol=tol, max_iter=MAX_STEPS, callbacks=[watch]
     )
     start = time.perf_counter()
     try:

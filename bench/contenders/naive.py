@@ -16,7 +16,7 @@ from bench.contenders import Call
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from bench.problems import HeadData, PassData, RowData
+    from bench.problems.arrays import HeadData, PassData, RowData
 
 
 def exp_shifted(logits: np.ndarray, axis: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -13,10 +13,10 @@ import numexpr
 import numpy as np
 
 from bench.contenders import Call
-from bench.machine import THREADS
+from bench.contenders.threads import THREADS
 
 if TYPE_CHECKING:
-    from bench.problems import RowData
+    from bench.problems.arrays import RowData
 
 numexpr.set_num_threads(THREADS)
 

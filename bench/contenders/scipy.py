@@ -15,7 +15,7 @@ from scipy import optimize, special
 from bench.contenders import Call, Fitted, naive
 
 if TYPE_CHECKING:
-    from bench.problems import FitData, RowData
+    from bench.problems.arrays import FitData, RowData
 
 
 def softmax(data: RowData) -> Call:

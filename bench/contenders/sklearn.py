@@ -15,11 +15,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.linear_model._linear_loss import LinearModelLoss
 
 from bench.contenders import Call, Fitted, NotOfferedError, naive
-from bench.curves import budgeted
-from bench.machine import THREADS
+from bench.contenders.budgets import budgeted
+from bench.contenders.threads import THREADS
 
 if TYPE_CHECKING:
-    from bench.problems import FitData, PassData, RowData
+    from bench.problems.arrays import FitData, PassData, RowData
 
 SMALL_TOL = 1e-12  # of curves, which end by max_iter
 LARGEST_HESSIAN = 5_000

@@ -8,10 +8,10 @@ import numpy as np
 from sklearnex.linear_model import LogisticRegression
 
 from bench.contenders import Call, NotOfferedError, sklearn
-from bench.curves import budgeted
+from bench.contenders.budgets import budgeted
 
 if TYPE_CHECKING:
-    from bench.problems import FitData
+    from bench.problems.arrays import FitData
 
 
 def fit(data: FitData) -> Call:

@@ -10,13 +10,13 @@ import torch
 from torch.nn import functional
 
 from bench.contenders import Call, Fitted, NotOfferedError, naive
-from bench.curves import budgeted
-from bench.machine import THREADS
+from bench.contenders.budgets import budgeted
+from bench.contenders.threads import THREADS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bench.problems import FitData, HeadData, PassData, RowData
+    from bench.problems.arrays import FitData, HeadData, PassData, RowData
 
 torch.set_num_threads(THREADS)
 

@@ -1,45 +1,50 @@
-"""What the functions on logits take: checked, and laid out as the kernels read it."""
+"""Validation of the arguments of functions on logits, and their conversion to the kernels' layout."""
 
 from __future__ import annotations
 
 import math
 import numbers
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fastsoftmax import devices, validation
+from fastsoftmax import devices
+from fastsoftmax.data import validation
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from fastsoftmax.contracts import Array, CrossEntropyOptions, DType, Vector
 
 REDUCTIONS = ("mean", "sum", "none")
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
-def is_brain(dtype: Any) -> bool:
-    """Whether a dtype is bfloat16, which NumPy does not have: the package ml_dtypes registers it."""
+def is_bf16(dtype: DType) -> bool:
+    """Return whether a dtype is bfloat16, which the package ml_dtypes registers with NumPy."""
     return dtype.kind == "V" and dtype.name == "bfloat16"
 
 
-def is_narrow(dtype: Any) -> bool:
-    """Whether a dtype is float16 (in native byte order) or bfloat16."""
-    return dtype == np.float16 or is_brain(dtype)
+def is_narrow(dtype: DType) -> bool:
+    """Return whether a dtype is float16 (in native byte order) or bfloat16."""
+    return dtype == np.float16 or is_bf16(dtype)
 
 
-def is_free(out: Any, x: NDArray[Any]) -> bool:
-    """Whether `out` is an array that can be written while the plain array x is read."""
+def is_free(out: Any, x: Array) -> bool:
+    """Return whether `out` is a C-ordered array that may be written while x is read: x itself, or apart."""
     if type(out) is not np.ndarray or out.shape != x.shape or out.dtype != x.dtype:
         return False
     flags = out.flags
     return flags.carray and (out is x or not np.may_share_memory(out, x))
 
 
-def is_same(a: NDArray[Any], b: NDArray[Any]) -> bool:
-    """Whether two arrays of one shape are the same elements in the same places."""
+def is_same(a: Array, b: Array) -> bool:
+    """Return whether two arrays of one shape share all their elements, each at the same address."""
     return a.__array_interface__["data"][0] == b.__array_interface__["data"][0] and a.strides == b.strides
 
 
 def check_out(out: Any, shape: tuple[int, ...], dtype: Any) -> None:
-    """Raise unless `out` is a writeable ndarray of this shape and dtype."""
+    """Raise TypeError or ValueError unless `out` is a writeable ndarray of this shape and dtype."""
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out must be an ndarray; got {type(out).__name__}")
     if out.shape != shape or out.dtype != dtype:
@@ -48,8 +53,8 @@ def check_out(out: Any, shape: tuple[int, ...], dtype: Any) -> None:
         raise ValueError("out must be writeable; got a read-only array")
 
 
-def logits(logits: Any) -> tuple[NDArray[Any], tuple[int, ...], np.dtype[Any]]:
-    """Return logits as C-ordered (n, K) rows, their own shape, and the dtype of results."""
+def logits(logits: ArrayLike) -> tuple[Array, tuple[int, ...], DType]:
+    """Return logits as C-ordered rows (n, K), their original shape, and the dtype of results."""
     validation.refuse_masked("logits", logits)
     a = np.asarray(logits)
     narrow = is_narrow(a.dtype)
@@ -62,8 +67,8 @@ def logits(logits: Any) -> tuple[NDArray[Any], tuple[int, ...], np.dtype[Any]]:
     return rows, a.shape, dtype
 
 
-def laid_out(name: str, a: NDArray[Any], dtype: Any) -> NDArray[Any]:
-    """Return an array of numbers as a C-ordered one of this dtype, each at a multiple of its size."""
+def laid_out(name: str, a: Array, dtype: Any) -> Array:
+    """Return numbers as a C-ordered, aligned array of this dtype; a copy only if necessary."""
     if a.dtype.kind == "f" and a.dtype.itemsize > 8:
         a = validation.real(name, a)
     a = np.ascontiguousarray(a, dtype=dtype)
@@ -71,7 +76,7 @@ def laid_out(name: str, a: NDArray[Any], dtype: Any) -> NDArray[Any]:
 
 
 def check_index(ignore_index: Any) -> int:
-    """Return `ignore_index` as an integer that kernels take."""
+    """Return `ignore_index` as an int of 64 bits, as kernels take it."""
     if not isinstance(ignore_index, numbers.Integral):
         raise TypeError(f"ignore_index must be an integer; got {ignore_index!r}")
     index = int(ignore_index)
@@ -80,8 +85,8 @@ def check_index(ignore_index: Any) -> int:
     return index
 
 
-def weights(name: str, weights: Any, length: int) -> NDArray[np.float64] | None:
-    """Return weights as float64 (length,), or None where none were given."""
+def weights(name: str, weights: ArrayLike | None, length: int) -> Vector | None:
+    """Return weights as float64 (length,), or None for None."""
     if weights is None:
         return None
     weight = np.atleast_1d(validation.real(name, weights))
@@ -93,30 +98,29 @@ def weights(name: str, weights: Any, length: int) -> NDArray[np.float64] | None:
 
 
 def check_reduction(reduction: str) -> None:
-    """Raise unless the reduction has a meaning."""
+    """Raise ValueError unless the reduction is one of REDUCTIONS."""
     if reduction not in REDUCTIONS:
         raise ValueError(f"reduction must be one of {', '.join(map(repr, REDUCTIONS))}; got {reduction!r}")
 
 
-def check_options(
-    reduction: str, label_smoothing: float, z_loss: float, softcap: float | None, ignore_index: int
-) -> int:
-    """Raise unless the options of a softmax cross-entropy are in range; return `ignore_index` as an int."""
-    check_reduction(reduction)
-    ignore_index = check_index(ignore_index)
-    if not 0.0 <= label_smoothing <= 1.0:
-        raise ValueError(f"label_smoothing must lie in [0, 1]; got {label_smoothing!r}")
-    if not math.isfinite(z_loss):
-        raise ValueError(f"z_loss must be a finite number; got {z_loss!r}")
+def check_options(options: CrossEntropyOptions) -> CrossEntropyOptions:
+    """Return validated options of a cross-entropy, `ignore_index` as an int; weights are not validated."""
+    check_reduction(options.reduction)
+    ignore_index = check_index(options.ignore_index)
+    if not 0.0 <= options.label_smoothing <= 1.0:
+        raise ValueError(f"label_smoothing must lie in [0, 1]; got {options.label_smoothing!r}")
+    if not math.isfinite(options.z_loss):
+        raise ValueError(f"z_loss must be a finite number; got {options.z_loss!r}")
+    softcap = options.softcap
     if softcap is not None and not (math.isfinite(softcap) and softcap > 0.0):
         raise ValueError(f"softcap must be a positive number or None; got {softcap!r}")
-    return ignore_index
+    return options._replace(ignore_index=ignore_index)
 
 
 class Target(NamedTuple):
-    """Checked targets, and what "mean" divides by."""
+    """Validated targets, and the denominators of reduction "mean"."""
 
-    values: NDArray[Any]
+    values: Array
     weight: float
     """Σ of sample weight × class weight of the target, over the rows that count: divides the loss."""
     rows: float
@@ -124,21 +128,21 @@ class Target(NamedTuple):
 
 
 def target_of(
-    target: Any,
+    target: ArrayLike,
     shape: tuple[int, ...],
-    x: NDArray[Any],
-    class_weight: NDArray[np.float64] | None,
-    sample_weight: NDArray[np.float64] | None,
-    ignore_index: int,
+    x: Array,
+    options: CrossEntropyOptions,
 ) -> Target:
-    """Return checked targets.
+    """Return validated targets: int64 (n,), or probabilities (n, K) in the dtype of computation.
 
-    `shape` is that of the logits as they came, (n, K) or (K,); `x` are the logits as rows (n, K).
+    `shape` is the original shape of the logits, (n, K) or (K,); `x` are the logits as rows (n, K). The
+    options are validated, with weights that are vectors or None.
     """
+    class_weight, sample_weight, ignore_index = options[:3]
     validation.refuse_masked("target", target)
     target = np.asarray(target)
     n_rows, n_classes = x.shape
-    # As in PyTorch, probabilities are known by their shape.
+    # As in PyTorch, probabilities are recognised by their shape.
     if target.shape == shape and not (target.dtype.kind in "iu" and shape == (1,)):
         if target.dtype.kind not in "fiub" and not is_narrow(target.dtype):
             raise TypeError(f"target must be real numbers; got {target.dtype}")
@@ -167,10 +171,10 @@ def _index_target(
     target: NDArray[np.int64],
     n_classes: int,
     ignore_index: int,
-    class_weight: NDArray[np.float64] | None,
-    sample_weight: NDArray[np.float64] | None,
+    class_weight: Vector | None,
+    sample_weight: Vector | None,
 ) -> Target:
-    rows, weight, bad = devices.get("cpu").count_targets(
+    rows, weight, bad = devices.host().count_targets(
         target, n_classes, ignore_index, class_weight, sample_weight
     )
     if bad is not None:
@@ -179,12 +183,12 @@ def _index_target(
 
 
 def out_of_range(label: Any, n_classes: int, ignore_index: int) -> str:
-    """Return what is said of a label that is none."""
+    """Return the message for a label out of range."""
     return f"target must lie in [0, {n_classes}) or be ignore_index={ignore_index}; got {label}"
 
 
-def share_of(total: float, reduction: str) -> float:
-    """Return what a sum is multiplied by to be reduced; ValueError if the weights' sum cannot divide."""
+def scale_of(total: float, reduction: str) -> float:
+    """Return the factor of a reduction, 1 / total for "mean"; ValueError if that overflows."""
     if reduction != "mean" or not total:
         return 1.0
     validation.check_divisor("weights", total)

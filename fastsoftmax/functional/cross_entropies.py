@@ -1,20 +1,19 @@
-"""Cross-entropies of logits, with PyTorch's meanings, on NumPy arrays."""
+"""Softmax and sigmoid cross-entropies of logits, with PyTorch's semantics, on NumPy arrays."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from fastsoftmax import devices
+from fastsoftmax.contracts import CrossEntropyOptions
 from fastsoftmax.functional.arguments import check_options
-from fastsoftmax.functional.problem import (
-    is_small,
-    sigmoid_problem,
-    small_value_and_grad,
-    softmax_problem,
-)
+from fastsoftmax.functional.problem import is_small, sigmoid_problem, small_value_and_grad, softmax_problem
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
+
+    from fastsoftmax.contracts import Array
+    from fastsoftmax.contracts.device import Accelerator
 
 
 def cross_entropy(
@@ -42,7 +41,7 @@ def cross_entropy(
         shape of `logits`.
     class_weight : array_like (K,), optional
     sample_weight : array_like (n,), optional
-        Multiplies a row's loss and its share of the denominator. Rows of weight zero are not looked at.
+        Multiplies a row's loss and its term of the denominator. Rows of weight zero are not read.
     ignore_index : int, default -100
         Rows with this integer target are left out.
     label_smoothing : float in [0, 1], default 0.0
@@ -72,9 +71,8 @@ def cross_entropy(
     and `softcap` as in Liger Kernel [1]_; the z_loss terms are divided as the loss is. One reading of the
     logits.
 
-    Logits (n, K) on an NVIDIA GPU (CuPy's, PyTorch's, any array with DLPack) are computed where they lie, and
-    the value is an array there, float64 but with "none". Weights are then not looked at for negative numbers
-    and NaN.
+    Logits (n, K) on an NVIDIA GPU (CuPy, PyTorch, any array with DLPack) are computed there, and the value is
+    an array there, float64 except with "none". Weights are then not checked for negative numbers and NaN.
 
     References
     ----------
@@ -86,10 +84,12 @@ def cross_entropy(
     >>> round(float(fastsoftmax.cross_entropy(np.zeros((2, 4)), [1, 3])), 6)
     1.386294
     """
-    options = class_weight, sample_weight, ignore_index, label_smoothing, reduction, z_loss, softcap
+    options = CrossEntropyOptions(
+        class_weight, sample_weight, ignore_index, label_smoothing, reduction, z_loss, softcap
+    )
     if (device := devices.elsewhere(logits)) is not None:
         return _on(device, logits, target, options, None, with_grad=False)[0]
-    return softmax_problem(logits, target, *options).solve(None)[0]
+    return softmax_problem(logits, target, options).solve(None)[0]
 
 
 def cross_entropy_value_and_grad(
@@ -103,8 +103,8 @@ def cross_entropy_value_and_grad(
     reduction: str = "mean",
     z_loss: float = 0.0,
     softcap: float | None = None,
-    out: NDArray[Any] | None = None,
-) -> tuple[Any, NDArray[Any]]:
+    out: Array | None = None,
+) -> tuple[Any, Array]:
     """Return the softmax cross-entropy and its gradient with respect to the logits.
 
     Parameters, meanings and errors are those of `cross_entropy`; besides:
@@ -138,25 +138,27 @@ def cross_entropy_value_and_grad(
         and is_small(logits, target, ignore_index, out)
     ):
         return small_value_and_grad(logits, target, ignore_index, reduction, out)
-    options = class_weight, sample_weight, ignore_index, label_smoothing, reduction, z_loss, softcap
+    options = CrossEntropyOptions(
+        class_weight, sample_weight, ignore_index, label_smoothing, reduction, z_loss, softcap
+    )
     if (device := devices.elsewhere(logits)) is not None:
         return _on(device, logits, target, options, out, with_grad=True)
-    problem = softmax_problem(logits, target, *options)
+    problem = softmax_problem(logits, target, options)
     return problem.solve(problem.slopes(out), out)
 
 
 def _on(
-    device: Any, logits: Any, target: Any, options: tuple[Any, ...], out: Any, *, with_grad: bool
+    device: Accelerator,
+    logits: Any,
+    target: Any,
+    options: CrossEntropyOptions,
+    out: Any,
+    *,
+    with_grad: bool,
 ) -> tuple[Any, Any]:
-    """Return the cross-entropy and its gradient where the logits lie."""
-    class_weight, sample_weight, ignore_index, label_smoothing, reduction, z_loss, softcap = options
-    check_options(reduction, label_smoothing, z_loss, softcap, ignore_index)
-    value, grad = device.cross_entropy(
-        logits, target, with_grad=with_grad, class_weight=class_weight, sample_weight=sample_weight,
-        ignore_index=ignore_index, label_smoothing=label_smoothing, reduction=reduction, z_loss=z_loss,
-        softcap=softcap, out=out,
-    )  # fmt: skip
-    return value, grad
+    """Return the cross-entropy and its gradient, computed on the logits' device."""
+    check_options(options)
+    return device.cross_entropy(logits, target, options, with_grad=with_grad, out=out)
 
 
 def sigmoid_cross_entropy(
@@ -167,7 +169,7 @@ def sigmoid_cross_entropy(
     sample_weight: ArrayLike | None = None,
     reduction: str = "mean",
 ) -> Any:
-    """Return the sigmoid cross-entropy of logits with labels that do not exclude each other, in nats.
+    """Return the sigmoid cross-entropy of logits with independent labels (multi-label), in nats.
 
     ℓᵢ = Σ_c class_weight_c [log(1 + e^z_ic) − t_ic z_ic]: the sum over a row's labels.
 
@@ -178,7 +180,7 @@ def sigmoid_cross_entropy(
     class_weight : array_like (K,), optional
         Weighs the labels.
     sample_weight : array_like (n,), optional
-        Multiplies a row's loss and its share of the denominator.
+        Multiplies a row's loss and its term of the denominator.
     reduction : {"mean", "sum", "none"}
         "mean" divides by the summed sample weights (n where there are none).
 
@@ -207,8 +209,8 @@ def sigmoid_cross_entropy_value_and_grad(
     class_weight: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
     reduction: str = "mean",
-    out: NDArray[Any] | None = None,
-) -> tuple[Any, NDArray[Any]]:
+    out: Array | None = None,
+) -> tuple[Any, Array]:
     """Return the sigmoid cross-entropy and its gradient with respect to the logits.
 
     Parameters, meanings and errors are those of `sigmoid_cross_entropy`; `out` and the result are those of

@@ -1,4 +1,4 @@
-"""The cross-entropy of a linear map, without its logits."""
+"""The cross-entropy of a linear map, computed without holding its logits."""
 
 from __future__ import annotations
 
@@ -7,30 +7,31 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from fastsoftmax import devices, validation
-from fastsoftmax.contracts import Csr, Params, RowBlock, Sums, row_slice
+from fastsoftmax import devices
+from fastsoftmax.contracts import CrossEntropyOptions, Csr, DeviceArray, Params, RowBlock, Sums, row_slice
+from fastsoftmax.data import validation
 from fastsoftmax.functional import arguments
-from fastsoftmax.losses import softmax
+from fastsoftmax.functional.problem import checked_softmax
 from fastsoftmax.sources.array import sparse_block_rows, with_transpose
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
-    from fastsoftmax.contracts import Rows
+    from fastsoftmax.contracts import Array, DType, MatrixLike, Rows
 
 
 class LinearGrads(NamedTuple):
-    """Gradients of a linear cross-entropy; None where not asked for."""
+    """The gradients of a linear cross-entropy: X (n, d), weight (K, d), bias (K,); None if not requested."""
 
-    X: NDArray[Any] | None
-    weight: NDArray[Any] | None
-    bias: NDArray[Any] | None
+    X: Array | None
+    weight: Array | None
+    bias: Array | None
 
 
 def linear_cross_entropy(
-    X: Any,
+    X: MatrixLike,
     weight: ArrayLike,
     target: ArrayLike,
     bias: ArrayLike | None = None,
@@ -43,7 +44,7 @@ def linear_cross_entropy(
     z_loss: float = 0.0,
     softcap: float | None = None,
 ) -> Any:
-    """Return the softmax cross-entropy of X Wᵀ + b without holding the (n, K) logits of dense X.
+    """Return the softmax cross-entropy of X Wᵀ + b, in nats, without holding the (n, K) logits of dense X.
 
     Parameters
     ----------
@@ -66,7 +67,7 @@ def linear_cross_entropy(
 
     Notes
     -----
-    One reading of X; 2 n d K flops.
+    One reading of X; 2 n d K flops. Sparse X is taken in row blocks whose logits take at most 48 MiB.
 
     Examples
     --------
@@ -75,12 +76,14 @@ def linear_cross_entropy(
     >>> round(float(fastsoftmax.linear_cross_entropy(X, np.zeros((4, 3)), [0, 1, 2])), 6)
     1.386294
     """
-    options = (class_weight, sample_weight, ignore_index, label_smoothing, reduction, z_loss, softcap)
+    options = CrossEntropyOptions(
+        class_weight, sample_weight, ignore_index, label_smoothing, reduction, z_loss, softcap
+    )
     return _linear(X, weight, target, bias, options, ())[0]
 
 
 def linear_cross_entropy_value_and_grad(
-    X: Any,
+    X: MatrixLike,
     weight: ArrayLike,
     target: ArrayLike,
     bias: ArrayLike | None = None,
@@ -94,7 +97,7 @@ def linear_cross_entropy_value_and_grad(
     softcap: float | None = None,
     wrt: Sequence[str] = ("weight", "bias"),
 ) -> tuple[Any, LinearGrads]:
-    """Return the softmax cross-entropy of X Wᵀ + b and its gradients.
+    """Return the softmax cross-entropy of X Wᵀ + b, in nats, and its gradients.
 
     Parameters, meanings and errors are those of `linear_cross_entropy`; besides:
 
@@ -125,61 +128,49 @@ def linear_cross_entropy_value_and_grad(
     unknown = set(wrt) - {"X", "weight", "bias"}
     if unknown:
         raise ValueError(f"wrt takes 'X', 'weight' and 'bias'; got {sorted(unknown)}")
-    options = (class_weight, sample_weight, ignore_index, label_smoothing, reduction, z_loss, softcap)
+    options = CrossEntropyOptions(
+        class_weight, sample_weight, ignore_index, label_smoothing, reduction, z_loss, softcap
+    )
     return _linear(X, weight, target, bias, options, tuple(wrt))
 
 
 def _linear(
-    X: Any, weight: Any, target: Any, bias: Any, options: tuple[Any, ...], wrt: tuple[str, ...]
+    X: MatrixLike,
+    weight: ArrayLike,
+    target: ArrayLike,
+    bias: ArrayLike | None,
+    options: CrossEntropyOptions,
+    wrt: tuple[str, ...],
 ) -> tuple[Any, LinearGrads]:
-    class_weight, sample_weight, ignore_index, label_smoothing, reduction, z_loss, softcap = options
-    ignore_index = arguments.check_options(reduction, label_smoothing, z_loss, softcap, ignore_index)
-    rows = validation.design_matrix(X, least_rows=0)
-    validation.refuse_masked("weight", weight)
-    coef = np.asarray(weight)
+    """Return the value and the gradients with respect to `wrt`."""
+    arguments.check_options(options)
+    rows = validation.design_matrix(X, min_rows=0)
+    if isinstance(rows, DeviceArray):
+        devices.refuse_on_the_host("cpu", "X")
+    coef, intercept = _linear_map(weight, bias, rows.shape[1])
     n_rows, n_features = rows.shape
-    if coef.ndim != 2 or coef.shape[1] != n_features or coef.dtype.kind not in "fiub":
-        raise ValueError(f"weight must be numbers (K, {n_features}); got {coef.dtype} {coef.shape}")
     n_classes = len(coef)
-    if n_classes == 0:
-        raise ValueError("weight must have a row for each of K ≥ 1 classes; got none")
-    if coef.dtype not in arguments.FLOATS or not coef.flags.aligned:
-        coef = arguments.laid_out("weight", coef, np.float32 if coef.dtype == np.float16 else np.float64)
-    intercept = np.zeros(n_classes) if bias is None else validation.real("bias", bias)
-    if intercept.shape != (n_classes,):
-        raise ValueError(f"bias must have shape ({n_classes},); got {intercept.shape}")
-    class_weight = arguments.weights("class_weight", class_weight, n_classes)
-    sample_weight = arguments.weights("sample_weight", sample_weight, n_rows)
     dtype = _product_dtype(rows, coef)
-    stand_in = np.broadcast_to(np.zeros((), dtype), (n_rows, n_classes))  # the logits' shape, not their size
-    checked = arguments.target_of(target, stand_in.shape, stand_in, class_weight, sample_weight, ignore_index)
-    share = arguments.share_of(checked.weight, reduction)
-    loss = softmax.for_targets(
-        checked.values,
-        n_classes,
-        class_weight=np.full(n_classes, share) if class_weight is None else class_weight * share,
-        label_smoothing=label_smoothing,
-        z_loss=z_loss * arguments.share_of(checked.rows, reduction),
-        softcap=softcap or 0.0,
-    )
-    row_weight = np.ones(n_rows) if sample_weight is None else sample_weight
+    placeholder = np.broadcast_to(np.zeros((), dtype), (n_rows, n_classes))  # the logits' shape, one element
+    checked, loss, options = checked_softmax(target, placeholder.shape, placeholder, options)
+    row_weight = np.ones(n_rows) if options.sample_weight is None else options.sample_weight
     values = checked.values
     if values.ndim == 1:
-        counted = values != ignore_index
+        counted = values != options.ignore_index
         row_weight = np.where(counted, row_weight, 0.0)
         values = np.where(counted, values, 0)
     X_grad = np.zeros((n_rows, n_features), dtype) if "X" in wrt else None
-    row_values = np.zeros(n_rows) if reduction == "none" else None
-    device = devices.get("cpu")
+    row_values = np.zeros(n_rows) if options.reduction == "none" else None
+    device = devices.host()
     params = Params(coef, intercept)
-    # A block's extra memory is its (rows, K) multipliers where X is sparse, a few tiles where it is dense.
+    # A block's extra memory is a (rows, K) matrix if X is sparse, a few tiles if it is dense.
     step = sparse_block_rows(n_classes) if isinstance(rows, Csr) else max(1, n_rows)
-    pieces = []
+    block_sums = []
     for part in (slice(start, start + step) for start in range(0, max(1, n_rows), step)):
-        here = row_slice(rows, part.start, part.stop)
-        here = with_transpose(here) if "weight" in wrt else here
-        block = RowBlock(here, values[part], row_weight[part])
-        pieces.append(
+        block_X = row_slice(rows, part.start, part.stop)
+        block_X = with_transpose(block_X) if "weight" in wrt else block_X
+        block = RowBlock(block_X, values[part], row_weight[part])
+        block_sums.append(
             device.loss_grad(
                 loss,
                 params,
@@ -190,8 +181,8 @@ def _linear(
                 dtype=dtype,
             )
         )
-    sums = functools.reduce(Sums.__add__, pieces)
-    value: Any = sums.value if checked.weight or reduction != "mean" else np.nan
+    sums = functools.reduce(Sums.__add__, block_sums)
+    value: Any = sums.value if checked.weight or options.reduction != "mean" else np.nan
     return value if row_values is None else row_values.astype(dtype), LinearGrads(
         X_grad,
         sums.coef.astype(dtype) if "weight" in wrt else None,
@@ -199,9 +190,24 @@ def _linear(
     )
 
 
-def _product_dtype(rows: Rows, coef: NDArray[Any]) -> np.dtype[Any]:
-    """Return the dtype of X where it is a float's, otherwise that of the coefficients."""
-    kind = rows.data.dtype if isinstance(rows, Csr) else rows.dtype
-    if kind.kind != "f":
-        kind = coef.dtype
-    return np.dtype(np.float32 if kind in (np.float16, np.float32) else np.float64)
+def _linear_map(weight: ArrayLike, bias: ArrayLike | None, n_features: int) -> tuple[Array, Array]:
+    """Return validated coefficients (K, d), float32 or float64, and intercepts (K,), default zeros."""
+    validation.refuse_masked("weight", weight)
+    coef = np.asarray(weight)
+    if coef.ndim != 2 or coef.shape[1] != n_features or coef.dtype.kind not in "fiub":
+        raise ValueError(f"weight must be numbers (K, {n_features}); got {coef.dtype} {coef.shape}")
+    n_classes = len(coef)
+    if n_classes == 0:
+        raise ValueError("weight must have a row for each of K ≥ 1 classes; got none")
+    if coef.dtype not in arguments.FLOATS or not coef.flags.aligned:
+        coef = arguments.laid_out("weight", coef, np.float32 if coef.dtype == np.float16 else np.float64)
+    intercept = np.zeros(n_classes) if bias is None else validation.real("bias", bias)
+    if intercept.shape != (n_classes,):
+        raise ValueError(f"bias must have shape ({n_classes},); got {intercept.shape}")
+    return coef, intercept
+
+
+def _product_dtype(rows: Rows, coef: Array) -> DType:
+    """Return the dtype of products: by X if it holds floats, otherwise by the coefficients."""
+    deciding = rows.dtype if rows.dtype.kind == "f" else coef.dtype
+    return np.dtype(np.float32 if deciding in (np.float16, np.float32) else np.float64)

@@ -8,16 +8,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastsoftmax import devices
-from fastsoftmax.functional.arguments import FLOATS, check_out, is_brain, is_free, is_narrow, is_same
+from fastsoftmax.functional.arguments import FLOATS, check_out, is_bf16, is_free, is_narrow, is_same
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from typing import TypeAlias
 
-LEAST_COLUMNS = 64  # fewer do not fill the registers that work on them side by side
-MOST_SLABS = 64  # each is a call of a kernel
+    from numpy.typing import ArrayLike
+
+    from fastsoftmax.contracts import Array
+
+    Axis: TypeAlias = "int | tuple[int, ...] | None"
+
+MIN_COLUMNS = 64  # fewer do not fill the registers in which columns are processed side by side
+MAX_SLABS = 64  # matrices of one array, each a kernel call: more of them are transposed instead
 
 
-def softmax(x: ArrayLike, axis: int | tuple[int, ...] | None = None, *, out: Any = None) -> NDArray[Any]:
+def softmax(x: ArrayLike, axis: int | tuple[int, ...] | None = None, *, out: Any = None) -> Array:
     """Return the softmax of an array: e^x divided by its sum along an axis.
 
     softmax(x)ₖ = e^(xₖ − max x) / Σⱼ e^(xⱼ − max x)
@@ -46,15 +52,14 @@ def softmax(x: ArrayLike, axis: int | tuple[int, ...] | None = None, *, out: Any
 
     Notes
     -----
-    As `scipy.special.softmax`, which also takes over where there is no fast path (complex, long double,
-    object and non-NumPy arrays). An array on an NVIDIA GPU (CuPy's, PyTorch's, any with DLPack) is computed
-    where it lies, on its own stream, and the result is of its kind. bfloat16 is an array whose dtype is
-    `ml_dtypes.bfloat16`; bits held as uint16 are told so by ``x.view(ml_dtypes.bfloat16)``, which copies
-    nothing.
+    As `scipy.special.softmax`, which is called where there is no fast path (complex, long double, object and
+    non-NumPy arrays). An array on an NVIDIA GPU (CuPy, PyTorch, any with DLPack) is computed there, on its
+    library's stream, and the result is of the same library. bfloat16 arrays have the dtype
+    `ml_dtypes.bfloat16`; bits held as uint16 become one by ``x.view(ml_dtypes.bfloat16)``, without a copy.
 
-    The exponentials are of the exact differences x − max, so that the result is within 2 ulp however far
-    they lie apart; float32 sums of more than 128 terms go on in float64. One reading of x, one writing of the
-    result, along any axis of a C-ordered array.
+    The exponentials are of the exact differences x − max, so that the result is within 2 ulp however large
+    they are; float32 sums of more than 128 terms are accumulated in float64. One reading of x and one writing
+    of the result, along any axis of a C-ordered array.
 
     Examples
     --------
@@ -65,7 +70,7 @@ def softmax(x: ArrayLike, axis: int | tuple[int, ...] | None = None, *, out: Any
     return _along("softmax", x, axis, out)
 
 
-def log_softmax(x: ArrayLike, axis: int | tuple[int, ...] | None = None, *, out: Any = None) -> NDArray[Any]:
+def log_softmax(x: ArrayLike, axis: int | tuple[int, ...] | None = None, *, out: Any = None) -> Array:
     """Return the logarithm of the softmax of an array, x − log Σ e^x, without forming the softmax.
 
     Parameters, result, errors and costs are those of `softmax`; as `scipy.special.log_softmax`.
@@ -84,10 +89,11 @@ def log_softmax(x: ArrayLike, axis: int | tuple[int, ...] | None = None, *, out:
     return _along("log_softmax", x, axis, out)
 
 
-def _along(name: str, x: Any, axis: Any, out: Any) -> NDArray[Any]:
+def _along(name: str, x: Any, axis: Axis, out: Any) -> Array:
+    """Return softmax or log_softmax of any array along any axes, by the fastest path that it allows."""
     if _is_plain(x, axis) and (out is None or is_free(out, x)):
         out = np.empty_like(x) if out is None else out
-        getattr(devices.get("cpu"), name)(x, out)
+        getattr(devices.host(), name)(x, out)
         return out
     if isinstance(x, np.generic):
         x = np.asarray(x)
@@ -110,18 +116,18 @@ def _along(name: str, x: Any, axis: Any, out: Any) -> NDArray[Any]:
         free = out is not None and out.strides == a.strides and out.flags.aligned
         free = free and (is_same(out, a) or not np.may_share_memory(out, a))
         result = np.asarray(out) if free else np.empty_like(a)
-        for slab, into in zip(slabs, _slabs(result, axis) or ()):
-            devices.get("cpu").columns(name, slab, into)
+        for slab, result_slab in zip(slabs, _slabs(result, axis) or ()):
+            devices.host().columns(name, slab, result_slab)
         if out is not None and not free:
             out[...] = result
         return result if out is None else out
-    write = getattr(devices.get("cpu"), name)
+    write = getattr(devices.host(), name)
     rows = _rows(a, axis)
     in_place = out is not None and _is_rows(out, axis) and _is_rows(a, axis)
     if in_place and (is_same(out, a) or not np.may_share_memory(out, a)):
         write(rows, np.asarray(out).reshape(rows.shape))
         return out
-    # `rows` is a view of x where x lies right already: only a copy may be written over.
+    # `rows` may be a view of x: only a copy may be overwritten.
     target = np.empty(rows.shape, rows.dtype) if np.may_share_memory(rows, a) else rows
     write(rows, target)
     result = _unrowed(target, a.shape, axis)
@@ -132,7 +138,7 @@ def _along(name: str, x: Any, axis: Any, out: Any) -> NDArray[Any]:
 
 
 def _by_scipy(name: str, x: Any, **options: Any) -> Any:
-    """Do what has no fast path; what SciPy stumbles over is a TypeError, or ValueError for an axis."""
+    """Return SciPy's result; its exceptions become TypeError, or ValueError for an axis."""
     import scipy.special
 
     try:
@@ -143,8 +149,8 @@ def _by_scipy(name: str, x: Any, **options: Any) -> Any:
         raise TypeError(f"{name} takes an array of numbers; got {type(x).__name__} ({error})") from error
 
 
-def _narrow_along(name: str, x: NDArray[Any], axis: Any, out: Any) -> NDArray[Any]:
-    """Do `_along` for float16 and bfloat16: narrow in memory, float32 in registers."""
+def _narrow_along(name: str, x: Array, axis: Axis, out: Any) -> Array:
+    """Return `_along` of float16 or bfloat16: 16 bits in memory, float32 in registers."""
     if out is not None:
         check_out(out, x.shape, x.dtype)
     if x.size and x.ndim and _is_rows(x, axis):
@@ -152,7 +158,7 @@ def _narrow_along(name: str, x: NDArray[Any], axis: Any, out: Any) -> NDArray[An
         free = out is not None and _is_rows(out, axis)
         free = free and (is_same(out, x) or not np.may_share_memory(out, x))
         result = np.asarray(out) if free else np.empty_like(x)
-        devices.get("cpu").narrow(name, rows, result.reshape(rows.shape).view(np.uint16), is_brain(x.dtype))
+        devices.host().narrow(name, rows, result.reshape(rows.shape).view(np.uint16), is_bf16(x.dtype))
     else:
         result = _along(name, x.astype(np.float32), axis, None).astype(x.dtype)
     if out is None:
@@ -191,9 +197,9 @@ def logsumexp(
 
     Notes
     -----
-    As `scipy.special.logsumexp`, which takes over for `b`, `return_sign` and whatever `softmax` leaves to
-    SciPy. The maxima are counted apart from the sum of the other terms: small terms beside a maximum of zero
-    are not lost. One reading of a.
+    As `scipy.special.logsumexp`, which is called for `b`, `return_sign` and the arrays that `softmax` leaves
+    to SciPy. The maxima are counted apart from the sum of the other terms, so that small terms beside a
+    maximum of zero are not lost. One reading of a.
 
     Examples
     --------
@@ -203,7 +209,7 @@ def logsumexp(
     """
     if isinstance(a, np.ndarray) and b is None and not (keepdims or return_sign) and _is_plain(a, axis):
         sums = np.empty(len(a), a.dtype)
-        devices.get("cpu").logsumexp(a, sums)
+        devices.host().logsumexp(a, sums)
         return sums
     if isinstance(a, np.generic):
         a = np.asarray(a)
@@ -219,13 +225,13 @@ def logsumexp(
         return _by_scipy("logsumexp", a, axis=axis, b=b, keepdims=keepdims, return_sign=return_sign)
     slabs = _slabs(x, axis)
     if slabs is not None:
-        out = np.empty((len(slabs), slabs[0].shape[1]), x.dtype)
+        out: Array = np.empty((len(slabs), slabs[0].shape[1]), x.dtype)
         for slab, sums in zip(slabs, out):
-            devices.get("cpu").columns("logsumexp", slab, sums)
+            devices.host().columns("logsumexp", slab, sums)
     else:
         rows = _rows(x, axis)
         out = np.empty(len(rows), rows.dtype)
-        devices.get("cpu").logsumexp(rows, out)
+        devices.host().logsumexp(rows, out)
     summed = range(x.ndim) if axis is None else _axes(axis, x.ndim)
     if keepdims:
         shape = [1 if i in summed else n for i, n in enumerate(x.shape)]
@@ -235,17 +241,18 @@ def logsumexp(
     return result if shape else result[()]
 
 
-def _narrow_logsumexp(a: NDArray[Any], axis: Any, keepdims: bool) -> Any:
+def _narrow_logsumexp(a: Array, axis: Axis, keepdims: bool) -> Any:
+    """Return logsumexp of float16 or bfloat16, computed in float32."""
     if a.ndim == 2 and a.size and axis in (1, -1) and _is_rows(a, axis):
         out = np.empty((len(a), 1), a.dtype)
-        devices.get("cpu").narrow("logsumexp", a.view(np.uint16), out.view(np.uint16), is_brain(a.dtype))
+        devices.host().narrow("logsumexp", a.view(np.uint16), out.view(np.uint16), is_bf16(a.dtype))
         return out.reshape((-1, 1) if keepdims else -1)
     result = np.asarray(logsumexp(a.astype(np.float32), axis=axis, keepdims=keepdims)).astype(a.dtype)
     return result if result.ndim else result[()]
 
 
-def _is_plain(x: Any, axis: Any) -> bool:
-    """Whether x is the usual case, C-ordered float rows: small ones must not wait for all other questions."""
+def _is_plain(x: Any, axis: Axis) -> bool:
+    """Return whether x is C-ordered rows of native floats, the case whose overhead matters most."""
     return (
         type(x) is np.ndarray
         and x.ndim == 2
@@ -258,8 +265,8 @@ def _is_plain(x: Any, axis: Any) -> bool:
     )
 
 
-def _fast_array(x: Any) -> NDArray[Any] | None:
-    """Return x as an array that has a fast path, or None if SciPy has to take it."""
+def _fast_array(x: Any) -> Array | None:
+    """Return x as a float array that has a fast path, or None if it is left to SciPy."""
     if not isinstance(x, np.ndarray):
         if not isinstance(x, (list, tuple, int, float, np.generic)):
             return None
@@ -275,10 +282,10 @@ def _fast_array(x: Any) -> NDArray[Any] | None:
     return None
 
 
-def _slabs(a: NDArray[Any], axis: Any) -> list[NDArray[Any]] | None:
-    """Return a as matrices (K, n) whose columns are summed, if it lies so; None if it does not.
+def _slabs(a: Array, axis: Axis) -> list[Array] | None:
+    """Return views of a as C-ordered matrices (K, n) to be summed by column, or None if it has none.
 
-    So lie C-ordered arrays summed along an axis that is not the last, and F-ordered matrices along axis 1.
+    C-ordered arrays have them along every axis but the last, F-ordered matrices along axis 1.
     """
     if not isinstance(axis, (int, np.integer)):
         return None
@@ -288,17 +295,18 @@ def _slabs(a: NDArray[Any], axis: Any) -> list[NDArray[Any]] | None:
     if not a.flags.c_contiguous or axis == a.ndim - 1:
         return None
     outer, inner = math.prod(a.shape[:axis]), math.prod(a.shape[axis + 1 :])
-    if inner < LEAST_COLUMNS or outer > MOST_SLABS:
+    if inner < MIN_COLUMNS or outer > MAX_SLABS:
         return None
     return list(a.reshape(outer, a.shape[axis], inner))
 
 
 def _axes(axis: int | tuple[int, ...], ndim: int) -> tuple[int, ...]:
+    """Return the axes as a tuple of non-negative ints. Raises NumPy's AxisError."""
     return tuple(np.lib.array_utils.normalize_axis_tuple(axis, ndim))
 
 
-def _is_rows(a: NDArray[Any], axis: Any) -> bool:
-    """Whether the axes summed over are the last ones of a C-ordered array, in order."""
+def _is_rows(a: Array, axis: Axis) -> bool:
+    """Return whether a is C-ordered, aligned, and summed over its last axes, so that `_rows` is a view."""
     if not (a.flags.c_contiguous and a.flags.aligned):
         return False
     if axis is None:
@@ -307,8 +315,8 @@ def _is_rows(a: NDArray[Any], axis: Any) -> bool:
     return sorted(axes) == list(range(a.ndim - len(axes), a.ndim))
 
 
-def _rows(a: NDArray[Any], axis: Any) -> NDArray[Any]:
-    """Return a as C-ordered rows (n, K) of what is summed together; a view if a lies so already."""
+def _rows(a: Array, axis: Axis) -> Array:
+    """Return a as C-ordered rows (n, K), the axes summed over in each row; a view if possible."""
     if axis is None:
         return np.ascontiguousarray(a).reshape(1, -1)
     axes = _axes(axis, a.ndim)
@@ -320,8 +328,8 @@ def _rows(a: NDArray[Any], axis: Any) -> NDArray[Any]:
     return np.ascontiguousarray(moved).reshape(-1, length)
 
 
-def _unrowed(rows: NDArray[Any], shape: tuple[int, ...], axis: Any) -> NDArray[Any]:
-    """Undo `_rows`."""
+def _unrowed(rows: Array, shape: tuple[int, ...], axis: Axis) -> Array:
+    """Return the array of that shape whose `_rows` these are."""
     if axis is None or not (axes := _axes(axis, len(shape))):
         return rows.reshape(shape)
     last = range(len(shape) - len(axes), len(shape))

@@ -1,6 +1,6 @@
-"""Cross-entropy after sigmoids: labels that do not exclude each other, and the binary model (one label).
+"""Sigmoid cross-entropy: independent labels, and the binary model (one label).
 
-With p = σ(z) and a label's weight w_c (its class weight):
+With p = σ(z) and w_c the class weight of a label:
 
     ℓ = Σ w_c (log(1 + e^{z_c}) − t_c z_c),  ∂ℓ/∂z_c = w_c (p_c − t_c),  ∂²ℓ/∂z_c² = w_c p_c (1 − p_c).
 """
@@ -8,32 +8,39 @@ With p = σ(z) and a label's weight w_c (its class weight):
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from fastsoftmax.kernels.elementwise import sigmoid_losses
-from fastsoftmax.kernels.jit import jit
-from fastsoftmax.kernels.vector import exp
-from fastsoftmax.losses import register
+from fastsoftmax.losses.row_functions import register
+from fastsoftmax.runtime.jit import jit
+from fastsoftmax.simd.elementwise import sigmoid_losses
+from fastsoftmax.simd.exp import exp
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike
 
-SHIFT_INVARIANT = False
-SUM_BLOCK = 2048  # as for the softmax: a register's lanes add 128 float32 terms each
+    from fastsoftmax.contracts import Array, Vector
+
+TAKES_LABELS = ROWS_SUM_TO_ONE = SHIFT_INVARIANT = False
+SUM_BLOCK = (
+    2048  # elements whose sum runs in the row's dtype, as in `simd.exponentials`: 128 float32 terms a lane
+)
 
 
 class Sigmoid(NamedTuple):
-    """Sigmoid cross-entropy summed over labels; `class_weight` (K,) float64 weighs the labels.
+    """Sigmoid cross-entropy summed over labels.
 
-    `narrow_weight` is the same in the dtype of the targets. `label_smoothing` ε turns a target t into
-    (1 − ε) t + ε / 2.
+    `class_weight` (K,) float64 are the weights of the labels, `narrow_weight` the same in the dtype of the
+    targets. `label_smoothing` ε turns a target t into (1 − ε) t + ε / 2.
     """
 
-    class_weight: Any
-    narrow_weight: Any
+    class_weight: Vector
+    narrow_weight: Array
     label_smoothing: float
+
+
+KINDS = (Sigmoid,)
 
 
 def curvature_at_zero(n_outputs: int) -> float:
@@ -42,15 +49,20 @@ def curvature_at_zero(n_outputs: int) -> float:
 
 
 def for_targets(
-    target: Any, n_outputs: int, *, class_weight: Any = None, label_smoothing: float = 0.0
+    target: Array, n_outputs: int, *, class_weight: ArrayLike | None = None, label_smoothing: float = 0.0
 ) -> Sigmoid:
     """Return the loss for targets (n, K) in [0, 1]."""
     weight = np.ones(n_outputs) if class_weight is None else np.ascontiguousarray(class_weight, np.float64)
     return Sigmoid(weight, weight.astype(target.dtype), float(label_smoothing))
 
 
+def in_float64(loss: Sigmoid) -> Sigmoid:
+    """Return the loss for targets and logits in float64."""
+    return loss._replace(narrow_weight=loss.class_weight)
+
+
 def side_by_side(loss: Sigmoid, n_rows: int) -> Sigmoid:
-    """Return the loss of so many rows seen as one: their labels are as independent as those of one row."""
+    """Return the loss of n_rows rows merged into one, which is the same sum as labels are independent."""
     return loss._replace(
         class_weight=np.tile(loss.class_weight, n_rows), narrow_weight=np.tile(loss.narrow_weight, n_rows)
     )
@@ -99,30 +111,33 @@ def _hessian(loss, z, out, target):
 
 
 @register("row_dual", Sigmoid)
-def _dual(loss, z, target, tilt, theta, q):
+def _dual(loss, z, target, intercept_shift, theta, q):
     value = 0.0
     for k in range(z.shape[0]):
-        p = (1.0 - theta) * sigmoid_of(np.float64(z[k]) + tilt[k]) + theta * q[k]
+        p = (1.0 - theta) * sigmoid_of(np.float64(z[k]) + intercept_shift[k]) + theta * q[k]
         if 0.0 < p < 1.0:
             value += p * math.log(p) + (1.0 - p) * math.log1p(-p)
         z[k] = p - ((1.0 - loss.label_smoothing) * target[k] + 0.5 * loss.label_smoothing)
     return value
 
 
-def weighted_target_sum(loss: Any, target: Any, weight: Any) -> Any:
+def weighted_target_sum(loss: Sigmoid, target: Array, weight: Vector) -> Vector:
     """Return Σᵢ wᵢ tᵢ of the smoothed targets, (K,) float64, for unit class weights."""
     total = np.einsum("i,ik->k", weight, target)
     return (1.0 - loss.label_smoothing) * total + 0.5 * loss.label_smoothing * weight.sum()
 
 
-def shift_curvature(logits: NDArray[Any], weight: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return Σᵢ wᵢ diag(pᵢ (1 − pᵢ)), (K, K): how Σᵢ wᵢ pᵢ moves with what is added to all logits."""
+def shift_curvature(logits: Array, weight: Vector) -> Vector:
+    """Return Σᵢ wᵢ diag(pᵢ (1 − pᵢ)), (K, K): the derivative of Σᵢ wᵢ pᵢ by a shift of all rows' logits.
+
+    `logits` is (n, K), `weight` (n,).
+    """
     e = np.exp(-np.abs(logits), dtype=np.float64)
     return np.diag(weight @ (e / (1.0 + e) ** 2))
 
 
-def feasible_mixture(mean_proba: Any, mean_target: Any) -> tuple[float, Any]:
-    """Return (θ, q) with (1 − θ) mean_proba + θ q = mean_target, q in [0, 1] and θ the least possible."""
+def feasible_mixture(mean_proba: Vector, mean_target: Vector) -> tuple[float, Vector]:
+    """Return (θ, q) with (1 − θ) mean_proba + θ q = mean_target, all (K,), q in [0, 1] and θ minimal."""
     with np.errstate(divide="ignore", invalid="ignore"):
         above = np.where(mean_proba > 0.0, 1.0 - mean_target / mean_proba, 0.0)
         below = np.where(mean_proba < 1.0, 1.0 - (1.0 - mean_target) / (1.0 - mean_proba), 0.0)

@@ -1,4 +1,4 @@
-"""Cross-entropy after a softmax: integer labels, and probability targets.
+"""Softmax cross-entropy with integer labels or probability targets.
 
 With a_c the weight that class c carries in a row's target (class weight × probability after smoothing),
 A = Σ a_c and p = softmax(z):
@@ -12,19 +12,22 @@ Label smoothing ε turns a target t into (1 − ε) t + ε / K; a cap c > 0 turn
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from fastsoftmax.kernels.exponentials import exponentials, log_sum, scale, softmax_to
-from fastsoftmax.kernels.jit import jit
-from fastsoftmax.kernels.lanes import largest
-from fastsoftmax.losses import register
+from fastsoftmax.losses.row_functions import register
+from fastsoftmax.runtime.jit import jit
+from fastsoftmax.simd.exponentials import exponentials, log_sum, scale, softmax_to
+from fastsoftmax.simd.registers import largest
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike
 
-SHIFT_INVARIANT = True  # adding one number to every logit of a row changes nothing
+    from fastsoftmax.contracts import Array, Vector
+
+TAKES_LABELS = ROWS_SUM_TO_ONE = True
+SHIFT_INVARIANT = True  # adding a constant to every logit of a row changes nothing
 
 
 class SoftmaxIndex(NamedTuple):
@@ -33,7 +36,7 @@ class SoftmaxIndex(NamedTuple):
     `class_weight` (K,) float64 and its sum; `label_smoothing` ε; `z_loss` ζ; `softcap` c, 0 for none.
     """
 
-    class_weight: Any
+    class_weight: Vector
     total_class_weight: float
     label_smoothing: float
     z_loss: float
@@ -43,10 +46,13 @@ class SoftmaxIndex(NamedTuple):
 class SoftmaxProbability(NamedTuple):
     """Softmax cross-entropy with a row of probabilities as the target; fields as in `SoftmaxIndex`."""
 
-    class_weight: Any
+    class_weight: Vector
     label_smoothing: float
     z_loss: float
     softcap: float
+
+
+KINDS = (SoftmaxIndex, SoftmaxProbability)
 
 
 def curvature_at_zero(n_outputs: int) -> float:
@@ -55,10 +61,10 @@ def curvature_at_zero(n_outputs: int) -> float:
 
 
 def for_targets(
-    target: Any,
+    target: Array,
     n_outputs: int,
     *,
-    class_weight: Any = None,
+    class_weight: ArrayLike | None = None,
     label_smoothing: float = 0.0,
     z_loss: float = 0.0,
     softcap: float = 0.0,
@@ -67,15 +73,20 @@ def for_targets(
     weight = np.ones(n_outputs) if class_weight is None else np.ascontiguousarray(class_weight, np.float64)
     numbers = (float(label_smoothing), float(z_loss), float(softcap))
     if target.ndim == 1:
-        # The sum goes with smoothing alone.
+        # The sum is used with smoothing only.
         total = float(weight.sum()) if label_smoothing else 0.0
         return SoftmaxIndex(weight, total, *numbers)
     return SoftmaxProbability(weight, *numbers)
 
 
+def in_float64(loss: SoftmaxIndex | SoftmaxProbability) -> SoftmaxIndex | SoftmaxProbability:
+    """Return the loss for targets and logits in float64: the same, as its weights are float64."""
+    return loss
+
+
 @jit
 def cap(z, out, softcap):
-    """Write softcap · tanh(z / softcap) to out and return the slopes 1 − tanh²."""
+    """Write softcap · tanh(z / softcap) to out, which may be z, and return the slopes 1 − tanh², all (K,)."""
     slopes = np.empty_like(z)
     for k in range(z.shape[0]):
         t = math.tanh(np.float64(z[k]) / softcap)
@@ -99,7 +110,7 @@ def _index_loss(loss, z, out, target):
 def _plain_index_loss(loss, z, out, target):
     n_classes = z.shape[0]
     smoothing = loss.label_smoothing / n_classes
-    true = z[target]
+    true_logit = z[target]
     smooth = 0.0
     if smoothing > 0.0:
         shift = largest(z)
@@ -108,13 +119,13 @@ def _plain_index_loss(loss, z, out, target):
     shift, count, others = exponentials(z, out)
     total = count + others
     log_total = log_sum(count, others)
-    own = (1.0 - loss.label_smoothing) * loss.class_weight[target]
-    value = own * (log_total - np.float64(true - shift))
+    label_weight = (1.0 - loss.label_smoothing) * loss.class_weight[target]
+    value = label_weight * (log_total - np.float64(true_logit - shift))
     e_true = np.float64(out[target])
-    # Σ over the other classes, not total − e: p − 1 would lose the digits of a confident row.
-    beside = (count - 1.0) + others if e_true == 1.0 else total - e_true
-    true_slope = -own * (beside / total)
-    mass = own
+    # Σ over the other classes, not total − e: p − 1 of a confident row would lose its digits.
+    other_sum = (count - 1.0) + others if e_true == 1.0 else total - e_true
+    true_slope = -label_weight * (other_sum / total)
+    mass = label_weight
     if smoothing > 0.0:
         value += smoothing * (loss.total_class_weight * log_total - smooth)
         mass += smoothing * loss.total_class_weight
@@ -135,27 +146,27 @@ def _plain_index_loss(loss, z, out, target):
 @register("row_hessp", SoftmaxIndex)
 def _index_hessp(loss, z, s, target):
     smoothing = loss.label_smoothing / z.shape[0]
-    own = (1.0 - loss.label_smoothing) * loss.class_weight[target]
-    _covariance_product(z, s, own + smoothing * loss.total_class_weight)
+    label_weight = (1.0 - loss.label_smoothing) * loss.class_weight[target]
+    _covariance_product(z, s, label_weight + smoothing * loss.total_class_weight)
 
 
 @register("row_curvature", SoftmaxIndex)
 def _index_curvature(loss, z, target):
     smoothing = loss.label_smoothing / z.shape[0]
-    own = (1.0 - loss.label_smoothing) * loss.class_weight[target]
-    _variances(z, own + smoothing * loss.total_class_weight)
+    label_weight = (1.0 - loss.label_smoothing) * loss.class_weight[target]
+    _variances(z, label_weight + smoothing * loss.total_class_weight)
 
 
 @register("row_hessian", SoftmaxIndex)
 def _index_hessian(loss, z, out, target):
     smoothing = loss.label_smoothing / z.shape[0]
-    own = (1.0 - loss.label_smoothing) * loss.class_weight[target]
-    _covariances(z, out, own + smoothing * loss.total_class_weight)
+    label_weight = (1.0 - loss.label_smoothing) * loss.class_weight[target]
+    _covariances(z, out, label_weight + smoothing * loss.total_class_weight)
 
 
 @jit(fastmath={"reassoc", "contract"})
 def _mass(loss, target):
-    """Σ of the weights that the classes carry in a row's target."""
+    """Return A, the sum of the classes' weights in a row's target (K,)."""
     smoothing = loss.label_smoothing / target.shape[0]
     mass = 0.0
     for k in range(target.shape[0]):
@@ -183,10 +194,10 @@ def _plain_probability_loss(loss, z, out, target):
     mass = 0.0
     linear = 0.0
     for k in range(n_classes):
-        share = loss.class_weight[k] * (keep * target[k] + smoothing)
-        # A class without a share adds nothing even where its logit is −inf.
-        linear += share * np.float64(z[k] - shift) if share != 0.0 else 0.0
-        mass += share
+        class_mass = loss.class_weight[k] * (keep * target[k] + smoothing)
+        # A class of weight zero adds nothing even if its logit is −∞.
+        linear += class_mass * np.float64(z[k] - shift) if class_mass != 0.0 else 0.0
+        mass += class_mass
     _, count, others = exponentials(z, out)
     log_total = log_sum(count, others)
     value = mass * log_total - linear
@@ -247,15 +258,15 @@ def _covariances(z, out, mass):
     factor = z.dtype.type(mass)
     one = z.dtype.type(1)
     for k in range(z.shape[0]):
-        own = factor * z[k]
+        scaled = factor * z[k]
         for other in range(k):
-            out[k, other] = -own * z[other]
-        out[k, k] = own * (one - z[k])
+            out[k, other] = -scaled * z[other]
+        out[k, k] = scaled * (one - z[k])
 
 
 @jit(fastmath={"reassoc", "contract"})
 def mixed_entropy(z, p, theta, q):
-    """Turn p = softmax(z) into p̃ = (1 − θ) p + θ q and return Σ p̃ log p̃; all are float64."""
+    """Turn p = softmax(z) into p̃ = (1 − θ) p + θ q and return Σ p̃ log p̃ in nats; all (K,) float64."""
     entropy = 0.0
     if theta != 0.0:
         for k in range(z.shape[0]):
@@ -265,30 +276,31 @@ def mixed_entropy(z, p, theta, q):
     top = 0
     for k in range(1, z.shape[0]):
         top = k if z[k] > z[top] else top
-    beside = 0.0
+    other_sum = 0.0
     for k in range(z.shape[0]):
         entropy += p[k] * (z[k] - z[top])
-        beside += p[k] if k != top else 0.0
-    return entropy + math.log1p(-beside)  # log p of the top: a confident row keeps its digits
+        other_sum += p[k] if k != top else 0.0
+    return entropy + math.log1p(-other_sum)  # log p of the largest, without cancellation
 
 
 @jit(fastmath={"reassoc", "contract"})
-def _mix(z, tilt, theta, q):
-    """Turn z into p̃ = (1 − θ) p + θ q, with p the probabilities of z + t, and return them and Σ p̃ log p̃.
+def _mix(z, intercept_shift, theta, q):
+    """Return p̃ = (1 − θ) p + θ q, with p = softmax(z + intercept_shift), and Σ p̃ log p̃.
 
-    In float64 whatever z is: the means over rows have to meet those of the targets to the last places.
+    In float64 for any dtype of z: the means over rows must agree with those of the targets to the last
+    digits.
     """
-    moved = np.empty(z.shape[0], np.float64)
+    shifted = np.empty(z.shape[0], np.float64)
     for k in range(z.shape[0]):
-        moved[k] = z[k] + tilt[k]
-    p = np.empty_like(moved)
-    softmax_to(moved, p)
-    return p, mixed_entropy(moved, p, theta, q)
+        shifted[k] = z[k] + intercept_shift[k]
+    p = np.empty_like(shifted)
+    softmax_to(shifted, p)
+    return p, mixed_entropy(shifted, p, theta, q)
 
 
 @register("row_dual", SoftmaxIndex)
-def _index_dual(loss, z, target, tilt, theta, q):
-    p, entropy = _mix(z, tilt, theta, q)
+def _index_dual(loss, z, target, intercept_shift, theta, q):
+    p, entropy = _mix(z, intercept_shift, theta, q)
     smoothing = loss.label_smoothing / z.shape[0]
     for k in range(z.shape[0]):
         z[k] = p[k] - smoothing - (1.0 - loss.label_smoothing if k == target else 0.0)
@@ -296,15 +308,15 @@ def _index_dual(loss, z, target, tilt, theta, q):
 
 
 @register("row_dual", SoftmaxProbability)
-def _probability_dual(loss, z, target, tilt, theta, q):
-    p, entropy = _mix(z, tilt, theta, q)
+def _probability_dual(loss, z, target, intercept_shift, theta, q):
+    p, entropy = _mix(z, intercept_shift, theta, q)
     smoothing = loss.label_smoothing / z.shape[0]
     for k in range(z.shape[0]):
         z[k] = p[k] - smoothing - (1.0 - loss.label_smoothing) * target[k]
     return entropy
 
 
-def weighted_target_sum(loss: Any, target: Any, weight: Any) -> Any:
+def weighted_target_sum(loss: SoftmaxIndex | SoftmaxProbability, target: Array, weight: Vector) -> Vector:
     """Return Σᵢ wᵢ tᵢ of the smoothed targets, (K,) float64, for unit class weights."""
     n_classes = loss.class_weight.shape[0]
     if isinstance(loss, SoftmaxIndex):
@@ -314,19 +326,22 @@ def weighted_target_sum(loss: Any, target: Any, weight: Any) -> Any:
     return (1.0 - loss.label_smoothing) * total + loss.label_smoothing * weight.sum() / n_classes
 
 
-def shift_curvature(logits: NDArray[Any], weight: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return Σᵢ wᵢ (diag(pᵢ) − pᵢ pᵢᵀ), (K, K): how Σᵢ wᵢ pᵢ moves with what is added to all logits."""
+def shift_curvature(logits: Array, weight: Vector) -> Vector:
+    """Return Σᵢ wᵢ (diag(pᵢ) − pᵢ pᵢᵀ), (K, K): the derivative of Σᵢ wᵢ pᵢ by a shift of all rows' logits.
+
+    `logits` is (n, K), `weight` (n,). 2 n K² flops and two temporary (n, K) arrays.
+    """
     proba = np.exp(logits - logits.max(axis=1, keepdims=True), dtype=np.float64)
     proba /= proba.sum(axis=1, keepdims=True)
     weighted = proba * weight[:, np.newaxis]
     return np.diag(weighted.sum(axis=0)) - weighted.T @ proba
 
 
-def feasible_mixture(mean_proba: Any, mean_target: Any) -> tuple[float, Any]:
-    """Return (θ, q) with (1 − θ) mean_proba + θ q = mean_target, q a distribution and θ the least possible.
+def feasible_mixture(mean_proba: Vector, mean_target: Vector) -> tuple[float, Vector]:
+    """Return (θ, q) with (1 − θ) mean_proba + θ q = mean_target, all (K,), q a distribution and θ minimal.
 
-    Mixing every row's probabilities with the one distribution q in this proportion makes their weighted mean
-    that of the targets, which is what the dual of a free intercept asks for.
+    Mixing every row's probabilities with q in this proportion makes their weighted mean that of the targets,
+    which the dual of an unpenalised intercept requires.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         excess = np.where(mean_proba > 0.0, 1.0 - mean_target / mean_proba, 0.0)
@@ -335,5 +350,5 @@ def feasible_mixture(mean_proba: Any, mean_target: Any) -> tuple[float, Any]:
         return 0.0, mean_target
     q = np.maximum(mean_target - (1.0 - theta) * mean_proba, 0.0)
     total = q.sum()
-    # Means that differ by a rounding leave nothing for q: then they agree as well as they can.
+    # Means that differ by rounding only leave no mass for q: they agree as well as they can.
     return (theta, q / total) if total > 0.0 else (0.0, mean_target)

@@ -1,15 +1,15 @@
 """Pictures of a fit: its path to the optimum, its regions, its predictions, its coefficients.
 
-Each function returns a `matplotlib.figure.Figure` that belongs to nobody: no window is opened, no current
+Each function returns a `matplotlib.figure.Figure` that pyplot does not know: no window is opened, no current
 figure is changed, and `figure.savefig(path)` works with no display. matplotlib is imported on first use.
 """
 
 from fastsoftmax.plot.canvas import require_matplotlib
-from fastsoftmax.plot.coef import coefficients
-from fastsoftmax.plot.descent import loss_curve
+from fastsoftmax.plot.coef_heatmap import coefficients
+from fastsoftmax.plot.fit_overview import overview, square_side
+from fastsoftmax.plot.history import loss_curve
 from fastsoftmax.plot.predictions import confusion, reliability
 from fastsoftmax.plot.regions import boundary_and_loss, decision_regions
-from fastsoftmax.plot.suited import overview, square_side
 
 __all__ = [
     "boundary_and_loss",

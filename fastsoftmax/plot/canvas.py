@@ -1,4 +1,4 @@
-"""What all pictures share: an empty figure, colours for classes, axes and their labels."""
+"""The parts that all pictures share: an empty figure, colours for classes, axes and their labels."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
+    from fastsoftmax.contracts import Array
+
 BLUE, GREY = "#1f5fa8", "#8a8a8a"
-MOST_NAMES = 40  # more tick labels than this cannot be read
+MAX_NAMES = 40  # more tick labels than this cannot be read
 
 
 def require_matplotlib() -> None:
-    """Say what must be installed for pictures, if it is not: before long work, and not after.
+    """Raise ImportError if matplotlib is missing; called before long work, not after it.
 
     Raises
     ------
@@ -60,20 +62,24 @@ def colours(n_classes: int) -> NDArray[np.float64]:
 
 
 def tidy(axes: Axes, *, grid: bool = False) -> None:
-    """Leave the axes two of their four sides, and a faint grid behind what is drawn."""
+    """Remove the upper and right sides of axes; with `grid`, put a faint grid behind what is drawn."""
     axes.spines[["top", "right"]].set_visible(False)
     if grid:
         axes.grid(color="#e4e4e4", linewidth=0.8)
         axes.set_axisbelow(True)
 
 
-def tick_some(axes: Any, labels: Sequence[Any] | NDArray[Any], which: str, turned: bool = False) -> None:
+def set_ticks(
+    axes: Axes, labels: Sequence[object] | Array, axis: Literal["x", "y"], rotated: bool = False
+) -> None:
     """Label every tick, or, where they would overlap, every second, fifth, tenth, ..."""
     n_labels = len(labels)
-    step = next(step for step in (1, 2, 5, 10, 20, 50, 100, n_labels) if n_labels / step <= MOST_NAMES)
+    step = next(step for step in (1, 2, 5, 10, 20, 50, 100, n_labels) if n_labels / step <= MAX_NAMES)
     at = np.arange(0, n_labels, step)
     text = [str(labels[k]) for k in at.tolist()]
     long = max(map(len, text)) > 3
-    rotation = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if turned and long else {}
+    rotation: dict[str, Any] = (
+        {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if rotated and long else {}
+    )
     size = 10 if len(text) <= 20 else 8
-    (axes.set_xticks if which == "x" else axes.set_yticks)(at, text, fontsize=size, **rotation)
+    (axes.set_xticks if axis == "x" else axes.set_yticks)(at, text, fontsize=size, **rotation)

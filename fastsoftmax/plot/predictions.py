@@ -1,4 +1,4 @@
-"""How predictions compare with labels: which classes are confused, and what probabilities are worth."""
+"""Predictions beside labels: which classes are confused, and how well probabilities are calibrated."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastsoftmax.plot.canvas import BLUE, GREY, new_figure, tick_some, tidy
+from fastsoftmax.plot.canvas import BLUE, GREY, new_figure, set_ticks, tidy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,9 +15,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import ArrayLike, NDArray
 
+    from fastsoftmax.contracts import Array
+    from fastsoftmax.plot.models import Classifier, ProbabilisticClassifier
 
-def confusion(model: Any, X: Any, y: ArrayLike) -> Figure:
-    """Draw how many rows of each class a model gives to each class.
+
+def confusion(model: Classifier, X: Any, y: ArrayLike) -> Figure:
+    """Draw a confusion matrix: how many rows of each class a model predicts to be of each class.
 
     Parameters
     ----------
@@ -31,7 +34,7 @@ def confusion(model: Any, X: Any, y: ArrayLike) -> Figure:
     Returns
     -------
     figure : matplotlib.figure.Figure
-        True classes down, predicted classes across; shades are shares of the true class.
+        True classes down, predicted classes across; shades are fractions of the true class.
 
     Raises
     ------
@@ -48,27 +51,27 @@ def confusion(model: Any, X: Any, y: ArrayLike) -> Figure:
     >>> confusion(LogisticRegression(max_iter=1000).fit(X, y), X, y).axes[0].get_xlabel()
     'predicted class'
     """
-    side = side_for(len(model.classes_))
+    side = confusion_side(len(model.classes_))
     figure = new_figure(side + 1.2, side, "compressed")
     draw_confusion(figure.subplots(), model, X, y)
     return figure
 
 
-def side_for(n_classes: int) -> float:
-    """Return how many inches a confusion matrix wants for its side."""
+def confusion_side(n_classes: int) -> float:
+    """Return the side of a confusion matrix in inches."""
     return float(np.clip(0.45 * n_classes, 5, 11))
 
 
 def draw_confusion(
     axes: Axes,
-    model: Any,
+    model: Classifier,
     X: Any,
     y: ArrayLike,
     *,
     names: Mapping[Any, str] | None = None,
     rows: str = "rows",
 ) -> None:
-    """Draw a confusion matrix and its bar of shades; `names` are what some classes are called there."""
+    """Draw a confusion matrix and its colour bar; `names` replaces the labels of some classes."""
     from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
 
     y = np.asarray(y)
@@ -76,28 +79,28 @@ def draw_confusion(
     classes = np.union1d(np.asarray(model.classes_), y)
     labels = [(names or {}).get(label, str(label)) for label in classes.tolist()]
     counts = confusion_matrix(y, predicted, labels=classes)
-    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    display = ConfusionMatrixDisplay(share, display_labels=labels)
+    fraction = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    display = ConfusionMatrixDisplay(fraction, display_labels=labels)
     display.plot(ax=axes, include_values=False, cmap="Blues", colorbar=False)
     display.im_.set_clim(0, 1)
     if len(classes) <= 22:  # beyond it, numbers run into one another
         for row, column in np.argwhere(counts):
-            ink = "white" if share[row, column] > 0.5 else "#303030"
+            ink = "white" if fraction[row, column] > 0.5 else "#303030"
             axes.text(
                 column, row, f"{counts[row, column]}", ha="center", va="center", color=ink, fontsize=8.5
             )
-    tick_some(axes, labels, "x", turned=True)
-    tick_some(axes, labels, "y")
+    set_ticks(axes, labels, "x", rotated=True)
+    set_ticks(axes, labels, "y")
     axes.set(xlabel="predicted class", ylabel="true class")
     accuracy = float(np.mean(predicted == y))
     axes.set_title(f"{accuracy:.1%} of {len(y):,} {rows} right")
     axes.figure.colorbar(display.im_, ax=axes, fraction=0.046, label="share of the true class")
 
 
-def reliability(model: Any, X: Any, y: ArrayLike, *, n_bins: int = 10) -> Figure:
-    """Draw how often what a model holds for probable comes true.
+def reliability(model: ProbabilisticClassifier, X: Any, y: ArrayLike, *, n_bins: int = 10) -> Figure:
+    """Draw the observed frequency of events against their predicted probability (a reliability diagram).
 
-    Rows are put into bins by a probability; a point stands at a bin's mean probability and at the share of
+    Rows are put into bins by a probability; a point stands at a bin's mean probability and at the fraction of
     its rows for which it came true. For two classes it is the probability of the second, as in
     scikit-learn; for more, that of the class predicted. A model that means what it says is on the diagonal;
     one that is too sure of itself is below.
@@ -117,7 +120,7 @@ def reliability(model: Any, X: Any, y: ArrayLike, *, n_bins: int = 10) -> Figure
     -------
     figure : matplotlib.figure.Figure
         Above the diagram; below, the number of rows in each bin. The title tells the expected calibration
-        error [1]_: the mean over rows of |share − mean probability| of a row's bin.
+        error [1]_: the mean over rows of |fraction − mean probability| of a row's bin.
 
     Raises
     ------
@@ -142,14 +145,14 @@ def reliability(model: Any, X: Any, y: ArrayLike, *, n_bins: int = 10) -> Figure
     from sklearn.calibration import CalibrationDisplay, calibration_curve
 
     came_true, probability, event = _forecasts(model, X, y)
-    share, mean = calibration_curve(came_true, probability, n_bins=n_bins)
+    fraction, mean = calibration_curve(came_true, probability, n_bins=n_bins)
     # The bins of calibration_curve: the border belongs to the lower one.
     bins = np.searchsorted(np.linspace(0, 1, n_bins + 1)[1:-1], probability)
     counts = np.bincount(bins, minlength=n_bins)
-    error = float(counts[counts > 0] @ np.abs(share - mean)) / len(probability)
+    error = float(counts[counts > 0] @ np.abs(fraction - mean)) / len(probability)
     figure = new_figure(6, 6.6)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
-    CalibrationDisplay(share, mean, probability).plot(ax=upper, color=BLUE, markersize=5, clip_on=False)
+    CalibrationDisplay(fraction, mean, probability).plot(ax=upper, color=BLUE, markersize=5, clip_on=False)
     upper.get_legend().remove()
     upper.set(xlabel="", ylabel=f"share that is {event}", xlim=(0, 1), ylim=(0, 1.02), aspect="auto")
     upper.set_title(f"{len(probability):,} rows, expected calibration error {error:.2g}")
@@ -161,15 +164,15 @@ def reliability(model: Any, X: Any, y: ArrayLike, *, n_bins: int = 10) -> Figure
     return figure
 
 
-def _forecasts(model: Any, X: Any, y: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[Any], str]:
-    """Return whether the event of each row came true, the probability it was given, and its name."""
+def _forecasts(model: ProbabilisticClassifier, X: Any, y: ArrayLike) -> tuple[NDArray[np.bool_], Array, str]:
+    """Return whether each row's event occurred, its predicted probability, and the event's name."""
     y, proba = np.asarray(y), np.asarray(model.predict_proba(X))
     classes = np.asarray(model.classes_)
     if y.shape != (len(proba),):
         raise ValueError(f"y has shape {y.shape}; X with {len(proba)} rows takes ({len(proba)},)")
-    strange = np.setdiff1d(y, classes)
-    if len(strange):
-        raise ValueError(f"y holds labels that are not among the model's classes: {strange[:5]}")
+    unknown = np.setdiff1d(y, classes)
+    if len(unknown):
+        raise ValueError(f"y holds labels that are not among the model's classes: {unknown[:5]}")
     if len(classes) == 2:
         return y == classes[1], proba[:, 1], f"of class {classes[1]}"
     best = proba.argmax(axis=1)

@@ -1,4 +1,4 @@
-"""The plane as a model of two features divides it."""
+"""The decision regions of a model of two features."""
 
 from __future__ import annotations
 
@@ -7,22 +7,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastsoftmax.plot.canvas import MOST_NAMES, colours, new_figure, tidy
-from fastsoftmax.plot.descent import draw_objective
+from fastsoftmax.plot.canvas import MAX_NAMES, colours, new_figure, tidy
+from fastsoftmax.plot.history import draw_objective
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
+
+    from fastsoftmax.contracts import Array
+    from fastsoftmax.estimator import SoftmaxRegression
+    from fastsoftmax.plot.models import Classifier
 
 GRID = 401  # points along a side
-MOST_IN_PLACE = 10  # more classes than this would hide the points under their legend
+MAX_LEGEND_CLASSES = 10  # more classes than this would hide the points under their legend
 
 
-def decision_regions(model: Any, X: ArrayLike, y: ArrayLike) -> Figure:
-    """Draw the regions of the plane that a model gives to each class, and the points of a data set.
+def decision_regions(model: Classifier, X: ArrayLike, y: ArrayLike) -> Figure:
+    """Draw the decision regions of a model of two features, and the points of a data set.
 
     Parameters
     ----------
@@ -57,13 +61,13 @@ def decision_regions(model: Any, X: ArrayLike, y: ArrayLike) -> Figure:
     axes = figure.subplots()
     draw_regions(axes, model, X, y, with_legend=False)
     n_classes = len(model.classes_)
-    if n_classes <= MOST_NAMES:
+    if n_classes <= MAX_NAMES:
         columns = 1 + (n_classes - 1) // 20
         axes.legend(title="class", frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1), ncols=columns)
     return figure
 
 
-def boundary_and_loss(model: Any, X: ArrayLike, y: ArrayLike) -> Figure:
+def boundary_and_loss(model: SoftmaxRegression, X: ArrayLike, y: ArrayLike) -> Figure:
     """Draw a fit of two features as lectures do: the boundaries on the left, the falling loss on the right.
 
     Parameters
@@ -105,7 +109,7 @@ def boundary_and_loss(model: Any, X: ArrayLike, y: ArrayLike) -> Figure:
 
 def draw_regions(
     axes: Axes,
-    model: Any,
+    model: Classifier,
     X: ArrayLike,
     y: ArrayLike,
     *,
@@ -114,7 +118,7 @@ def draw_regions(
 ) -> None:
     """Draw regions, their boundaries and the points, which are checked first.
 
-    `names` are what some classes are called in the legend, which stands over the points.
+    `names` replaces the labels of some classes in the legend, which lies over the points.
     """
     X, y = np.asarray(X), np.asarray(y)
     if X.ndim != 2 or X.shape[1] != 2:
@@ -140,11 +144,11 @@ def draw_regions(
     axes.set(xlabel=str(features[0]), ylabel=str(features[1]))
     axes.set_title(f"Regions of {len(classes)} classes, {len(X):,} points", fontsize=11)
     tidy(axes)
-    if with_legend and len(classes) <= MOST_IN_PLACE:
+    if with_legend and len(classes) <= MAX_LEGEND_CLASSES:
         axes.legend(title="class", framealpha=0.85, edgecolor="none")
 
 
-def _predicted(model: Any, across: NDArray[Any], up: NDArray[Any]) -> NDArray[Any]:
+def _predicted(model: Classifier, across: Array, up: Array) -> Array:
     """Return the predicted labels of a grid, a row for each element of `up`."""
     grid = np.stack(np.meshgrid(across, up), axis=-1)
     with warnings.catch_warnings():

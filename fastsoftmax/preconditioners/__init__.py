@@ -1,4 +1,4 @@
-"""Approximate inverses of a Hessian, one form a file: functions from `Params` to `Params`.
+"""Approximate inverses of a Hessian, one form a module: functions that change `Params` in place.
 
-They know what the Hessian of a linear model with a row loss looks like, not how it was summed.
+They use the structure of the Hessian of a linear model with a row loss, not how it was summed.
 """

@@ -1,4 +1,4 @@
-"""The inverse that sums over rows make, whatever its form."""
+"""Preconditioners of every form from sums over rows."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastsoftmax.preconditioners import class_blocks, gram, whole
+from fastsoftmax.preconditioners import block_diagonal, full, kronecker
 from fastsoftmax.preconditioners.projection import projected, pull_of
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from fastsoftmax.contracts import Params, Sums
+    from fastsoftmax.contracts import Params, Sums, Vector
     from fastsoftmax.preconditioners.projection import Inverse
 
 
@@ -26,24 +24,35 @@ def of_blocks(
     diagonal: Params | None,
     n_threads: int | None,
 ) -> Inverse:
-    """Return the inverse, in place, that the sums of the device's "gram" make.
+    """Return the preconditioner, which works in place, from the sums of a `Gram` query.
 
-    `form` is "whole" or "class blocks"; `diagonal`, without l2, that of the Hessian over all rows, where the
-    sums are those of a sample. `invariant` losses do not change with what all classes have in common.
+    Parameters
+    ----------
+    sums : Sums
+        `coef` holds class blocks; overwritten.
+    form : {"full", "block diagonal"}
+    n_classes : int
+    l2 : float
+    fit_intercept : bool
+    invariant : bool
+        Whether adding one vector to every class's coefficients changes no loss.
+    diagonal : Params or None
+        The diagonal of the Hessian over all rows, without l2, if the sums are those of a sample.
+    n_threads : int or None
     """
     numbers = sums.weight, l2, fit_intercept
     pull = pull_of(l2, float(np.einsum("kii->ki", sums.coef).max()) / sums.weight)
-    if form == "whole":
-        inverse = whole.inverse(sums.coef, n_classes, *numbers, invariant)
+    if form == "full":
+        inverse = full.inverse(sums.coef, n_classes, *numbers, invariant)
     else:
-        inverse = class_blocks.inverse(sums.coef, *numbers, diagonal, n_threads)
+        inverse = block_diagonal.inverse(sums.coef, *numbers, diagonal, n_threads)
     return projected(inverse, pull) if invariant else inverse
 
 
 def of_spectrum(
-    rows: gram.Spectrum, curvatures: NDArray[np.float64], l2: float, fit_intercept: bool, invariant: bool
+    rows: kronecker.Spectrum, curvatures: Vector, l2: float, fit_intercept: bool, invariant: bool
 ) -> Inverse:
-    """Return the inverse, in place, that the rows' Gram matrix makes with a scale for each class."""
-    inverse = gram.inverse(rows, curvatures, l2, fit_intercept)
+    """Return the Kronecker preconditioner, which works in place; `curvatures` (K,) scale the Gram matrix."""
+    inverse = kronecker.inverse(rows, curvatures, l2, fit_intercept)
     pull = pull_of(l2, float(rows.values[-1] * curvatures.max()))
     return projected(inverse, pull) if invariant else inverse

@@ -1,4 +1,4 @@
-"""The directions along which a softmax does not change."""
+"""The projection off the directions along which a softmax does not change."""
 
 from __future__ import annotations
 
@@ -12,32 +12,34 @@ if TYPE_CHECKING:
     Inverse = Callable[[Params], None]  # in place
 
 
-ROUNDING = 2.0**-42  # a thousand roundings
-# What takes the place of a lost penalty, as a share of the largest curvature: along directions in which no
-# row lies, the quotient of two roundings would lead anywhere.
-ROOM = 1e-10
-NOT_FINITE = "the Hessian is not finite; X or the parameters are too large"
+# A penalty below this fraction of the largest curvature, 1000 float64 eps, is lost in rounding: sums over
+# many rows round by more than one eps. A much larger one would discard penalties that still determine the
+# solution.
+ROUNDING = 2.0**-42
+# Takes the place of a lost penalty, as a fraction of the largest curvature: along directions that no row has
+# a component in, a step would be the quotient of two rounding errors.
+FLOOR = 1e-10
 
 
 def is_lost(l2: float, curvature: float) -> bool:
-    """Return whether a penalty is rounding beside the largest curvature: nothing may be divided by it then.
+    """Return whether a penalty is lost in rounding beside the largest curvature: 1 / l2 is meaningless then.
 
-    Where l2 alone curves F, the gradient is l2 · W and the rounding of much larger sums.
+    Along directions in which only l2 curves F, the gradient is l2 · W plus the rounding of much larger sums.
     """
     return l2 <= ROUNDING * curvature
 
 
 def pull_of(l2: float, curvature: float) -> float:
-    """Return 1 / l2, or zero where l2 is lost beside the largest curvature."""
+    """Return 1 / l2, or zero if l2 is lost in rounding beside the largest curvature (`is_lost`)."""
     return 0.0 if is_lost(l2, curvature) else 1.0 / l2
 
 
 def projected(inverse: Inverse, pull: float) -> Inverse:
-    """Return Π · inverse · Π + (I − Π) · pull.
+    """Return v ↦ Π · inverse · Π v + pull · (I − Π) v, in place, where Π subtracts the mean over classes.
 
-    Adding one vector to every class's coefficients changes no softmax probability: along those directions
-    the Hessian is l2 · I exactly, and an approximation made class by class is far off. Π takes the mean over
-    classes away. Where no l2 can be told from 0, nothing is returned along those directions.
+    Adding one vector to every class's coefficients changes no softmax probability: along those directions the
+    Hessian is exactly l2 · I, while an approximation by class is far off. If l2 is lost in rounding (pull =
+    0), the result is zero along them.
 
     Parameters
     ----------

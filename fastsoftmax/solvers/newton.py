@@ -1,4 +1,4 @@
-"""Newton steps, however their systems are solved: shortened until they lower the objective enough."""
+"""The iteration of Newton's method, for any solver of the Newton system, with step halving."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from fastsoftmax.contracts import State
-from fastsoftmax.solvers.progress import Progress, refined_if
+from fastsoftmax.solvers.progress import Progress, in_float64_if
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fastsoftmax.contracts import Record, Solution, Vector
-    from fastsoftmax.protocols import Checkpoint, Objective
+    from fastsoftmax.contracts.protocols import Checkpoint, Objective
 
     Direction: TypeAlias = Callable[[Objective, Vector, Vector, float], Vector]
 
-LOOSEST = 0.25  # the residual that ends an early inner solve, relative to the gradient
-MOST_HALVINGS = 30
-SUFFICIENT_DECREASE = 1e-4
-# Below this relative change the objective, a sum of float32 products, no longer resolves a step.
+LOOSEST = 0.25  # the relative residual at which the first inner solves end: far off, steps need not be exact
+MAX_HALVINGS = 30  # 2⁻³⁰ of a step: below, F of usual size changes by no more than rounding
+SUFFICIENT_DECREASE = 1e-4  # Armijo's condition, at its usual value
+# The relative change of F below which a step is not resolved, as F is a sum of float32 products.
 RESOLUTION = 1e-7
-NUMBERS = ("n_steps", "refined", "value", "first_norm")  # of a state
+NUMBERS = ("n_steps", "refined", "value", "first_norm")  # of a `State`; these names are in files
 
 
 def descend(
@@ -36,25 +36,25 @@ def descend(
     callback: Callable[[Record, Vector], None] | None,
     checkpoint: Checkpoint | None,
 ) -> Solution:
-    """Return the minimum of a smooth convex objective by Newton steps that `direction` finds.
+    """Return the minimum of a smooth convex objective by Newton steps computed by `direction`.
 
     `direction(objective, x, grad, forcing)` returns s with ‖∇²F s + ∇F‖ at most about `forcing` times ‖∇F‖;
-    the other parameters are those of a solver. Where the objective no longer resolves a step, a step is taken
-    if it shrinks the gradient (the approximate Wolfe condition).
+    the other parameters are those of a solver. If the objective no longer resolves a step, a step that
+    shrinks the gradient is taken (the approximate Wolfe condition).
     """
-    kept = None if checkpoint is None else checkpoint.state()
-    if kept is None:
+    stored = None if checkpoint is None else checkpoint.state()
+    if stored is None:
         progress = Progress(objective, tol, callback)
         x = np.array(x0, dtype=np.float64)
         value, grad = objective.value_and_grad(x)
         first, refined, first_norm = 0, False, objective.algebra.norm(grad)
         done = progress.at(x, value, grad)
     else:
-        first, refined, value, first_norm = (kept.numbers[name] for name in NUMBERS)
-        x, grad, done = kept.arrays["x"], kept.arrays["grad"], False
-        objective = refined_if(objective, refined)
+        first, refined, value, first_norm = (stored.numbers[name] for name in NUMBERS)
+        x, grad, done = stored.arrays["x"], stored.arrays["grad"], False
+        objective = in_float64_if(objective, refined)
         progress = Progress(objective, tol, callback)
-        progress.resume(kept.numbers["progress"], x)
+        progress.resume(stored.numbers["progress"], x)
     for n_steps in range(first, max_iter):
         if done:
             break
@@ -66,14 +66,14 @@ def descend(
         slope = objective.algebra.dot(grad, step)
         trial = None if progress.stalled else _shortened(objective, x, value, grad, step, slope)
         if trial is None:
-            finer = progress.finer(x, value, grad, -0.5 * slope)
-            if finer is None:
+            in_float64 = progress.in_float64(x, value, grad, -0.5 * slope)
+            if in_float64 is None:
                 break
-            objective, value, grad = finer
+            objective, value, grad = in_float64
             refined = True
             continue
         x, value, grad, length = trial
-        # F − F* before the step was about −slope / 2, and a full Newton step leaves less than that.
+        # F − F* before the step was about −slope / 2 (the Newton decrement); after a full step it is less.
         done = progress.at(x, value, grad, -0.5 * slope, trusted=length == 1.0)
     else:
         if not done:
@@ -82,20 +82,23 @@ def descend(
 
 
 def _state(numbers: dict[str, Any], x: Vector, grad: Vector, progress: Progress) -> State:
-    """Return all that the next step depends on: what it builds, it builds at x."""
+    """Return the state between two steps; the next step builds everything else from x."""
     return State({**numbers, "progress": progress.state()}, {"x": x, "grad": grad})
 
 
 def _shortened(
     objective: Objective, x: Vector, value: float, grad: Vector, step: Vector, slope: float
 ) -> tuple[Vector, float, Vector, float] | None:
-    """Return the first of the step, its half, its quarter … that lowers F enough; None if none does."""
+    """Return the first of the points x + step, x + step / 2, … that lowers F enough, or None.
+
+    The result is (x, F, ∇F, length) of that point. One pass for each length tried.
+    """
     if slope >= 0.0:
         return None
     algebra = objective.algebra
     length = 1.0
     norm = algebra.norm(grad)
-    for _ in range(MOST_HALVINGS):
+    for _ in range(MAX_HALVINGS):
         trial = algebra.moved(x, step, length)
         trial_value, trial_grad = objective.value_and_grad(trial)
         if trial_value <= value + SUFFICIENT_DECREASE * length * slope:

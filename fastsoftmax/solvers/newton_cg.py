@@ -1,4 +1,4 @@
-"""Truncated Newton: each step solves the Newton system roughly, by preconditioned conjugate gradients."""
+"""Truncated Newton method: the Newton system is solved roughly, by preconditioned conjugate gradients."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fastsoftmax.contracts import Record, Solution, Vector
-    from fastsoftmax.protocols import Checkpoint, Objective
+    from fastsoftmax.contracts.protocols import Checkpoint, Objective
 
-MOST_INNER = 250
+# Conjugate-gradient iterations a step, a pass each: after those, a step with a new preconditioner gains more.
+MAX_INNER = 250
+
+NEEDS = frozenset({"gradient", "hessp", "preconditioner"})  # of an objective
 
 
 def minimize(
@@ -26,20 +29,20 @@ def minimize(
     callback: Callable[[Record, Vector], None] | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> Solution:
-    """Return the minimum of a smooth convex objective by Newton steps.
+    """Return the minimum of a smooth convex objective by truncated Newton steps.
 
     Parameters
     ----------
     objective : Objective
     x0 : ndarray (size,), float64
     tol : float
-        Relative suboptimality to stop at, as `Progress` judges it.
+        The relative suboptimality (F − F*) / F to stop at, certified or estimated (`Progress`).
     max_iter : int
         The most Newton steps.
     callback : callable, optional
         Called with a `Record` and the parameters at the start and after each step.
     checkpoint : Checkpoint, optional
-        Is offered the state before each step but the first. With a state it has, x0 is not looked at.
+        Offered the state before each step but the first. If it has a stored state, x0 is ignored.
 
     Returns
     -------
@@ -49,8 +52,9 @@ def minimize(
     -----
     A step costs one pass for the preconditioner, one for each inner iteration, and one for each step length
     tried. The inner solve ends at a relative residual of min(¼, √(‖g‖ / ‖g₀‖)) in the preconditioner's norm
-    (a forcing sequence [1]_): loose far from the optimum, tight near it. Where the objective no longer
-    resolves a step, a step is taken if it shrinks the gradient (the approximate Wolfe condition [2]_).
+    (a forcing sequence [1]_): loose far from the optimum, tight near it. If the objective no longer resolves
+    a step, a step that shrinks the gradient is taken (the approximate Wolfe condition [2]_). Extra memory:
+    about ten float64 vectors.
 
     References
     ----------
@@ -71,7 +75,10 @@ def minimize(
 
 
 def _conjugate_gradients(objective: Objective, x: Vector, grad: Vector, forcing: float) -> Vector:
-    """Return s with ∇²F s ≈ −∇F by conjugate gradients, preconditioned."""
+    """Return s with ∇²F s ≈ −∇F, to a relative residual of `forcing`, by preconditioned conjugate gradients.
+
+    −M⁻¹ ∇F if not a single iteration is possible. One Hessian-vector product an iteration.
+    """
     algebra = objective.algebra
     precondition = objective.preconditioner(x)
     multiply = objective.hessian(x)
@@ -81,7 +88,7 @@ def _conjugate_gradients(objective: Objective, x: Vector, grad: Vector, forcing:
     direction = scaled.copy()
     energy = algebra.dot(residual, scaled)
     target = forcing**2 * energy
-    for _ in range(MOST_INNER):
+    for _ in range(MAX_INNER):
         if energy <= target or energy <= 0.0:
             break
         product = multiply(direction)

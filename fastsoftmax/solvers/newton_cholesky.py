@@ -1,4 +1,4 @@
-"""Newton's method with the Hessian itself, factorised, where that is small."""
+"""Newton's method with a Cholesky factor of the whole Hessian, for few parameters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fastsoftmax.contracts import Record, Solution, Vector
-    from fastsoftmax.protocols import Checkpoint, Objective
+    from fastsoftmax.contracts.protocols import Checkpoint, Objective
+
+NEEDS = frozenset({"gradient", "inverse_hessian"})  # of an objective
 
 
 def minimize(
@@ -22,20 +24,20 @@ def minimize(
     callback: Callable[[Record, Vector], None] | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> Solution:
-    """Return the minimum of a smooth convex objective by Newton steps.
+    """Return the minimum of a smooth convex objective by exact Newton steps.
 
     Parameters
     ----------
     objective : Objective
     x0 : ndarray (size,), float64
     tol : float
-        Relative suboptimality to stop at, as `Progress` judges it.
+        The relative suboptimality (F − F*) / F to stop at, certified or estimated (`Progress`).
     max_iter : int
         The most Newton steps.
     callback : callable, optional
         Called with a `Record` and the parameters at the start and after each step.
     checkpoint : Checkpoint, optional
-        Is offered the state before each step but the first. With a state it has, x0 is not looked at.
+        Offered the state before each step but the first. If it has a stored state, x0 is ignored.
 
     Returns
     -------
@@ -52,5 +54,5 @@ def minimize(
 
 
 def _exact(objective: Objective, x: Vector, grad: Vector, forcing: float) -> Vector:
-    """Return −(∇²F)⁻¹ ∇F; no residual is left that `forcing` could allow."""
+    """Return −(∇²F)⁻¹ ∇F; the system is solved exactly: `forcing` is not used."""
     return objective.inverse_hessian(x)(-grad)

@@ -1,4 +1,4 @@
-"""What every solver does between its steps: measure, record, and see whether it is done."""
+"""The history and the stopping rule that all solvers share."""
 
 from __future__ import annotations
 
@@ -13,20 +13,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fastsoftmax.contracts import Vector
-    from fastsoftmax.protocols import Objective
+    from fastsoftmax.contracts.protocols import Objective
 
 TINY = float(np.finfo(np.float64).tiny)
 EPS = float(np.finfo(np.float64).eps)
-# Without a penalty, separable classes have their optimum at infinity: the loss falls to zero and the
-# coefficients grow for ever. Nothing is left to learn below this many nats a row.
+# Without a penalty, separable classes have their optimum at infinity: the loss falls to zero while the
+# coefficients grow without limit. Below this many nats a row nothing is left to learn.
 SEPARATED = 1e-12
+# A bound costs two passes or a few more. It is computed after so many passes in any case: a thirtieth of the
+# time, against a fit that goes on although it could be certified.
 PASSES_A_BOUND = 60
-WAIT_SHARE = 20  # one bound after another waits for so small a share of the passes there have been
-# The certificate may need a gradient far smaller than F tells apart: steps are taken for its sake alone, as
-# long as one in so many halves it.
+# Bounds that are expected to certify the fit, but do not, are 1 / WAIT_FRACTION of all passes apart.
+WAIT_FRACTION = 20
+# The certificate may need a gradient far smaller than the precision of F resolves: steps are taken for its
+# sake alone, as long as one in so many halves the gradient's norm.
 STALLED = 20
-# Float32 products do not resolve so small a share of F. And where the gradient leaves so little of the gap to
-# stop at, but a larger one is found, the rounding of F is what lies between.
+# The fraction of F below which float32 products do not resolve differences. And if the gradient predicts less
+# than ROUNDED of the gap to stop at, but a larger gap is found, the rest is the rounding of F.
 RESOLVED = 1e-8
 ROUNDED = 0.1
 
@@ -39,16 +42,16 @@ class Progress:
     objective : Objective
     tol : float
         Stop once (F − F*) / max(F, tiny) is at most this: certified by a lower bound of F* where the
-        objective has one, otherwise as the solver estimates it.
+        objective has one, otherwise by the solver's estimate.
     callback : callable, optional
         Called with each `Record` and the parameters there.
 
     Notes
     -----
-    A lower bound holds for good, so the best one so far serves every later point. A new one may cost a few
-    passes over the data: it is asked for at a start that is not zero, when the solver's estimate and the
-    gradient say that the goal is reached, then more and more rarely, otherwise after every 60 passes, and at
-    the end.
+    A lower bound of F* holds at every point, so the best one so far serves all later points. A new one may
+    cost a few passes over the data: it is computed at a start that is not zero; when the solver's estimate
+    and the gradient predict that it will certify the goal, then at growing intervals; otherwise after every
+    60 passes; and at the end.
     """
 
     def __init__(
@@ -62,31 +65,31 @@ class Progress:
         self._bound: float | None = None
         self._bound_pass = self._first_pass
         self._least_norm = np.inf
-        self._still = 0
+        self._stalled_steps = 0
         self.history: list[Record] = []
         self.suboptimality = np.inf
         self.converged = False
         self.message = ""
 
     def state(self) -> dict[str, Any]:
-        """Return what `resume` takes: all that the records and the stopping rule depend on."""
+        """Return the state for `resume`: everything that the records and the stopping rule depend on."""
         return {
             "seconds": time.perf_counter() - self._start,
             "passes": self._objective.passes - self._first_pass,
             "bound": self._bound,
             "bound_pass": self._bound_pass - self._first_pass,
             "least_norm": self._least_norm,
-            "still": self._still,
+            "still": self._stalled_steps,
             "history": [list(record) for record in self.history],
         }
 
     def resume(self, state: dict[str, Any], x: Vector) -> None:
-        """Go on at x from where `state` was asked for; what the objective has read so far does not count."""
+        """Continue at x from the result of `state`; passes that the objective has made since do not count."""
         self._start = time.perf_counter() - state["seconds"]
         self._first_pass = self._objective.passes - state["passes"]
         self._bound = state["bound"]
         self._bound_pass = self._first_pass + state["bound_pass"]
-        self._least_norm, self._still = state["least_norm"], state["still"]
+        self._least_norm, self._stalled_steps = state["least_norm"], state["still"]
         self.history = [Record(*line) for line in state["history"]]
         if self._callback is not None:
             self._callback(self.history[-1], x)
@@ -96,21 +99,22 @@ class Progress:
     ) -> bool:
         """Record a point, and return whether to stop there.
 
-        `decrement` is the solver's estimate of F − F*. Where it is not to be `trusted` it tells when a bound
-        is worth its pass, but does not end the fit of an objective that has no bound.
+        `decrement` is the solver's estimate of F − F*, in nats. Unless `trusted` it only decides when a bound
+        is worth its passes, and does not end the fit of an objective that has no bound. Raises
+        FloatingPointError if F is not finite.
         """
         if not np.isfinite(value):
             raise FloatingPointError(f"the objective became {value}; X or the parameters are too large")
         goal = self._goal(value)
         waited = self._objective.passes - self._bound_pass
-        most = min(PASSES_A_BOUND, 1 + (self._objective.passes - self._first_pass) // WAIT_SHARE)
-        warm = not self.history and x.any()  # such a start may be the end already
+        interval = min(PASSES_A_BOUND, 1 + (self._objective.passes - self._first_pass) // WAIT_FRACTION)
+        warm_start = not self.history and x.any()  # may be the optimum already
         resolved = RESOLVED * abs(value)
-        least = decrement  # of what the gap may be; what the gradient leaves of it is looked at near the end
+        predicted_gap = decrement  # a lower estimate; the gradient's part matters near the end only
         if decrement <= max(goal, resolved):
-            least = max(decrement, self._objective.likely_gap(grad))
-        asked = warm or waited >= (most if least <= goal else PASSES_A_BOUND)
-        if asked:
+            predicted_gap = max(decrement, self._objective.likely_gap(grad))
+        bound_is_due = warm_start or waited >= (interval if predicted_gap <= goal else PASSES_A_BOUND)
+        if bound_is_due:
             self._improve_bound(x, value, grad)
         gap = None if self._bound is None else max(value - self._bound, 0.0)
         record = Record(
@@ -126,7 +130,8 @@ class Progress:
         estimate = decrement if trusted and not self._objective.has_lower_bound else np.inf
         excess = estimate if gap is None else gap
         self.suboptimality = excess / max(abs(value), TINY)
-        if excess <= goal or record.grad_norm == 0.0:
+        at_minimum = record.grad_norm == 0.0 and "gradient" in self._objective.offers
+        if excess <= goal or at_minimum:
             self.converged = True
             self.message = "estimated by the Newton decrement" if gap is None else "certified"
         elif not self._objective.has_lower_bound and value <= SEPARATED:
@@ -135,62 +140,67 @@ class Progress:
                 "penalty the coefficients grow without bound"
             )
         if decrement > EPS * abs(value) or record.grad_norm < 0.5 * self._least_norm:
-            self._least_norm, self._still = record.grad_norm, 0
+            self._least_norm, self._stalled_steps = record.grad_norm, 0
         else:
-            self._still += 1
-        rounded = least <= ROUNDED * goal if asked else goal < resolved and least <= resolved
-        if rounded and excess > goal and self._objective.has_finer:
-            self._still = STALLED
+            self._stalled_steps += 1
+        if bound_is_due:
+            rounded = predicted_gap <= ROUNDED * goal
+        else:
+            rounded = goal < resolved and predicted_gap <= resolved
+        if rounded and excess > goal and self._objective.is_float32:
+            self._stalled_steps = STALLED
         return bool(self.message)
 
     def _goal(self, value: float) -> float:
+        """Return the F − F* to stop at, for that value of F."""
         return self._tol * max(abs(value), TINY)
 
     @property
     def goal(self) -> float:
-        """The F − F* to stop at, as of the last point."""
+        """The F − F* to stop at, in nats, at the last point."""
         return self._goal(self.history[-1].objective)
 
     @property
     def stalled(self) -> bool:
-        """Whether steps promise less than the rounding of F, and have not halved the gradient for long.
+        """Whether predicted decreases are below the rounding of F, and the gradient has not halved for long.
 
-        Where there are finer products, promising so little is enough.
+        With float32 products, a predicted decrease below their rounding is enough.
         """
-        return self._still >= STALLED
+        return self._stalled_steps >= STALLED
 
     def _improve_bound(self, x: Vector, value: float, grad: Vector) -> None:
+        """Compute a lower bound at x, and keep the better of it and the last."""
         bound = self._objective.lower_bound(x, value, grad)
         self._bound_pass = self._objective.passes
         if bound is not None:
             self._bound = bound if self._bound is None else max(bound, self._bound)
 
-    def finer(
+    def in_float64(
         self, x: Vector, value: float, grad: Vector, decrement: float
     ) -> tuple[Objective, float, Vector] | None:
-        """Go on where no step lowers the objective any more at the precision of the products.
+        """Return the objective with float64 products, and F and ∇F at x; None to stop at x.
 
-        Returns the objective's more precise form, with F and ∇F at x; None where there is none, or that
-        precision was enough: then this is the end. The arguments are those of `at`.
+        Called when no step lowers the objective any more at the precision of the products. None if the
+        point is good enough, or products are float64 already. The arguments are those of `at`.
         """
         if self.at(x, value, grad, decrement):
             return None
-        objective = self._objective.finer()
+        objective = self._objective.in_float64()
         if objective is None:
             self.stopped("no step lowers the objective any more at the precision of the products")
             return None
         self._objective = objective
-        self._least_norm, self._still = np.inf, 0
-        # It bounds another function, by some roundings.
+        self._least_norm, self._stalled_steps = np.inf, 0
+        # The bound is of another function, by the rounding of its products.
         self._bound, self._bound_pass = None, self._first_pass
         return objective, *objective.value_and_grad(x)
 
     def stopped(self, message: str) -> None:
-        """Note why the solver ended short of the tolerance."""
+        """Set the message of a solver that ends short of the tolerance."""
         self.message = message
 
     def solution(self, x: Vector, value: float, grad: Vector) -> Solution:
-        """Return what was reached."""
+        """Return the solution at x, with a bound if the objective has one."""
         if self._bound is None:
             self._improve_bound(x, value, grad)
         gap = None if self._bound is None else max(value - self._bound, 0.0)
@@ -210,11 +220,11 @@ class Progress:
         )
 
 
-def refined_if(objective: Objective, refined: bool) -> Objective:
-    """Return the objective that a state was kept with: this one, or its more precise form."""
+def in_float64_if(objective: Objective, refined: bool) -> Objective:
+    """Return the objective, with float64 products if the stored state was reached with those."""
     if not refined:
         return objective
-    finer = objective.finer()
-    if finer is None:
+    refined_objective = objective.in_float64()
+    if refined_objective is None:
         raise ValueError("the state kept was reached with more precise products than this objective has")
-    return finer
+    return refined_objective

@@ -1,1 +1,1 @@
-"""Where rows live: in memory (`array`). A source runs a task over its blocks and adds the sums in order."""
+"""Sources of rows: in memory (`array`). A source answers a query for its row blocks and adds the answers."""

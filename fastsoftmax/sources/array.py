@@ -1,136 +1,137 @@
-"""Rows held in memory."""
+"""The source of rows held in memory."""
 
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, TypeVar
+import operator
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from fastsoftmax import compressed, devices
-from fastsoftmax.contracts import Csr, Guest, Halves, Resident, RowBlock, Sums, row_slice
+from fastsoftmax import devices
+from fastsoftmax.contracts import Csr, KeptLogits, RowBlock, compute_dtype, row_slice
+from fastsoftmax.contracts.protocols import SourceSpec
+from fastsoftmax.data import sparse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
-    from numpy.typing import NDArray
+    from fastsoftmax.contracts import Loss, Rows
+    from fastsoftmax.contracts.protocols import Addable, Query
 
-    from fastsoftmax.contracts import Rows, Task
-    from fastsoftmax.memory import Memory
+    Answer = TypeVar("Answer", bound=Addable)
 
-T = TypeVar("T")
-SEED = 0
-MULTIPLIER_BYTES = 48 * 2**20
+SEED = 0  # of samples: fixed, so that a fit repeats to the bit
+# The most that a pass over sparse rows holds of a block's gradients by logits. Most data sets then are one
+# block; and with the other arrays a pass stays below the 64 MiB promised for linear cross-entropies.
+DLOGITS_BYTES = 48 * 2**20
 
 
 def sparse_block_rows(n_outputs: int) -> int:
-    """Return how many sparse rows to take at a time: a pass over them holds their (n, K) multipliers."""
-    return max(1, MULTIPLIER_BYTES // (8 * n_outputs))
+    """Return the rows of a block of sparse X: a pass holds their (rows, K) float64 gradients by logits."""
+    return max(1, DLOGITS_BYTES // (8 * n_outputs))
 
 
 def with_transpose(X: Rows) -> Rows:
-    """Return sparse rows with the same entries by column beside them; dense rows as they are."""
+    """Return sparse rows with their transpose, built if missing; dense rows as they are."""
     if not isinstance(X, Csr) or X.transpose is not None:
         return X
-    return X._replace(transpose=compressed.transposed(X))
-
-
-def _rows_of(X: Rows | Resident, rows: NDArray[np.int64]) -> Rows:
-    """Return some rows, copied."""
-    if isinstance(X, Resident):
-        X = X.host
-    if isinstance(X, Guest):
-        device: Any = devices.get("cuda")
-        guest: Rows = device.some_rows(X, rows)
-        return guest
-    if isinstance(X, Csr):
-        return compressed.from_scipy(compressed.to_scipy(X)[rows])
-    return Halves(X.bits[rows]) if isinstance(X, Halves) else X[rows]
+    return X._replace(transpose=sparse.transposed(X))
 
 
 class ArraySource:
-    """Rows in memory, dense or sparse, handed to a device in one block or several.
+    """A source of rows in memory, dense or sparse, which are passed to a device in one block or several.
 
     Parameters
     ----------
-    X : ndarray (n, d), Halves, Csr or Guest
-    target : ndarray (n,) or (n, K)
-    weight : ndarray (n,), float64
-    device : str
+    rows : RowBlock
+        All rows; its buffers supply the temporary arrays of passes.
+    loss : named tuple
+        The loss passed to the device with each query; it is not inspected here.
+    n_outputs : int
+        The number of logits of a row.
+    device : {"cpu", "cuda"}
     n_threads : int or None
     block_rows : int, optional
-        The most rows in a block; None takes them all in one.
-    memory : Memory, optional
-        Where passes take their arrays from.
+        The most rows in a block; by default all rows of dense X, `sparse_block_rows` of sparse X.
     """
 
     def __init__(
         self,
-        X: Rows,
-        target: NDArray[Any],
-        weight: NDArray[np.float64],
+        rows: RowBlock,
+        loss: Loss,
+        n_outputs: int,
         *,
         device: str = "cpu",
         n_threads: int | None = None,
         block_rows: int | None = None,
-        memory: Memory | None = None,
     ) -> None:
-        self._shape = int(X.shape[0]), int(X.shape[1])
-        self._device = device
-        self._n_threads = n_threads
-        step = self._shape[0] if block_rows is None else block_rows
-        place = devices.get(device).placed
-        self._blocks = [
-            place(
-                RowBlock(
-                    with_transpose(row_slice(X, start, start + step)),
-                    target[start : start + step],
-                    weight[start : start + step],
-                    memory,
-                )
+        n_rows = rows.n_rows
+        if block_rows is None:
+            block_rows = sparse_block_rows(n_outputs) if isinstance(rows.X, Csr) else n_rows
+        blocks = [
+            rows._replace(
+                X=with_transpose(row_slice(rows.X, start, start + block_rows)),
+                target=rows.target[start : start + block_rows],
+                weight=rows.weight[start : start + block_rows],
             )
-            for start in range(0, self._shape[0], step)
+            for start in range(0, n_rows, block_rows)
         ]
+        self._set(blocks, loss, n_outputs, device, n_threads)
 
-    @classmethod
-    def _of_blocks(cls, blocks: list[RowBlock], like: ArraySource) -> ArraySource:
-        self = cls.__new__(cls)
-        self._shape = sum(block.n_rows for block in blocks), like._shape[1]
-        self._device, self._n_threads = like._device, like._n_threads
-        self._blocks = [devices.get(like._device).placed(block) for block in blocks]
-        return self
+    def _set(
+        self, blocks: Sequence[RowBlock], loss: Loss, n_outputs: int, device: str, n_threads: int | None
+    ) -> None:
+        self._loss, self._device, self._n_threads = loss, device, n_threads
+        placed = devices.get(device).placed
+        self._blocks = [placed(block._replace(logits=KeptLogits())) for block in blocks]
+        first = self._blocks[0].X
+        self._spec = SourceSpec(
+            sum(block.n_rows for block in blocks),
+            int(first.shape[1]),
+            n_outputs,
+            compute_dtype(first),
+            sum(float(block.weight.sum()) for block in blocks),
+        )
+
+    def _with_blocks(self, blocks: Sequence[RowBlock], loss: Loss) -> ArraySource:
+        other = type(self).__new__(type(self))
+        other._set(blocks, loss, self._spec.n_outputs, self._device, self._n_threads)
+        return other
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """(n, d)."""
-        return self._shape
+    def spec(self) -> SourceSpec:
+        """The description of the rows."""
+        return self._spec
 
-    def sum(self, task: Task) -> Sums:
-        """Run the task on every block and add what comes back, in order."""
-        sums = self.map(lambda block: devices.run(task, self._device, block, self._n_threads))
-        return functools.reduce(Sums.__add__, sums)
+    def sum(self, query: Query[Answer]) -> Answer:
+        """Return the sum of the query's answers for all blocks, added in order. One reading of the rows."""
+        return functools.reduce(operator.add, [self._answer(query, block) for block in self._blocks])
 
-    def subset(self, n_rows: int) -> ArraySource:
-        """Return a source of so many of the rows, drawn at random but always the same ones; copies them."""
-        if n_rows >= self._shape[0]:
+    def _answer(self, query: Query[Answer], block: RowBlock) -> Answer:
+        """Return the device's answer for one block, computed on its rows' stream."""
+        with devices.work(block.X):
+            return devices.answer(query, self._loss, self._device, block, self._n_threads)
+
+    def sample(self, n_rows: int) -> ArraySource:
+        """Return a source of `n_rows` sampled rows, copied, always the same; itself if it has no more."""
+        total = self._spec.n_rows
+        if n_rows >= total:
             return self
-        chosen = np.sort(np.random.default_rng(SEED).choice(self._shape[0], n_rows, replace=False))
+        chosen = np.sort(np.random.default_rng(SEED).choice(total, n_rows, replace=False))
         parts, first = [], 0
         for block in self._blocks:
-            here = chosen[(chosen >= first) & (chosen < first + block.n_rows)] - first
-            own = block.target[here], block.weight[here], block.memory
-            parts.append(RowBlock(_rows_of(block.X, here), *own))
+            inside = chosen[(chosen >= first) & (chosen < first + block.n_rows)] - first
+            X = devices.take_rows(block.X, inside)
+            parts.append(block._replace(X=X, target=block.target[inside], weight=block.weight[inside]))
             first += block.n_rows
-        return ArraySource._of_blocks(parts, self)
+        return self._with_blocks(parts, self._loss)
 
-    def replaced(self, function: Callable[[RowBlock], RowBlock]) -> ArraySource:
-        """Return a source of what a function makes of each block."""
-        return ArraySource._of_blocks(self.map(function), self)
-
-    def map(self, function: Callable[[RowBlock], T]) -> list[T]:
-        """Return what a function makes of each block, in order."""
-        results = []
-        for block in self._blocks:
-            with devices.work(block.X):
-                results.append(function(block))
-        return results
+    def in_float64(self, loss: Loss) -> ArraySource:
+        """Return a source of the same rows, with probability targets in float64 and the loss for them."""
+        # Row functions require probability targets in the dtype of the logits.
+        blocks = [
+            block if block.target.ndim == 1 else block._replace(target=block.target.astype(np.float64))
+            for block in self._blocks
+        ]
+        return self._with_blocks(blocks, loss)

@@ -1,7 +1,7 @@
-"""The CPU: verbs over a block of rows.
+"""The verbs of the CPU device over a block of rows.
 
-The choice between dense and sparse storage is one look-up, here; a new storage is a file with `sums` and
-`logits`, and a line in the table.
+The choice between dense and sparse storage is one look-up, here. A new storage is a module with `sums`,
+`many_sums`, `logits` and `columns`, and a line in `STORAGES`.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastsoftmax.contracts import Csr, Halves
-from fastsoftmax.kernels.cpu import csr, dense, grams, shifts
+from fastsoftmax.contracts import Csr, Halves, Sums
+from fastsoftmax.kernels.cpu import csr, dense, grams, intercept_shifts
 from fastsoftmax.kernels.cpu.columns import columns
-from fastsoftmax.kernels.cpu.indices import sparse_faults
-from fastsoftmax.kernels.cpu.narrow import narrow, narrow_losses
+from fastsoftmax.kernels.cpu.half_precision import narrow, narrow_losses
+from fastsoftmax.kernels.cpu.index_checks import sparse_faults
 from fastsoftmax.kernels.cpu.rows import (
     all_in_unit,
     count_targets,
@@ -27,14 +27,12 @@ from fastsoftmax.kernels.cpu.rows import (
 )
 from fastsoftmax.kernels.cpu.top import top
 from fastsoftmax.kernels.cpu.verbs import Diagonal, Dual, Hessp, LossGrad
+from fastsoftmax.losses import family_of
+from fastsoftmax.losses.row_functions import registered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
-
-    from fastsoftmax.contracts import Mixture, Params, RowBlock, Sums
-    from fastsoftmax.memory import Memory
+    from fastsoftmax.contracts import Array, DType, Loss, Mixture, Params, Resident, RowBlock, Rows, Vector
+    from fastsoftmax.runtime.buffers import BufferPool
 
 __all__ = [
     "all_in_unit",
@@ -42,9 +40,9 @@ __all__ = [
     "count_targets",
     "diagonal",
     "dual",
-    "float64_share",
+    "float64_speed",
     "gram",
-    "has_room",
+    "has_memory",
     "hessp",
     "log_softmax",
     "logits",
@@ -61,166 +59,210 @@ __all__ = [
     "small_cross_entropy",
     "softmax",
     "sparse_faults",
+    "target_sum",
     "top",
 ]
 
 STORAGES: dict[type, Any] = {np.ndarray: dense, Halves: dense, Csr: csr}
 
 
+def _storage(X: Rows | Resident) -> Any:
+    """Return the module for rows of this storage. Raises TypeError if there is none."""
+    storage = STORAGES.get(type(X))
+    if storage is None:
+        known = ", ".join(kind.__name__ for kind in STORAGES)
+        raise TypeError(f"device 'cpu' computes on rows stored as {known}; got {type(X).__name__}")
+    return storage
+
+
+def _known(loss: Loss) -> Loss:
+    """Return the loss. Raises TypeError if it has no row functions."""
+    if not registered(loss):
+        raise TypeError(f"device 'cpu' knows no row functions of the loss {type(loss).__name__}")
+    return loss
+
+
 def require() -> None:
-    """Do nothing: there always is a CPU."""
+    """Do nothing: the CPU is always available."""
 
 
-def float64_share() -> float:
-    """Return 1/2: half as many numbers to a register."""
+def float64_speed() -> float:
+    """Return the speed of float64 products against float32: 1/2, as a register holds half as many numbers."""
     return 0.5
 
 
-def has_room(n_bytes: int) -> bool:
-    """Return True: rows are read where they are."""
+def has_memory(n_bytes: int) -> bool:
+    """Return True: rows are read in place."""
     return True
 
 
 def placed(block: RowBlock) -> RowBlock:
-    """Return the block: it is where it is read."""
+    """Return the block itself: rows are read in place."""
     return block
 
 
-def _storage(X: Any) -> Any:
-    return STORAGES[type(X)]
-
-
 def loss_grad(
-    loss: Any, params: Params, block: RowBlock, n_threads: int | None = None, **outputs: Any
+    loss: Loss,
+    params: Params,
+    block: RowBlock,
+    n_threads: int | None = None,
+    *,
+    row_values: Array | None = None,
+    X_grad: Array | None = None,
+    coef_grad: bool = True,
+    dtype: DType | None = None,
+    stays: bool = False,
 ) -> Sums:
-    """Return Σ wᵢ ℓᵢ and its gradient over the rows of a block. One pass over X.
+    """Return Σ wᵢ ℓᵢ in nats and its gradient over the rows of a block. One pass over X, 4 n d K flops.
 
-    `outputs` are those of the storage's `sums`: row_values, X_grad, coef_grad, dtype.
+    `row_values` (n,) and `X_grad` (n, d), if given, receive wᵢ ℓᵢ and wᵢ rᵢ W, with rᵢ = ∂ℓᵢ/∂zᵢ; without
+    `coef_grad` the sums' `coef` is empty. `stays` has no effect: the sums are on the host.
     """
-    sums: Sums = _storage(block.X).sums(LossGrad(), loss, (params,), block, n_threads, **outputs)
+    sums: Sums = _storage(block.X).sums(
+        LossGrad(), _known(loss), (params,), block, n_threads,
+        row_values=row_values, X_grad=X_grad, coef_grad=coef_grad, dtype=dtype,
+    )  # fmt: skip
     return sums
 
 
 def loss_grads(
-    loss: Any,
+    loss: Loss,
     params: list[Params],
-    weights: NDArray[np.float64] | None,
+    weights: Vector | None,
     block: RowBlock,
     n_threads: int | None = None,
     *,
-    dtype: Any = None,
+    dtype: DType | None = None,
 ) -> list[Sums]:
-    """Return Σ wᵢ ℓᵢ and its gradient for several parameters at once, each with weights (s, n) of its own.
+    """Return Σ wᵢ ℓᵢ and its gradient for each of s parameters, each with its own row of `weights` (s, n).
 
-    `weights` None gives all of them the block's. One reading of dense X for up to eight of them.
+    `weights` None uses the block's weights for all. One reading of dense X for up to eight parameters.
     """
     if weights is None:
         weights = np.broadcast_to(block.weight, (len(params), block.n_rows))
-    sets = [(own,) for own in params]
+    sets = [(each,) for each in params]
     weights = np.ascontiguousarray(weights)
     sums: list[Sums] = _storage(block.X).many_sums(
-        LossGrad(), loss, sets, block, weights, n_threads, dtype=dtype
+        LossGrad(), _known(loss), sets, block, weights, n_threads, dtype=dtype
     )
     return sums
 
 
 def hessp(
-    loss: Any,
+    loss: Loss,
     params: Params,
     direction: Params,
     block: RowBlock,
     n_threads: int | None = None,
     *,
-    logits: NDArray[Any] | None = None,
-    dtype: Any = None,
+    logits: Array | None = None,
+    dtype: DType | None = None,
+    stays: bool = False,
 ) -> Sums:
-    """Return the Hessian of Σ wᵢ ℓᵢ times a direction. One pass over X.
+    """Return the Hessian of Σ wᵢ ℓᵢ times a direction. One pass over X, 6 n d K flops.
 
-    `logits` (n, K), those of `params`, are not computed again where they are given.
+    `logits` (n, K), if given, are those of `params`, which saves a third of the flops. `stays` has no effect:
+    the sums are on the host.
     """
     maps = (params, direction)
-    sums: Sums = _storage(block.X).sums(Hessp(), loss, maps, block, n_threads, logits=logits, dtype=dtype)
+    sums: Sums = _storage(block.X).sums(
+        Hessp(), _known(loss), maps, block, n_threads, logits=logits, dtype=dtype
+    )
     return sums
 
 
 def diagonal(
-    loss: Any, params: Params, block: RowBlock, n_threads: int | None = None, *, dtype: Any = None
+    loss: Loss,
+    params: Params,
+    block: RowBlock,
+    n_threads: int | None = None,
+    *,
+    dtype: DType | None = None,
 ) -> Sums:
-    """Return the diagonal of the Hessian of Σ wᵢ ℓᵢ. One pass over X."""
-    sums: Sums = _storage(block.X).sums(Diagonal(), loss, (params,), block, n_threads, dtype=dtype)
+    """Return the diagonal of the Hessian of Σ wᵢ ℓᵢ. One pass over X, 4 n d K flops."""
+    sums: Sums = _storage(block.X).sums(Diagonal(), _known(loss), (params,), block, n_threads, dtype=dtype)
     return sums
 
 
 def dual(
-    loss: Any,
+    loss: Loss,
     params: Params,
     mixture: Mixture,
     block: RowBlock,
     n_threads: int | None = None,
     *,
-    logits: NDArray[Any] | None = None,
+    logits: Array | None = None,
     coef_grad: bool = True,
-    dtype: Any = None,
+    dtype: DType | None = None,
 ) -> Sums:
-    """Return Σ wᵢ Σ p̃ log p̃ and the residual sums of the mixed probabilities p̃. One pass.
+    """Return Σ wᵢ Σ p̃ log p̃ and the residual sums of the mixed probabilities p̃. One pass over X.
 
-    `logits` (n, K), those of `params`, are not computed again where they are given; without `coef_grad` the
-    residuals are not multiplied by X.
+    `logits` (n, K), if given, are those of `params`; without `coef_grad` the residuals are not multiplied by
+    X, and the sums' `coef` is empty.
     """
-    verb = Dual(1, *mixture)
-    outputs: dict[str, Any] = {"logits": logits, "coef_grad": coef_grad, "dtype": dtype}
-    sums: Sums = _storage(block.X).sums(verb, loss, (params,), block, n_threads, **outputs)
+    sums: Sums = _storage(block.X).sums(
+        Dual(1, *mixture), _known(loss), (params,), block, n_threads,
+        logits=logits, coef_grad=coef_grad, dtype=dtype,
+    )  # fmt: skip
     return sums
 
 
 def shift_curvature(
-    of_logits: Callable[[Any, Any], Any],
+    loss: Loss,
     params: Params,
-    tilt: NDArray[np.float64],
+    intercept_shift: Vector,
     block: RowBlock,
     n_threads: int | None = None,
     *,
-    logits: NDArray[Any] | None = None,
-    dtype: Any = None,
-) -> NDArray[np.float64]:
-    """Return Σ wᵢ ∂pᵢ/∂tᵀ at the logits plus t, (K, K), by a loss's `shift_curvature`.
+    logits: Array | None = None,
+    dtype: DType | None = None,
+) -> Sums:
+    """Return Σ wᵢ ∂pᵢ/∂sᵀ, (K, K) as `coef`, at the logits plus the intercept shift s.
 
-    Reads X once, unless the `logits` (n, K) of `params` are given.
+    One pass over X, or none if the `logits` (n, K) of `params` are given.
     """
-    storage = _storage(block.X)
-    return shifts.curvature(storage, of_logits, params, tilt, block, n_threads, logits=logits, dtype=dtype)
+    return intercept_shifts.sums(
+        _storage(block.X), loss, params, intercept_shift, block, n_threads, logits=logits, dtype=dtype
+    )
+
+
+def target_sum(loss: Loss, block: RowBlock) -> Sums:
+    """Return Σ wᵢ tᵢ of the smoothed targets as `intercept` (K,); `coef` is empty. Does not read X."""
+    total = family_of(loss).weighted_target_sum(loss, block.target, block.weight)
+    return Sums(0.0, float(block.weight.sum()), total, (0,))
 
 
 def gram(
-    loss: Any,
+    loss: Loss,
     params: Params | None,
     pairs: bool,
     block: RowBlock,
     n_threads: int | None = None,
     *,
-    dtype: Any = np.float64,
+    dtype: DType | type = np.float64,
     classes: tuple[int, int] | None = None,
 ) -> Sums:
-    """Return the class blocks of the Hessian of Σ wᵢ ℓᵢ, or those of all pairs of classes, as `coef`.
+    """Return the diagonal class blocks of the Hessian of Σ wᵢ ℓᵢ, or all with `pairs`, as `coef`.
 
-    Of all classes, or from the first to before the last of `classes`. Without parameters, the Gram matrix of
-    the rows: that of a curvature of 1.
+    `classes` (first, last) restricts them to classes first to before last. Without parameters: the Gram
+    matrix of the rows, that of a curvature of 1. `grams.sums` describes the layout.
     """
-    return grams.sums(_storage(block.X), loss, params, pairs, block, n_threads, dtype=dtype, classes=classes)
+    storage = _storage(block.X)
+    return grams.sums(storage, _known(loss), params, pairs, block, n_threads, dtype=dtype, classes=classes)
 
 
 def logits(
     params: Params,
-    X: Any,
+    X: Rows | Resident,
     n_threads: int | None = None,
     *,
-    dtype: Any = None,
-    out: NDArray[Any] | None = None,
-    memory: Memory | None = None,
-) -> NDArray[Any]:
-    """Return X Wᵀ + b, (n, K), in the dtype that products with X are computed in; in `out` if given.
+    dtype: DType | None = None,
+    out: Array | None = None,
+    buffers: BufferPool | None = None,
+) -> Array:
+    """Return the logits X Wᵀ + b, (n, K) C-ordered, in the dtype of products with X; in `out` if given.
 
-    What room that takes besides comes from `memory`.
+    One pass over X, 2 n d K flops. Temporary arrays come from `buffers`.
     """
-    z: NDArray[Any] = _storage(X).logits(params, X, n_threads, dtype, out, memory)
+    z: Array = _storage(X).logits(params, X, n_threads, dtype, out, buffers)
     return z

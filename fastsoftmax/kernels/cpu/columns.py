@@ -1,22 +1,20 @@
 """softmax, log_softmax and logsumexp down the columns of a C-ordered matrix.
 
-Nothing is transposed. A stripe of columns is narrow enough for its rows to stay in cache from the maximum to
-the last scaling; while its exponentials run, the next stripe is fetched.
+Nothing is transposed. A stripe of columns is narrow enough to stay in cache from its maximum to its last
+scaling; the next stripe is prefetched along with its exponentials.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastsoftmax.kernels.cpu.partition import MOST_PARTS
-from fastsoftmax.kernels.cpu.tall import log_totals, tall_columns
-from fastsoftmax.kernels.executor import kernel, run
-from fastsoftmax.kernels.exponentials import PLAIN_CLASSES
-from fastsoftmax.kernels.jit import jit
-from fastsoftmax.kernels.lanes import REGISTER_BYTES
-from fastsoftmax.kernels.stripes import (
+from fastsoftmax.kernels.cpu.few_class_columns import log_totals, tall_columns
+from fastsoftmax.kernels.cpu.partition import MAX_PARTS
+from fastsoftmax.runtime.executor import kernel, run
+from fastsoftmax.runtime.jit import jit
+from fastsoftmax.simd.column_stripes import (
     REGISTERS,
     columns_differences,
     columns_exponentials,
@@ -24,23 +22,31 @@ from fastsoftmax.kernels.stripes import (
     columns_scaled,
     columns_sums,
 )
+from fastsoftmax.simd.exponentials import PLAIN_CLASSES
+from fastsoftmax.simd.registers import REGISTER_BYTES
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from fastsoftmax.contracts import Array
 
-STRIPE_BYTES = 2**18  # of x: with as much of the result, and of the next stripe, it fits a second-level cache
-# Of a larger x, which no cache holds, stripes of fewer than REGISTERS use too little of a page at a time.
+# A stripe of x, as much of the result, and the next stripe fit a second-level cache (1 MiB); ten times as
+# much would be read from memory twice.
+STRIPE_BYTES = 2**18
+# Above this x is read from memory, where stripes of fewer than REGISTERS use too little of a page at a time:
+# it is then read in whole rows. (When that was introduced, softmax of 20,000 × 1000 float32 over axis 0 went
+# from 1.77 to 0.65 ns an element.)
 NARROW_STRIPES_BYTES = 2**23
-LEAST_STRIPES = 16  # enough for many threads
-NANOSECONDS = 0.8
-SUM_ROWS = 128  # float32 sums of more terms lose digits; they go on in float64
+MIN_STRIPES = 16  # work for as many threads; narrower stripes would read shorter runs of each row
+NANOSECONDS = 0.8  # an element, about; decides whether threads are used
+SUM_ROWS = 128  # terms of a sum in x's dtype, then it goes on in float64: longer float32 sums lose digits
 
 
 @jit
 def _sums(x, out, first, width, ahead, stored, shift, count, others):
-    """Find the columns' maxima and the sums of their exponentials, as `kernels.exponentials` does.
+    """Write the columns' maxima to `shift` and the sums of their exponentials to `count` and `others`.
 
-    Writes the exponentials to out if `stored`.
+    As in `simd.exponentials`: the number of exact ones and the float64 sum of the others. The columns are
+    first to first + width; elements `ahead` of them are prefetched. Writes the exponentials to out if
+    `stored`.
     """
     n_rows = x.shape[0]
     exact = n_rows < PLAIN_CLASSES
@@ -99,22 +105,32 @@ def _logsumexp(start, stop, part, x, out, width):
 BODIES = {"softmax": _softmax, "log_softmax": _log_softmax, "logsumexp": _logsumexp}
 
 
-def columns(name: str, x: NDArray[Any], out: NDArray[Any], n_threads: int | None = None) -> None:
-    """Write softmax, log_softmax or logsumexp of each column of x (K, n) to out.
+def columns(name: str, x: Array, out: Array, n_threads: int | None = None) -> None:
+    """Write softmax, log_softmax or logsumexp of each column of x (K, n), C-ordered, to out.
 
-    `out` is (K, n) and may be x, or (n,) for logsumexp; n is at least the number of a register's lanes.
-    Reads x from memory once, or twice (`tall`) where columns are too long.
+    Parameters
+    ----------
+    name : {"softmax", "log_softmax", "logsumexp"}
+    x : array (K, n), float32 or float64, C-ordered
+        n is at least the number of lanes of a register (16 or 8).
+    out : array (K, n), which may be x, or (n,) for logsumexp
+        Of the dtype of x.
+    n_threads : int, optional
+
+    Notes
+    -----
+    Reads x from memory once, or twice (`few_class_columns`) where a stripe of columns does not fit the cache.
     """
     n_rows, n_columns = x.shape
     lanes = REGISTER_BYTES // x.itemsize
-    fitting = STRIPE_BYTES // (n_rows * REGISTER_BYTES)
-    if not fitting or (fitting < REGISTERS and x.nbytes > NARROW_STRIPES_BYTES):
+    registers_in_cache = STRIPE_BYTES // (n_rows * REGISTER_BYTES)
+    if not registers_in_cache or (registers_in_cache < REGISTERS and x.nbytes > NARROW_STRIPES_BYTES):
         tall_columns(name, x, out, n_threads)
         return
-    width = min(fitting, REGISTERS) * lanes
-    if n_columns < LEAST_STRIPES * width:
-        width = max(1, n_columns // (LEAST_STRIPES * lanes)) * lanes
+    width = min(registers_in_cache, REGISTERS) * lanes
+    if n_columns < MIN_STRIPES * width:
+        width = max(1, n_columns // (MIN_STRIPES * lanes)) * lanes
     n_stripes = -(-n_columns // width)
-    n_parts = min(n_stripes, MOST_PARTS)
+    n_parts = min(n_stripes, MAX_PARTS)
     bounds = np.minimum(np.arange(n_parts + 1) * n_stripes // n_parts * width, n_columns)
     run(BODIES[name], bounds, x, out, width, work=NANOSECONDS * x.size, n_threads=n_threads)

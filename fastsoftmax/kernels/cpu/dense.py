@@ -1,4 +1,4 @@
-"""A pass over dense rows: one reading of X, tile by tile, forward and back while the tile is in cache."""
+"""A pass over dense rows: X is read once, tile by tile, forward and back while a tile is in cache."""
 
 from __future__ import annotations
 
@@ -9,44 +9,65 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastsoftmax.contracts import Sums
-from fastsoftmax.kernels import blas, compensated, native
-from fastsoftmax.kernels.cpu import partition, wide
+from fastsoftmax.contracts import Sums, compute_dtype
+from fastsoftmax.kernels.cpu import partition, shared_gradient
+from fastsoftmax.kernels.cpu.dlogits import to_dlogits
 from fastsoftmax.kernels.cpu.gather import columns_to, stored, tile_of
-from fastsoftmax.kernels.cpu.multipliers import multipliers
 from fastsoftmax.kernels.cpu.verbs import Diagonal
-from fastsoftmax.kernels.executor import kernel, run
-from fastsoftmax.kernels.jit import jit
-from fastsoftmax.kernels.thin import MOST_CLASSES, products
+from fastsoftmax.runtime import blas, native
+from fastsoftmax.runtime.executor import kernel, run
+from fastsoftmax.runtime.jit import jit
+from fastsoftmax.simd import compensated
+from fastsoftmax.simd.skinny_products import MAX_CLASSES, products
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from fastsoftmax.contracts import Params, RowBlock
-    from fastsoftmax.memory import Memory
+    from fastsoftmax.contracts import Array, DType, Loss, Params, RowBlock, Vector
+    from fastsoftmax.runtime.buffers import BufferPool
 
 
 @kernel
 def _pass(
-    start, stop, part, verb, loss, squared, thin, X, target, weight, coef, intercept, tile_rows,
+    start, stop, part, verb, loss, squared, skinny, X, target, weight, coef, intercept, tile_rows,
     kept, values, row_values, coefs, intercepts, X_grad,
 ):  # fmt: skip
-    """Sum value, multiplierᵀ X and multiplier over the rows of one part, for several parameters.
+    """Sum value, dlogitsᵀ X and dlogits over the rows of one part, for each of s parameters.
 
-    `coef` (s, m, K, d) and `intercept` (s, m, K) hold s times one linear map (m = 1), or the map and a
-    direction (m = 2); `weight` is (s, n). `kept` (n, K), where it is not empty, holds the first map's logits.
-    `coefs` (parts, s, K, d), `row_values` (n,) and `X_grad` (n, d) are filled where they are not empty.
-    `values` (parts, s, 2) holds the sums and what their rounding has lost: parts may come in pieces of tiles.
+    Parameters
+    ----------
+    verb, loss : named tuples
+        What is computed of each row's logits (`verbs`), and of which loss.
+    squared : bool
+        Whether the way back multiplies with the squares of X.
+    skinny : Products
+        The addresses of the skinny products for the dtype of `coef`.
+    X : Stored
+        The rows (`gather.stored`).
+    target : array (n,) or (n, K)
+    weight : array (s, n), float64
+    coef, intercept : arrays (s, m, K, d) and (s, m, K)
+        For each parameter the linear map (m = 1), or the map and a direction (m = 2).
+    tile_rows : int
+        Rows of a tile.
+    kept : array (n, K), or empty
+        Known logits of the first map, which are then not computed.
+    values : array (parts, s, 2), float64
+        Σ wᵢ ℓᵢ and its compensation, added to: a part may be run in several calls.
+    row_values : array (n,), or empty
+        Receives wᵢ ℓᵢ.
+    coefs, intercepts : arrays (parts, s, K, d), or empty, and (parts, s, K), float64
+        Receive the sums by addition.
+    X_grad : array (n, d), or empty
+        Receives dlogits W.
     """
     n_sets, n_maps, n_outputs, n_features = coef.shape
-    few = n_outputs <= MOST_CLASSES
-    room = np.empty((tile_rows, n_features), coef.dtype)
+    is_skinny = n_outputs <= MAX_CLASSES
+    workspace = np.empty((tile_rows, n_features), coef.dtype)
     squares = np.empty((tile_rows if squared else 0, n_features), coef.dtype)
     logits = np.empty((n_maps, tile_rows, n_outputs), coef.dtype)
     product = np.empty((n_outputs, n_features), coef.dtype)
     for first in range(start, stop, tile_rows):
         n_rows = min(tile_rows, stop - first)
-        tile = tile_of(X, first, first + n_rows, room)
+        tile = tile_of(X, first, first + n_rows, workspace)
         right = tile
         if squared:
             right = squares[:n_rows]
@@ -55,36 +76,36 @@ def _pass(
                     right[i, j] = tile[i, j] * tile[i, j]
         for s in range(n_sets):
             for m in range(1 if kept.size else 0, n_maps):
-                if few:
-                    native.call(thin.dots_to, (tile, coef[s, m], logits[m, :n_rows]))
+                if is_skinny:
+                    native.call(skinny.dots_to, (tile, coef[s, m], logits[m, :n_rows]))
                 else:
                     np.dot(tile, coef[s, m].T, logits[m, :n_rows])
-            value, _ = multipliers(
+            value, _ = to_dlogits(
                 verb, loss, logits, 0, n_rows, intercept[s], kept, target, weight[s], row_values, first
             )
             total = values[part, s]
             total[0], total[1] = compensated.add(total[0], total[1], value)
-            multiplier = logits[n_maps - 1, :n_rows]
+            dlogits = logits[n_maps - 1, :n_rows]
             for i in range(n_rows):
                 for k in range(n_outputs):
-                    intercepts[part, s, k] += multiplier[i, k]
+                    intercepts[part, s, k] += dlogits[i, k]
             if X_grad.size:
-                np.dot(multiplier, coef[s, 0], X_grad[first : first + n_rows])
+                np.dot(dlogits, coef[s, 0], X_grad[first : first + n_rows])
             if coefs.size:
-                if few:
-                    native.call(thin.outer_to, (multiplier, right, product))
+                if is_skinny:
+                    native.call(skinny.outer_to, (dlogits, right, product))
                 else:
-                    np.dot(multiplier.T, right, product)
+                    np.dot(dlogits.T, right, product)
                 for k in range(n_outputs):
                     for j in range(n_features):
                         coefs[part, s, k, j] += product[k, j]
 
 
 @jit
-def logits_to(thin, tile, coef, intercept, out):
-    """Write the logits of a tile of rows to out (n, K), for coef (K, d); all are C-ordered, of one dtype."""
-    if coef.shape[0] <= MOST_CLASSES:
-        native.call(thin.dots_to, (tile, coef, out))
+def logits_to(skinny, tile, coef, intercept, out):
+    """Write the logits of a tile (n, d) to out (n, K), for coef (K, d); all C-ordered, of one dtype."""
+    if coef.shape[0] <= MAX_CLASSES:
+        native.call(skinny.dots_to, (tile, coef, out))
     else:
         np.dot(tile, coef.T, out)
     for i in range(out.shape[0]):
@@ -93,96 +114,113 @@ def logits_to(thin, tile, coef, intercept, out):
 
 
 @kernel
-def _logits(start, stop, part, thin, X, coef, intercept, ranges, tile_rows, out):
-    room = np.empty((tile_rows, coef.shape[1]), coef.dtype)
+def _logits(start, stop, part, skinny, X, coef, intercept, ranges, tile_rows, out):
+    workspace = np.empty((tile_rows, coef.shape[1]), coef.dtype)
     logits = np.empty(tile_rows * np.max(np.diff(ranges)), coef.dtype)
     for first in range(start, stop, tile_rows):
         last = min(first + tile_rows, stop)
-        tile = tile_of(X, first, last, room)
+        tile = tile_of(X, first, last, workspace)
         for r in range(ranges.shape[0] - 1):
             left, right = ranges[r], ranges[r + 1]
             z = logits[: (last - first) * (right - left)].reshape(last - first, right - left)
-            logits_to(thin, tile, coef[left:right], intercept[left:right], z)
+            logits_to(skinny, tile, coef[left:right], intercept[left:right], z)
             out[first:last, left:right] = z
-
-
-def compute_dtype(X: Any) -> np.dtype[Any]:
-    """Return the dtype products with X are computed in: float32 where that holds X's values, else float64."""
-    return np.dtype(np.float32 if X.dtype.itemsize <= 2 or X.dtype == np.float32 else np.float64)
 
 
 def sums(
     verb: Any,
-    loss: Any,
+    loss: Loss,
     maps: tuple[Params, ...],
     block: RowBlock,
     n_threads: int | None,
     *,
-    row_values: NDArray[np.float64] | None = None,
-    X_grad: NDArray[Any] | None = None,
+    row_values: Vector | None = None,
+    X_grad: Array | None = None,
     coef_grad: bool = True,
-    logits: NDArray[Any] | None = None,
-    dtype: Any = None,
+    logits: Array | None = None,
+    dtype: DType | None = None,
 ) -> Sums:
-    """Run a verb over the rows of a dense block. Reads X once; 4·m·n·d·K flops at most.
+    """Return the sums of a verb over the rows of a dense block.
 
-    `logits` (n, K) are those of the first map, where they are known. `dtype` is that of the products, by
-    default the one X has or fits in. `row_values` (n,) and `X_grad` (n, d), where given, receive wᵢ ℓᵢ and
-    wᵢ rᵢ W; without `coef_grad` the product with Xᵀ is left out, and that part of the sums is empty. Extra
-    memory: at most 64 MiB of partial gradients, and a tile for each thread.
+    Parameters
+    ----------
+    verb : LossGrad, Hessp, Diagonal or Dual
+    loss : named tuple
+    maps : tuple of Params
+        One linear map, or the map and a direction: `verb.n_maps` of them.
+    block : RowBlock
+    n_threads : int or None
+    row_values : array (n,), float64, optional
+        Receives wᵢ ℓᵢ.
+    X_grad : array (n, d), of the dtype of the products, optional
+        Receives wᵢ rᵢ W, with rᵢ the dlogits of row i.
+    coef_grad : bool
+        Without it the product with Xᵀ is left out, and the sums' `coef` is empty.
+    logits : array (n, K), of the dtype of the products, optional
+        Known logits of the first map.
+    dtype : dtype, optional
+        Of the products; by default `compute_dtype(X)`.
+
+    Notes
+    -----
+    Reads X once; 4·m·n·d·K flops at most for m maps. Extra memory: at most 64 MiB of partial float64
+    gradients, and a tile for each thread; `shared_gradient` where gradients are too large for that.
     """
-    dtype = np.dtype(dtype or compute_dtype(block.X))
+    dtype = compute_dtype(block.X, dtype)
     outputs: dict[str, Any] = {
         "row_values": row_values, "X_grad": X_grad, "coef_grad": coef_grad, "logits": logits, "dtype": dtype
     }  # fmt: skip
     if partition.is_wide(maps[0].coef.size):
-        return wide.sums(verb, loss, maps, block, n_threads, **outputs)
+        return shared_gradient.sums(verb, loss, maps, block, n_threads, **outputs)
     return _sums(verb, loss, [maps], block, block.weight[np.newaxis], n_threads, **outputs)[0]
 
 
 def many_sums(
     verb: Any,
-    loss: Any,
+    loss: Loss,
     sets: list[tuple[Params, ...]],
     block: RowBlock,
-    weights: NDArray[np.float64],
+    weights: Vector,
     n_threads: int | None,
     *,
-    dtype: Any = None,
+    dtype: DType | None = None,
 ) -> list[Sums]:
-    """Return the sums of a verb for several parameters, each with row weights (s, n) of its own.
+    """Return the sums of a verb for each of s parameters, each with its own row of `weights` (s, n).
 
-    X is read once for as many of them as have room for their partial gradients, 8 or more parts each.
+    X is read once for as many parameters, at most 8, as have memory for 8 partial gradients each.
     """
-    dtype = np.dtype(dtype or compute_dtype(block.X))
+    dtype = compute_dtype(block.X, dtype)
     size = sets[0][0].coef.size
     if partition.is_wide(size):
         blocks = [block._replace(weight=weight) for weight in weights]
-        return [sums(verb, loss, *one, n_threads, dtype=dtype) for one in zip(sets, blocks, strict=True)]
+        return [
+            sums(verb, loss, *arguments, n_threads, dtype=dtype)
+            for arguments in zip(sets, blocks, strict=True)
+        ]
     outputs: dict[str, Any] = {
         "row_values": None, "X_grad": None, "coef_grad": True, "logits": None, "dtype": dtype
     }  # fmt: skip
-    found: list[Sums] = []
+    results: list[Sums] = []
     step = partition.gradients_together(size)
     for first in range(0, len(sets), step):
-        some = slice(first, first + step)
-        found += _sums(verb, loss, sets[some], block, weights[some], n_threads, **outputs)
-    return found
+        chosen = slice(first, first + step)
+        results += _sums(verb, loss, sets[chosen], block, weights[chosen], n_threads, **outputs)
+    return results
 
 
 def _sums(
     verb: Any,
-    loss: Any,
+    loss: Loss,
     sets: list[tuple[Params, ...]],
     block: RowBlock,
-    weights: NDArray[np.float64],
+    weights: Vector,
     n_threads: int | None,
     *,
-    row_values: NDArray[np.float64] | None,
-    X_grad: NDArray[Any] | None,
+    row_values: Vector | None,
+    X_grad: Array | None,
     coef_grad: bool,
-    logits: NDArray[Any] | None,
-    dtype: np.dtype[Any],
+    logits: Array | None,
+    dtype: DType,
 ) -> list[Sums]:
     X: Any = block.X
     n_rows, n_features = X.shape
@@ -202,34 +240,37 @@ def _sums(
     squared = isinstance(verb, Diagonal)
     work = n_rows * (0.05 * coef.size + 8.0 * intercept.size + 15.0)
     scratch = tile_rows * ((1 + squared) * n_features + n_maps * n_outputs) + n_outputs * n_features
-    thin = n_outputs <= MOST_CLASSES and not X_grad.size  # then no product is BLAS's
-    with contextlib.nullcontext() if thin else blas.one_thread():
+    no_blas = n_outputs <= MAX_CLASSES and not X_grad.size  # then BLAS is not called
+    with contextlib.nullcontext() if no_blas else blas.one_thread():
         run(
             _pass, bounds, verb, loss, squared, products(dtype),
             stored(X, dtype), block.target, weights, coef, intercept, tile_rows, kept, values, row_values,
             coefs, intercepts, X_grad,
             work=work, n_threads=n_threads, cut=tile_rows, scratch=scratch * dtype.itemsize,
         )  # fmt: skip
-    found = []
+    results = []
     for s in range(n_sets):
-        result = Sums.room((n_outputs, n_features if coef_grad else 0), n_outputs, empty=block.room)
+        result = Sums.empty((n_outputs, n_features if coef_grad else 0), n_outputs, allocate=block.empty)
         if coef_grad:
             np.sum(coefs[:, s], axis=0, out=result.coef)
         np.sum(intercepts[:, s], axis=0, out=result.intercept)
-        found.append(replace(result, value=math.fsum(values[:, s, 0]), weight=float(weights[s].sum())))
-    return found
+        results.append(replace(result, value=math.fsum(values[:, s, 0]), weight=float(weights[s].sum())))
+    return results
 
 
 def logits(
     params: Params,
-    X: NDArray[Any],
+    X: Array,
     n_threads: int | None,
-    dtype: Any = None,
-    out: NDArray[Any] | None = None,
-    memory: Memory | None = None,
-) -> NDArray[Any]:
-    """Return X Wᵀ + b, (n, K), in the dtype that products with X are computed in; in `out` if given."""
-    dtype = np.dtype(dtype or compute_dtype(X))
+    dtype: DType | None = None,
+    out: Array | None = None,
+    buffers: BufferPool | None = None,
+) -> Array:
+    """Return the logits X Wᵀ + b, (n, K) C-ordered, in the dtype of products with X; in `out` if given.
+
+    Reads X once, 2·n·d·K flops. `buffers` are not needed: each thread holds one tile.
+    """
+    dtype = compute_dtype(X, dtype)
     coef, intercept = params.coef.astype(dtype), params.intercept.astype(dtype)
     out = np.empty((X.shape[0], len(coef)), dtype) if out is None else out
     ranges = partition.class_bounds(len(coef))
@@ -244,6 +285,6 @@ def logits(
     return out
 
 
-def columns(X: NDArray[Any], out: NDArray[Any], n_threads: int | None) -> None:
-    """Write the matrix, turned, to out (d, n)."""
+def columns(X: Array, out: Array, n_threads: int | None) -> None:
+    """Write the transpose of X to out (d, n), C-ordered, in the dtype of out."""
     columns_to(X, out, n_threads)

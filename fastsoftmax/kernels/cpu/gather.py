@@ -1,9 +1,9 @@
-"""Tiles of X as products want them: C-ordered, of their dtype. What X is stored as ends here.
+"""Tiles of X for products: C-ordered, of the products' dtype, gathered from any dense storage.
 
-A compiled pass is told where X lies, its strides and a code for what its numbers are, not a type: else it
-would be compiled, for seconds, for each dtype, order and read-only flag. Rows whose numbers lie side by side
-are widened a register at a time; of an X by columns, so is a square of one register each way, which is then
-turned. Either costs a fraction of the product that follows.
+A compiled pass is given X's address, its strides and a code for its dtype, not a type: else it would be
+compiled, for seconds, for each dtype, order and read-only flag. Contiguous rows are widened a register at a
+time; a column-major X by squares of one register each way, which are then transposed. Either costs a fraction
+of the product that follows.
 """
 
 from __future__ import annotations
@@ -15,38 +15,30 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import carray, types
-from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
 from fastsoftmax.contracts import Halves
-from fastsoftmax.kernels import native
-from fastsoftmax.kernels.cpu.partition import MOST_PARTS
-from fastsoftmax.kernels.executor import even_bounds, kernel, run
-from fastsoftmax.kernels.jit import jit, named_tuple_class
-from fastsoftmax.kernels.lanes import (
-    INT32,
-    INT64,
-    REGISTER_BYTES,
-    prefetch,
-    splat,
-    store,
-    vector_type,
-)
+from fastsoftmax.kernels.cpu.partition import MAX_PARTS
+from fastsoftmax.runtime import native
+from fastsoftmax.runtime.executor import even_bounds, kernel, run
+from fastsoftmax.runtime.jit import jit, named_tuple_class
+from fastsoftmax.runtime.numba_internals import cgutils
+from fastsoftmax.simd.registers import INT32, INT64, REGISTER_BYTES, prefetch, splat, store, vector_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
+    from fastsoftmax.contracts import Array, DType
 
 UINT8, INT8, INT16, FLOAT16, FLOAT32, FLOAT64 = range(6)
 CODES = {np.dtype(name): code for code, name in enumerate(("u1", "i1", "i2", "f2", "f4", "f8"))}
-BLOCK = 32
+BLOCK = 32  # rows that are transposed at a time: 32 features' lines must stay in the first-level cache
 
 
 class Stored(NamedTuple):
-    """Where a dense matrix lies, how far its rows and columns are apart, and what its numbers are.
+    """A dense matrix as kernels see it: address, strides in bytes, itemsize, and a code of its dtype.
 
-    It does not keep the matrix alive: who hands it to a kernel does.
+    It does not keep the matrix alive; the caller of the kernel must.
     """
 
     address: int
@@ -54,11 +46,14 @@ class Stored(NamedTuple):
     column_bytes: int
     item_bytes: int
     code: int
-    gather: int  # where `_gather_any` lies, compiled for the dtype of tiles
+    gather: int  # the address of `_gather_any`, compiled for the dtype of tiles
 
 
-def stored(X: NDArray[Any] | Halves, dtype: Any) -> Any:
-    """Return what a kernel is told of a dense matrix, of a dtype in `CODES`, to have tiles of another."""
+def stored(X: Array | Halves, dtype: DType) -> Any:
+    """Return a dense matrix (n, d), of a dtype in `CODES`, as a `Stored`, for tiles of `dtype`.
+
+    Raises KeyError for any other dtype of X. Under NUMBA_DISABLE_JIT it is X itself.
+    """
     if numba.config.DISABLE_JIT:  # plain Python reads no addresses
         return X
     numbers = X.bits if isinstance(X, Halves) else X
@@ -68,27 +63,27 @@ def stored(X: NDArray[Any] | Halves, dtype: Any) -> Any:
 
 
 @functools.cache
-def _compiled(dtype: np.dtype[Any]) -> int:
+def _compiled(dtype: DType) -> int:
     tile = types.Array(numba.from_dtype(dtype), 2, "C")
     kinds = numba.typeof(Stored(*(0,) * len(Stored._fields))), types.int64, tile
     return int(native.address_of(_gather_any, *kinds))
 
 
-def tile_of(X: Any, start: int, stop: int, room: Any) -> Any:
-    """Return rows start to stop of a `stored` matrix as a C-ordered array of the dtype of `room`.
+def tile_of(X: Any, start: int, stop: int, workspace: Any) -> Any:
+    """Return rows start to stop of a `stored` matrix, (stop − start, d), C-ordered, in the workspace's dtype.
 
-    Rows that are so already are not copied; others are gathered and widened into `room`, so that X is never
-    copied or widened as a whole.
+    Rows that are stored so are not copied; others are gathered and widened into `workspace` (≥ stop − start,
+    d), so that X is never copied or widened as a whole.
     """
     rows = X.bits[start:stop].view(np.float16) if isinstance(X, Halves) else X[start:stop]
-    if rows.dtype == room.dtype and rows.flags.c_contiguous:
+    if rows.dtype == workspace.dtype and rows.flags.c_contiguous:
         return rows
-    room[: stop - start] = rows
-    return room[: stop - start]
+    workspace[: stop - start] = rows
+    return workspace[: stop - start]
 
 
 def _converter(number: Any, kind: Any) -> Callable[[Any, Any], Any]:
-    """Return what emits the conversion of a vector of numbers to a vector of floats or doubles."""
+    """Return the emitter of a conversion: of a vector of Numba type `number` to LLVM vector type `kind`."""
     single = ir.VectorType(ir.FloatType(), kind.count)
     if number == types.uint16:  # float16's bits; machines have no step from there to double
         half = ir.VectorType(ir.HalfType(), kind.count)
@@ -107,9 +102,10 @@ def _cast(builder: Any, x: Any, kind: Any) -> Any:
 
 @intrinsic
 def _widen(typingctx, address, steps, ahead, out, number):
-    """Write a matrix of the type of `number`, found at an address with two strides, to C-ordered floats.
+    """Convert the matrix at an address to `out` (n, d), C-ordered float32 or float64.
 
-    uint16 stands for float16. What lies `ahead` bytes further on is fetched into cache.
+    Its elements are of the type of `number` (uint16 stands for float16), `steps` are its two strides in
+    bytes. Memory `ahead` bytes further on is prefetched.
     """
     if not (out.ndim == 2 and out.layout == "C"):
         return None
@@ -118,29 +114,33 @@ def _widen(typingctx, address, steps, ahead, out, number):
         kind = vector_type(out.dtype)
         lanes = ir.Constant(INT64, kind.count)
         element = context.get_data_type(number)
-        taken = ir.VectorType(element, kind.count)
+        source_vector = ir.VectorType(element, kind.count)
         convert = _converter(number, kind)
         start = builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
         row_step, step = cgutils.unpack_tuple(builder, arguments[1], 2)
         array = context.make_array(out)(context, builder, arguments[3])
         n_rows, width = cgutils.unpack_tuple(builder, array.shape, 2)
 
-        def side_by_side(row: Any, offset: Any) -> Any:
-            place = builder.gep(row, [builder.mul(offset, step)])
-            prefetch(builder, builder.gep(place, [arguments[2]]), to_write=False, level=2)
-            return builder.load(builder.bitcast(place, taken.as_pointer()), align=1)
+        def load_contiguous(row: Any, offset: Any) -> Any:
+            address_of_lane = builder.gep(row, [builder.mul(offset, step)])
+            prefetch(builder, builder.gep(address_of_lane, [arguments[2]]), to_write=False, level=2)
+            return builder.load(builder.bitcast(address_of_lane, source_vector.as_pointer()), align=1)
 
-        def one_by_one(row: Any, offset: Any, last: Any = None) -> Any:
-            x = ir.Constant(taken, ir.Undefined)
+        def gather_lanes(row: Any, offset: Any, last: Any = None) -> Any:
+            x = ir.Constant(source_vector, ir.Undefined)
             for lane in range(kind.count):
                 j = builder.add(offset, ir.Constant(INT64, lane))
                 if last is not None:
                     j = builder.select(builder.icmp_signed("<", j, last), j, last)
-                place = builder.bitcast(builder.gep(row, [builder.mul(j, step)]), element.as_pointer())
-                x = builder.insert_element(x, builder.load(place, align=1), ir.Constant(INT32, lane))
+                address_of_lane = builder.bitcast(
+                    builder.gep(row, [builder.mul(j, step)]), element.as_pointer()
+                )
+                x = builder.insert_element(
+                    x, builder.load(address_of_lane, align=1), ir.Constant(INT32, lane)
+                )
             return x
 
-        def registers(take: Callable[[Any, Any], Any]) -> Callable[[Any, Any], None]:
+        def registers(load_register: Callable[[Any, Any], Any]) -> Callable[[Any, Any], None]:
             def write(row: Any, target: Any) -> None:
                 # The last register overlaps the one before it.
                 last = builder.sub(width, lanes)
@@ -148,31 +148,36 @@ def _widen(typingctx, address, steps, ahead, out, number):
                 with cgutils.for_range(builder, n_registers) as loop:
                     offset = builder.mul(loop.index, lanes)
                     offset = builder.select(builder.icmp_signed("<", offset, last), offset, last)
-                    store(builder, convert(builder, take(row, offset)), builder.gep(target, [offset]))
+                    store(
+                        builder, convert(builder, load_register(row, offset)), builder.gep(target, [offset])
+                    )
 
             return write
 
-        def part_of_register(row: Any, target: Any) -> None:
-            # Lanes that are not there read the last number.
-            x = one_by_one(row, ir.Constant(INT64, 0), builder.sub(width, ir.Constant(INT64, 1)))
+        def write_partial(row: Any, target: Any) -> None:
+            # Lanes beyond the row read its last number.
+            x = gather_lanes(row, ir.Constant(INT64, 0), builder.sub(width, ir.Constant(INT64, 1)))
             numbers = ir.Constant(ir.VectorType(INT32, kind.count), list(range(kind.count)))
-            left = splat(builder, builder.trunc(width, INT32), kind.count)
-            store(builder, convert(builder, x), target, builder.icmp_signed("<", numbers, left))
+            n_columns = splat(builder, builder.trunc(width, INT32), kind.count)
+            store(builder, convert(builder, x), target, builder.icmp_signed("<", numbers, n_columns))
 
-        def every_row(write: Callable[[Any, Any], None]) -> None:
+        def for_each_row(write: Callable[[Any, Any], None]) -> None:
             with cgutils.for_range(builder, n_rows) as loop:
                 row = builder.gep(start, [builder.mul(loop.index, row_step)])
                 write(row, builder.gep(array.data, [builder.mul(loop.index, width)]))
 
         item = ir.Constant(INT64, number.bitwidth // 8)
         with builder.if_else(builder.icmp_signed(">=", width, lanes)) as (is_wide, is_narrow):
-            with is_wide, builder.if_else(builder.icmp_signed("==", step, item)) as (is_dense, is_apart):
-                with is_dense:
-                    every_row(registers(side_by_side))
-                with is_apart:
-                    every_row(registers(one_by_one))
+            with (
+                is_wide,
+                builder.if_else(builder.icmp_signed("==", step, item)) as (is_contiguous, is_strided),
+            ):
+                with is_contiguous:
+                    for_each_row(registers(load_contiguous))
+                with is_strided:
+                    for_each_row(registers(gather_lanes))
             with is_narrow:
-                every_row(part_of_register)
+                for_each_row(write_partial)
         return context.get_dummy_value()
 
     return types.void(types.int64, types.UniTuple(types.int64, 2), types.int64, out, number), codegen
@@ -180,14 +185,11 @@ def _widen(typingctx, address, steps, ahead, out, number):
 
 @intrinsic
 def _square_to(typingctx, address, steps, ahead, out, row, column, number):
-    """Do for a square of a register each way what `_widen` does, to out from a place on.
-
-    The numbers of its columns lie side by side.
-    """
+    """Convert, as `_widen` does, a square of lanes × lanes with contiguous columns to out[row:, column:]."""
 
     def codegen(context, builder, signature, arguments):
         kind = vector_type(out.dtype)
-        taken = ir.VectorType(context.get_data_type(number), kind.count)
+        source_vector = ir.VectorType(context.get_data_type(number), kind.count)
         convert = _converter(number, kind)
         start = builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
         _, column_step = cgutils.unpack_tuple(builder, arguments[1], 2)
@@ -196,21 +198,21 @@ def _square_to(typingctx, address, steps, ahead, out, row, column, number):
         lanes = [ir.Constant(INT64, lane) for lane in range(kind.count)]
         columns = []
         for lane in lanes:
-            place = builder.gep(start, [builder.mul(lane, column_step)])
-            prefetch(builder, builder.gep(place, [arguments[2]]), to_write=False, level=2)
-            x = builder.load(builder.bitcast(place, taken.as_pointer()), align=1)
+            target = builder.gep(start, [builder.mul(lane, column_step)])
+            prefetch(builder, builder.gep(target, [arguments[2]]), to_write=False, level=2)
+            x = builder.load(builder.bitcast(target, source_vector.as_pointer()), align=1)
             columns.append(convert(builder, x))
-        for lane, vector in zip(lanes, _turned(builder, columns)):
-            place = builder.add(builder.mul(builder.add(arguments[4], lane), width), arguments[5])
-            store(builder, vector, builder.gep(array.data, [place]))
+        for lane, vector in zip(lanes, _transposed(builder, columns)):
+            target = builder.add(builder.mul(builder.add(arguments[4], lane), width), arguments[5])
+            store(builder, vector, builder.gep(array.data, [target]))
         return context.get_dummy_value()
 
     two = types.UniTuple(types.int64, 2)
     return types.void(types.int64, two, types.int64, out, types.intp, types.intp, number), codegen
 
 
-def _turned(builder: Any, rows: list[Any]) -> list[Any]:
-    """Emit the transpose of a square of as many vectors as each has lanes.
+def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
+    """Emit the transpose of a square of vectors, as many as each has lanes.
 
     Off-diagonal blocks are swapped [1]_: halves, then quarters within each block, and so on. The larger ones
     are whole parts of a register, the smaller ones stay within such a part, on any machine.
@@ -236,7 +238,7 @@ def _turned(builder: Any, rows: list[Any]) -> list[Any]:
 
 @jit
 def _gather(X, start, tile, number):
-    """Write rows of X, whose numbers are of the type of `number`, to a tile."""
+    """Write the rows of X from `start` on, of the type of `number`, to a tile (n, d)."""
     n_rows, n_features = tile.shape
     lanes = REGISTER_BYTES // tile.itemsize
     first = X.address + start * X.row_bytes
@@ -255,18 +257,18 @@ def _gather(X, start, tile, number):
 
 
 @intrinsic
-def _pointer(typingctx, address, room):
-    """Return an address as a pointer to numbers of the dtype of `room`."""
+def _pointer(typingctx, address, workspace):
+    """Return an address as a pointer to elements of the dtype of `workspace`."""
 
     def codegen(context, builder, signature, arguments):
         return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
 
-    return types.CPointer(room.dtype)(types.int64, room), codegen
+    return types.CPointer(workspace.dtype)(types.int64, workspace), codegen
 
 
 @jit
 def _gather_any(X, start, tile):
-    """Write rows of X from `start` on to a tile."""
+    """Write the rows of X from `start` on to a tile (n, d), choosing the conversion by X's code."""
     if X.code == UINT8:
         _gather(X, start, tile, np.uint8(0))
     elif X.code == INT8:
@@ -282,39 +284,39 @@ def _gather_any(X, start, tile):
 
 
 @jit
-def _tile(X, start, stop, room, code):
-    n_features = room.shape[1]
+def _tile(X, start, stop, workspace, code):
+    n_features = workspace.shape[1]
     first = X.address + start * X.row_bytes
     no_gaps = X.column_bytes == X.item_bytes and X.row_bytes == n_features * X.item_bytes
     if X.code == code and no_gaps and first % X.item_bytes == 0:
-        return carray(_pointer(first, room), (stop - start, n_features))
-    tile = room[: stop - start]
+        return carray(_pointer(first, workspace), (stop - start, n_features))
+    tile = workspace[: stop - start]
     native.call(X.gather, (X, np.int64(start), tile))
     return tile
 
 
 @overload(tile_of)
-def _tile_of(X, start, stop, room):
+def _tile_of(X, start, stop, workspace):
     if named_tuple_class(X) is not Stored:
         return None
-    code = FLOAT32 if room.dtype == types.float32 else FLOAT64
-    return lambda X, start, stop, room: _tile(X, start, stop, room, code)
+    code = FLOAT32 if workspace.dtype == types.float32 else FLOAT64
+    return lambda X, start, stop, workspace: _tile(X, start, stop, workspace, code)
 
 
 @kernel
-def _turn(start, stop, _, X, out):
-    """Write rows start to stop of X to the columns of out (d, n), in blocks that stay in cache."""
+def _transpose(start, stop, _, X, out):
+    """Write rows start to stop of X to the same columns of out (d, n), in blocks that stay in cache."""
     n_features = out.shape[0]
-    room = np.empty((BLOCK, n_features), out.dtype)
+    workspace = np.empty((BLOCK, n_features), out.dtype)
     for first in range(start, stop, BLOCK):
         last = min(first + BLOCK, stop)
-        tile = tile_of(X, first, last, room)
+        tile = tile_of(X, first, last, workspace)
         for j in range(n_features):
             for i in range(last - first):
                 out[j, first + i] = tile[i, j]
 
 
-def columns_to(X: NDArray[Any] | Halves, out: NDArray[Any], n_threads: int | None) -> None:
-    """Write a dense matrix, turned and widened, to out (d, n)."""
-    bounds = even_bounds(X.shape[0], MOST_PARTS)
-    run(_turn, bounds, stored(X, out.dtype), out, work=out.size, n_threads=n_threads)
+def columns_to(X: Array | Halves, out: Array, n_threads: int | None) -> None:
+    """Write the transpose of a dense matrix (n, d), widened to the dtype of out, to out (d, n), C-ordered."""
+    bounds = even_bounds(X.shape[0], MAX_PARTS)
+    run(_transpose, bounds, stored(X, out.dtype), out, work=out.size, n_threads=n_threads)

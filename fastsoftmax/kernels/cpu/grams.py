@@ -1,30 +1,40 @@
-"""Weighted Gram matrices Σ cᵢ x̃ᵢ x̃ᵢᵀ of rows with a one appended: what a Hessian is made of.
+"""Weighted Gram matrices Σ cᵢ x̃ᵢ x̃ᵢᵀ of rows with a one appended: the class blocks of a Hessian.
 
-The rows are taken a few at a time, turned so that a feature lies together, and multiplied by BLAS in panels
-of the lower triangle, whatever they are stored as.
+Rows of any storage are taken in chunks, transposed so that a feature is contiguous, and multiplied by BLAS in
+panels of the lower triangle.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastsoftmax.contracts import Params, RowBlock, Sums, row_slice
-from fastsoftmax.kernels import blas
-from fastsoftmax.kernels.cpu.partition import MOST_PARTS
-from fastsoftmax.kernels.executor import even_bounds, kernel, run
-from fastsoftmax.losses import row_curvature, row_hessian
+from fastsoftmax.kernels.cpu.partition import MAX_PARTS
+from fastsoftmax.losses.row_functions import row_curvature, row_hessian
+from fastsoftmax.runtime import blas
+from fastsoftmax.runtime.executor import even_bounds, kernel, run
 
-PANEL = 128  # rows of the result at a time: all above the diagonal but a triangle of each panel is left out
+if TYPE_CHECKING:
+    from fastsoftmax.contracts import DType, Loss
+
+# Rows of the result that are computed at a time. Above the diagonal only a triangle of each panel is computed
+# in vain, so a narrow panel saves flops; a wide one is a better shape for BLAS.
+PANEL = 128
+# A chunk of transposed rows, and as much of their weights: with a panel's copy, 12 MiB beside the result. A
+# chunk of fewer than MIN_CHUNK rows would add to the D² result more often than its products are worth.
 CHUNK_BYTES = 2**22
-LEAST_CHUNK, MOST_CHUNK = 256, 4096
+MIN_CHUNK, MAX_CHUNK = 256, 4096  # rows
 
 
 @kernel
 def _curvatures(start, stop, _, loss, pairs, left, right, logits, target, weight, out):
-    """Write w ∂²ℓ/∂z_k² for classes left to right to out (m, n) or, of `pairs`, w ∂²ℓ/∂z_k∂z_l for l ≤ k."""
+    """Write w ∂²ℓ/∂z_k² for classes left to right to out (m, n); with `pairs`, w ∂²ℓ/∂z_k∂z_l for l ≤ k.
+
+    `logits` is (n, K), `weight` (n,), `target` (n,) or (n, K).
+    """
     n_outputs = logits.shape[1]
     z = np.empty(n_outputs, logits.dtype)
     hessian = np.empty((n_outputs, n_outputs) if pairs else (0, 0), logits.dtype)
@@ -47,12 +57,12 @@ def _curvatures(start, stop, _, loss, pairs, left, right, logits, target, weight
 def _add_grams(start, stop, part, columns, weights, out):
     """Add Σᵢ cᵢ x̃ᵢ x̃ᵢᵀ to the lower triangles of out (m, D, D), panels start to stop.
 
-    `columns` (D, n) holds the rows of X̃ turned, `weights` (m, n) the c of each matrix.
+    `columns` (D, n) is X̃ᵀ, `weights` (m, n) holds the c of each matrix.
     """
     n_features, n_rows = columns.shape
     n_panels = (n_features + PANEL - 1) // PANEL
     scaled = np.empty((min(PANEL, n_features), n_rows), columns.dtype)
-    room = np.empty(len(scaled) * n_features, columns.dtype)
+    workspace = np.empty(len(scaled) * n_features, columns.dtype)
     for index in range(start, stop):
         m, panel = divmod(index, n_panels)
         first = panel * PANEL
@@ -60,7 +70,7 @@ def _add_grams(start, stop, part, columns, weights, out):
         for j in range(first, last):
             for i in range(n_rows):
                 scaled[j - first, i] = columns[j, i] * weights[m, i]
-        product = room[: (last - first) * last].reshape((last - first, last))
+        product = workspace[: (last - first) * last].reshape((last - first, last))
         np.dot(scaled[: last - first], columns[:last].T, product)
         for j in range(first, last):
             for k in range(last):
@@ -69,26 +79,29 @@ def _add_grams(start, stop, part, columns, weights, out):
 
 def sums(
     storage: Any,
-    loss: Any,
+    loss: Loss,
     params: Params | None,
     pairs: bool,
     block: RowBlock,
     n_threads: int | None,
     *,
-    dtype: Any,
+    dtype: DType | type,
     classes: tuple[int, int] | None = None,
 ) -> Sums:
-    """Return the class blocks of the Hessian of Σ wᵢ ℓᵢ, in coefficients and intercept together.
+    """Return the class blocks of the Hessian of Σ wᵢ ℓᵢ with respect to coefficients and intercept.
 
     Parameters
     ----------
     storage : module
-        Offers `logits` and `columns` for this kind of X.
+        `dense` or `csr`: `logits` and `columns` for this storage of X.
+    loss : named tuple
     params : Params or None
-        None takes 1 for the curvature of each row: the one block is then Σ wᵢ x̃ᵢ x̃ᵢᵀ.
+        Where the Hessian is taken. None stands for a curvature of 1: the one block is then Σ wᵢ x̃ᵢ x̃ᵢᵀ.
     pairs : bool
         Whether to return the blocks of all pairs of classes l ≤ k, in the order (0, 0), (1, 0), (1, 1), …,
-        not only those of each class with itself.
+        not only the diagonal ones.
+    block : RowBlock
+    n_threads : int or None
     dtype : {float32, float64}
         Of the products and of the result.
     classes : (first, last), optional
@@ -108,29 +121,29 @@ def sums(
     left, right = classes or (0, 1 if params is None else len(params.intercept))
     n_outputs = right - left
     n_blocks = n_outputs * (n_outputs + 1) // 2 if pairs else n_outputs
-    widest = max(n_features + 1, n_blocks) * np.dtype(dtype).itemsize
-    chunk = min(n_rows, max(LEAST_CHUNK, min(MOST_CHUNK, CHUNK_BYTES // widest)))
-    result = Sums.room((n_blocks, n_features + 1, n_features + 1), 0, dtype)
+    row_bytes = max(n_features + 1, n_blocks) * np.dtype(dtype).itemsize
+    chunk = min(n_rows, max(MIN_CHUNK, min(MAX_CHUNK, CHUNK_BYTES // row_bytes)))
+    result = Sums.empty((n_blocks, n_features + 1, n_features + 1), 0, dtype)
     out = result.coef
     out[:] = 0.0
-    panels = even_bounds(n_blocks * -(-(n_features + 1) // PANEL), MOST_PARTS)
+    panels = even_bounds(n_blocks * -(-(n_features + 1) // PANEL), MAX_PARTS)
     columns = np.empty((n_features + 1, chunk), dtype)
     weights = np.empty((n_blocks, chunk), dtype)
     for start in range(0, n_rows, chunk):
         rows: Any = row_slice(block.X, start, start + chunk)
         count = rows.shape[0]
-        if count < chunk:  # the last rows: BLAS wants its matrices without gaps
+        if count < chunk:  # the last rows: the kernel's arrays must be C-contiguous
             columns, weights = columns[:, :count].copy(), weights[:, :count].copy()
-        here = slice(start, start + count)
+        chunk_rows = slice(start, start + count)
         storage.columns(rows, columns[:-1], n_threads)
         columns[-1] = 1.0
         if params is None:
-            weights[0] = block.weight[here]
+            weights[0] = block.weight[chunk_rows]
         else:
             run(
-                _curvatures, even_bounds(count, MOST_PARTS), loss, pairs, left, right,
-                storage.logits(params, rows, n_threads), block.target[here], block.weight[here], weights,
-                work=count * (20.0 * len(params.intercept) + 2.0 * n_blocks), n_threads=n_threads,
+                _curvatures, even_bounds(count, MAX_PARTS), loss, pairs, left, right, storage.logits(params,
+                rows, n_threads), block.target[chunk_rows], block.weight[chunk_rows], weights, work=count *
+                (20.0 * len(params.intercept) + 2.0 * n_blocks), n_threads=n_threads,
             )  # fmt: skip
         with blas.one_thread():
             run(

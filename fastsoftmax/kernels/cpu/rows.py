@@ -1,4 +1,4 @@
-"""Row kernels: logits already in memory, one contiguous row at a time."""
+"""Row kernels on logits in memory, (n, K) C-ordered: maps, losses and counts of targets."""
 
 from __future__ import annotations
 
@@ -9,32 +9,39 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from fastsoftmax.kernels import compensated
-from fastsoftmax.kernels.cpu import small
-from fastsoftmax.kernels.cpu.partition import MOST_PARTS
-from fastsoftmax.kernels.elementwise import any_outside_unit, log_sigmoid_to, sigmoid_to
-from fastsoftmax.kernels.executor import Kernel, even_bounds, kernel, run
-from fastsoftmax.kernels.exponentials import exponential_sums, log_sum, plain_log_sum, scale, softmax_to
-from fastsoftmax.kernels.jit import jit
-from fastsoftmax.kernels.lanes import differences_to
-from fastsoftmax.kernels.tiles import MOST_CLASSES
-from fastsoftmax.losses import row_loss
+from fastsoftmax.kernels.cpu import few_classes
+from fastsoftmax.kernels.cpu.partition import MAX_PARTS
+from fastsoftmax.losses.row_functions import row_loss
 from fastsoftmax.losses.sigmoid import SUM_BLOCK, Sigmoid, side_by_side
 from fastsoftmax.losses.softmax import SoftmaxIndex
+from fastsoftmax.runtime.executor import Kernel, even_bounds, kernel, run
+from fastsoftmax.runtime.jit import jit
+from fastsoftmax.simd import compensated
+from fastsoftmax.simd.elementwise import any_outside_unit, log_sigmoid_to, sigmoid_to
+from fastsoftmax.simd.exponentials import exponential_sums, log_sum, plain_log_sum, scale, softmax_to
+from fastsoftmax.simd.registers import differences_to
+from fastsoftmax.simd.row_tiles import MAX_CLASSES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-NANOSECONDS = 0.8  # an element of a row kernel, about; decides what is done in line
-NOTHING = np.empty(0)
-PART_SIZE = 2**15  # elements: parts long enough to hide what starting one costs, and many of them
+    from fastsoftmax.contracts import Array, Loss, Vector
+
+NANOSECONDS = 0.8  # an element of a row kernel, about; decides whether threads are used
+EMPTY = np.empty(0)
+PART_SIZE = (
+    2**15
+)  # elements of a part, at least: some 26 µs, more than starting one costs; yet there are many
 
 
 @jit
 def softmax_range(x, out, start, stop, exact):
-    """Write the softmax of rows start to stop to out, which may be x."""
-    if x.shape[1] <= MOST_CLASSES:
-        small.softmax_rows(x, out, start, stop, exact)
+    """Write the softmax of rows start to stop of x (n, K) to out, which may be x.
+
+    `exact`, here and below, is that of `emit_exp`, for rows of few classes.
+    """
+    if x.shape[1] <= MAX_CLASSES:
+        few_classes.softmax_rows(x, out, start, stop, exact)
         return
     for i in range(start, stop):
         softmax_to(x[i], out[i])
@@ -42,15 +49,15 @@ def softmax_range(x, out, start, stop, exact):
 
 @jit
 def log_softmax_range(x, out, start, stop, exact):
-    """Write the log-softmax of rows start to stop to out, which may be x."""
-    if x.shape[1] <= MOST_CLASSES:
-        small.log_softmax_rows(x, out, start, stop, exact)
+    """Write the log-softmax of rows start to stop of x (n, K) to out, which may be x."""
+    if x.shape[1] <= MAX_CLASSES:
+        few_classes.log_softmax_rows(x, out, start, stop, exact)
         return
     for i in range(start, stop):
         shift, count, others = exponential_sums(x[i])
         if math.isfinite(shift):
             differences_to(x[i], out[i], shift, x.dtype.type(log_sum(count, others)))
-        else:  # as SciPy, which shifts such rows by 0: the infinities then work themselves out
+        else:  # as SciPy, which shifts such rows by 0, so that infinities propagate
             log_total = plain_log_sum(x[i])
             for k in range(x.shape[1]):
                 out[i, k] = x[i, k] - log_total
@@ -58,9 +65,9 @@ def log_softmax_range(x, out, start, stop, exact):
 
 @jit
 def logsumexp_range(x, out, start, stop, exact):
-    """Write log Σ e^x of rows start to stop to out (n,)."""
-    if x.shape[1] <= MOST_CLASSES:
-        small.logsumexp_rows(x, out, start, stop, exact)
+    """Write log Σ e^x of rows start to stop of x (n, K) to out (n,)."""
+    if x.shape[1] <= MAX_CLASSES:
+        few_classes.logsumexp_rows(x, out, start, stop, exact)
         return
     for i in range(start, stop):
         shift, count, others = exponential_sums(x[i])
@@ -100,13 +107,13 @@ def _outside_unit(start, stop, part, x, sums):
 
 @kernel
 def _small_index_losses(start, stop, part, loss, x, target, weight, ignore_index, row_values, slopes, sums):
-    sums[part, 0] = small.cross_entropy_rows(
+    sums[part, 0] = few_classes.cross_entropy_rows(
         1.0, loss.class_weight, x, target, weight, ignore_index, start, stop, row_values, slopes, True
     )
 
 
 def is_ignored(target: Any, ignore_index: int) -> bool:
-    """Whether an integer target is the one to leave out; a row of probabilities never is."""
+    """Return whether an integer target equals `ignore_index`; False for a row of probabilities."""
     return np.ndim(target) == 0 and target == ignore_index
 
 
@@ -119,7 +126,21 @@ def _is_ignored(target, ignore_index):
 
 @jit
 def losses_range(loss, x, target, weight, ignore_index, start, stop, row_values, slopes):
-    """Return Σ wᵢ ℓᵢ of rows start to stop; `row_values` (n,), `slopes` (n, K) are filled where not empty."""
+    """Return Σ wᵢ ℓᵢ, a compensated sum, of rows start to stop, for any loss.
+
+    Parameters
+    ----------
+    loss : named tuple
+    x : array (n, K), float32 or float64
+    target : array (n,) or (n, K)
+    weight : array (n,), or empty for ones
+    ignore_index : int
+    start, stop : int
+    row_values : array (n,), or empty
+        Receives wᵢ ℓᵢ of the rows that are not ignored.
+    slopes : array (n, K), of the dtype of x, or empty
+        Receives wᵢ ∂ℓᵢ/∂x; may be x.
+    """
     scratch = np.empty(x.shape[1], x.dtype)
     value = 0.0
     lost = 0.0
@@ -145,16 +166,16 @@ def _row_losses(start, stop, part, loss, x, target, weight, ignore_index, row_va
 
 @kernel
 def _count_targets(start, stop, part, target, n_classes, ignore_index, class_weight, sample_weight, sums):
-    """Sum the weights of the rows that count; note a label that is out of range."""
+    """Write Σ sample weight, Σ sample weight · class weight, and 1 + the row of a bad label to sums[part]."""
     if class_weight.size == 0 and sample_weight.size == 0:
         ignored = 0
-        strange = 0
+        out_of_range = 0
         for i in range(stop - start):
             label = target[start + i]
             ignored += label == ignore_index
             # As an unsigned number a negative label is large: one comparison for both ends.
-            strange += (np.uint64(label) >= np.uint64(n_classes)) & (label != ignore_index)
-        if strange == 0:
+            out_of_range += (np.uint64(label) >= np.uint64(n_classes)) & (label != ignore_index)
+        if out_of_range == 0:
             sums[part, 0] = stop - start - ignored
             sums[part, 1] = sums[part, 0]
             return
@@ -171,8 +192,8 @@ def _count_targets(start, stop, part, target, n_classes, ignore_index, class_wei
             return
         row = sample_weight[i] if sample_weight.size else 1.0
         rows, rows_lost = compensated.add(rows, rows_lost, row)
-        own = row * (class_weight[label] if class_weight.size else 1.0)
-        weight, weight_lost = compensated.add(weight, weight_lost, own)
+        row_weight = row * (class_weight[label] if class_weight.size else 1.0)
+        weight, weight_lost = compensated.add(weight, weight_lost, row_weight)
     sums[part, 0] = rows
     sums[part, 1] = weight
 
@@ -180,11 +201,12 @@ def _count_targets(start, stop, part, target, n_classes, ignore_index, class_wei
 def over_rows(
     body: Kernel, n_rows: int, size: int, n_threads: int | None, *arguments: Any, n_sums: int = 0
 ) -> list[list[float]]:
-    """Run a kernel over rows that hold `size` elements; return the sums of each part, (n_parts, n_sums).
+    """Run a kernel over n_rows rows of `size` elements in all; return the sums of each part.
 
-    Small work goes straight to the serial kernel: for 64 rows of ten, everything else would cost more.
+    With `n_sums` the kernel's last argument is a float64 array (parts, n_sums), returned as a list of lists.
+    Small work calls the serial kernel directly: for 64 rows of ten, the executor would cost more.
     """
-    n_parts = max(1, min(MOST_PARTS, size // PART_SIZE, n_rows))
+    n_parts = max(1, min(MAX_PARTS, size // PART_SIZE, n_rows))
     sums = np.zeros((n_parts, n_sums)) if n_sums else None
     if sums is not None:
         arguments = (*arguments, sums)
@@ -195,78 +217,96 @@ def over_rows(
     return [] if sums is None else sums.tolist()
 
 
-def softmax(x: NDArray[Any], out: NDArray[Any], n_threads: int | None = None) -> None:
+def softmax(x: Array, out: Array, n_threads: int | None = None) -> None:
     """Write the softmax of each row of x (n, K) to out, which may be x."""
     over_rows(_softmax, len(x), x.size, n_threads, x, out)
 
 
-def log_softmax(x: NDArray[Any], out: NDArray[Any], n_threads: int | None = None) -> None:
+def log_softmax(x: Array, out: Array, n_threads: int | None = None) -> None:
     """Write the logarithm of the softmax of each row of x (n, K) to out, which may be x."""
     over_rows(_log_softmax, len(x), x.size, n_threads, x, out)
 
 
-def logsumexp(x: NDArray[Any], out: NDArray[Any], n_threads: int | None = None) -> None:
+def logsumexp(x: Array, out: Array, n_threads: int | None = None) -> None:
     """Write log Σ e^x of each row of x (n, K) to out (n,)."""
     over_rows(_logsumexp, len(x), x.size, n_threads, x, out)
 
 
-def sigmoid(x: NDArray[Any], out: NDArray[Any], n_threads: int | None = None, *, log: bool = False) -> None:
-    """Write 1 / (1 + e^(−x)), or its logarithm, to out, which may be x; both are C-ordered."""
-    if not out.flags.c_contiguous:  # reshape would copy it, and the result go to the copy
+def sigmoid(x: Array, out: Array, n_threads: int | None = None, *, log: bool = False) -> None:
+    """Write 1 / (1 + e^(−x)), or its logarithm if `log`, to out (may be x); both C-ordered, of any shape.
+
+    Raises ValueError if out is not C-ordered.
+    """
+    if not out.flags.c_contiguous:  # reshape would copy it, and the result be written to the copy
         raise ValueError("out must be C-ordered")
     body = _log_sigmoid if log else _sigmoid
     over_rows(body, x.size, x.size, n_threads, x.reshape(-1), out.reshape(-1))
 
 
-def all_in_unit(x: NDArray[Any], n_threads: int | None = None) -> bool:
-    """Return whether all elements of a C-ordered array lie in [0, 1]."""
+def all_in_unit(x: Array, n_threads: int | None = None) -> bool:
+    """Return whether all elements of a C-ordered array of any shape lie in [0, 1]; NaN does not."""
     outside = over_rows(_outside_unit, x.size, x.size, n_threads, x.reshape(-1), n_sums=1)
     return not any(found for (found,) in outside)
 
 
 def is_small_and_plain(loss: Any, n_classes: int) -> bool:
-    """Whether a loss is one that `small.cross_entropy_rows` computes."""
-    few = isinstance(loss, SoftmaxIndex) and n_classes <= MOST_CLASSES
-    return few and loss.label_smoothing == loss.z_loss == loss.softcap == 0.0
+    """Return whether `few_classes.cross_entropy_rows` computes this loss."""
+    is_few = isinstance(loss, SoftmaxIndex) and n_classes <= MAX_CLASSES
+    return is_few and loss.label_smoothing == loss.z_loss == loss.softcap == 0.0
 
 
 def long_rows(
     loss: Any, x: Any, target: Any, slopes: Any, weight: Any, row_values: Any
 ) -> list[tuple[Any, Any, Any, Any]]:
-    """Return loss, logits, targets and slopes of the rows as they are, or of several taken for one.
+    """Return (loss, logits, targets, slopes) of one or two problems in which short sigmoid rows are merged.
 
-    Labels that do not exclude each other are as independent as rows, and rows of few would leave registers
-    empty. The rows that are left over are a second problem. Weighted rows, and rows whose values are asked
-    for, stay themselves.
+    Independent labels need not be kept by row, and short rows would leave registers empty: so several rows
+    are seen as one long one, and the remaining rows are a second problem. Weighted rows, rows whose values
+    are wanted, and rows of other losses are returned unchanged.
     """
     n_rows, n_classes = x.shape
-    together = min(SUM_BLOCK // n_classes, n_rows)
-    if not isinstance(loss, Sigmoid) or weight is not None or row_values is not None or together < 2:
+    n_merged = min(SUM_BLOCK // n_classes, n_rows)
+    if not isinstance(loss, Sigmoid) or weight is not None or row_values is not None or n_merged < 2:
         return [(loss, x, target, slopes)]
-    whole = n_rows // together * together
-    merged, left = (
+    whole = n_rows // n_merged * n_merged
+    merged, remainder = (
         [a if a is None else a[rows] for a in (x, target, slopes)] for rows in np.s_[:whole, whole:]
     )
-    merged = [a if a is None else a.reshape(-1, together * n_classes) for a in merged]
-    pieces = [(side_by_side(loss, together), merged[0], merged[1], merged[2])]
-    return pieces if whole == n_rows else [*pieces, (loss, left[0], left[1], left[2])]
+    merged = [a if a is None else a.reshape(-1, n_merged * n_classes) for a in merged]
+    pieces = [(side_by_side(loss, n_merged), merged[0], merged[1], merged[2])]
+    return pieces if whole == n_rows else [*pieces, (loss, remainder[0], remainder[1], remainder[2])]
 
 
 def row_losses(
-    loss: Any,
-    x: NDArray[Any],
-    target: NDArray[Any],
+    loss: Loss,
+    x: Array,
+    target: Array,
     *,
-    weight: NDArray[np.float64] | None = None,
+    weight: Vector | None = None,
     ignore_index: int = -1,
-    row_values: NDArray[np.float64] | None = None,
-    slopes: NDArray[Any] | None = None,
+    row_values: Vector | None = None,
+    slopes: Array | None = None,
     n_threads: int | None = None,
 ) -> float:
     """Return Σ wᵢ ℓ(xᵢ, tᵢ) over the rows of x (n, K), in nats.
 
-    `row_values` (n,) receives wᵢ ℓᵢ and `slopes` (n, K), which may be x, wᵢ ∂ℓᵢ/∂x, where given. Rows whose
-    integer target is `ignore_index`, or whose weight is zero, are not looked at. Reads x once.
+    Parameters
+    ----------
+    loss : named tuple
+    x : array (n, K), float32 or float64, C-ordered
+    target : array (n,) int64, or (n, K)
+    weight : array (n,), float64, optional
+    ignore_index : int
+        Rows with this integer target, and rows of weight zero, contribute nothing, even if they hold NaN.
+    row_values : array (n,), float64, optional
+        Receives wᵢ ℓᵢ.
+    slopes : array (n, K), of the dtype of x, optional
+        Receives wᵢ ∂ℓᵢ/∂x; may be x.
+    n_threads : int, optional
+
+    Notes
+    -----
+    Reads x once. The sum over rows is compensated.
     """
     body = _small_index_losses if is_small_and_plain(loss, x.shape[1]) else _row_losses
     sums = [
@@ -274,8 +314,8 @@ def row_losses(
         for loss, x, target, slopes in long_rows(loss, x, target, slopes, weight, row_values)
         for (value,) in over_rows(
             body, len(x), x.size, n_threads, loss, x, target,
-            NOTHING if weight is None else weight, ignore_index,
-            NOTHING if row_values is None else row_values,
+            EMPTY if weight is None else weight, ignore_index,
+            EMPTY if row_values is None else row_values,
             np.empty((0, x.shape[1]), x.dtype) if slopes is None else slopes, n_sums=1,
         )
     ]  # fmt: skip
@@ -286,26 +326,31 @@ def count_targets(
     target: NDArray[np.int64],
     n_classes: int,
     ignore_index: int,
-    class_weight: NDArray[np.float64] | None,
-    sample_weight: NDArray[np.float64] | None,
+    class_weight: Vector | None,
+    sample_weight: Vector | None,
 ) -> tuple[float, float, int | None]:
-    """Return Σ sample weight and Σ sample weight × class weight over the rows that count.
+    """Return Σ sample weight and Σ sample weight × class weight over the rows that are not ignored.
 
-    The third result is the place of a label that is neither in [0, n_classes) nor `ignore_index`, or None.
+    `target` is (n,), `class_weight` (n_classes,), `sample_weight` (n,); None stands for ones. The third
+    result is the row of a label that is neither in [0, n_classes) nor `ignore_index`, or None.
     """
     sums = over_rows(
         _count_targets, len(target), len(target), None, target, n_classes, ignore_index,
-        NOTHING if class_weight is None else class_weight,
-        NOTHING if sample_weight is None else sample_weight, n_sums=3,
+        EMPTY if class_weight is None else class_weight,
+        EMPTY if sample_weight is None else sample_weight, n_sums=3,
     )  # fmt: skip
-    strange = max(int(part[2]) for part in sums)
+    invalid_place = max(int(part[2]) for part in sums)
     rows, weight = (math.fsum(part[i] for part in sums) for i in (0, 1))
-    return rows, weight, strange - 1 if strange else None
+    return rows, weight, invalid_place - 1 if invalid_place else None
 
 
 def small_cross_entropy(
-    x: NDArray[Any], target: NDArray[np.int64], ignore_index: int, mean: bool, slopes: NDArray[Any]
+    x: Array, target: NDArray[np.int64], ignore_index: int, mean: bool, slopes: Array
 ) -> tuple[float, int, int]:
-    """Return what `small.plain_cross_entropy` does: the usual `row_losses` of few rows, in one call."""
-    result: tuple[float, int, int] = small.plain_cross_entropy(x, target, ignore_index, mean, slopes)
+    """Return Σ ℓᵢ or its mean, the number of rows counted, and the row of a bad label or −1, in one call.
+
+    The plain softmax loss of few rows x (n, K); `slopes` (n, K), unless empty, receives its gradient
+    (`few_classes.plain_cross_entropy`).
+    """
+    result: tuple[float, int, int] = few_classes.plain_cross_entropy(x, target, ignore_index, mean, slopes)
     return result

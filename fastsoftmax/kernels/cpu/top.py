@@ -1,7 +1,7 @@
-"""The largest logits of each row, found while the logits of a tile are in cache; no more are ever held.
+"""The k largest logits of each row, found tile by tile while the logits of a tile are in cache.
 
-Of many classes a range at a time is gone through: what is kept of a row from one range to the next are its
-largest logits so far, and the sum of its exponentials with the shift that they were taken at.
+Many classes are processed a range at a time: from one range to the next a row keeps its largest logits so
+far, and the sum of its exponentials with their shift.
 """
 
 from __future__ import annotations
@@ -14,54 +14,56 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from fastsoftmax.contracts import Csr, Halves, Top
-from fastsoftmax.kernels import blas
+from fastsoftmax.contracts import Csr, Halves, Top, compute_dtype
 from fastsoftmax.kernels.cpu import csr, dense, partition
+from fastsoftmax.kernels.cpu.copies import copy_to
 from fastsoftmax.kernels.cpu.gather import Stored, stored, tile_of
-from fastsoftmax.kernels.cpu.layout import copy_to
-from fastsoftmax.kernels.executor import kernel, run
-from fastsoftmax.kernels.exponentials import PLAIN_CLASSES
-from fastsoftmax.kernels.jit import jit, named_tuple_class
-from fastsoftmax.kernels.lanes import exponentials_sum, largest, plain_exponentials_sum
-from fastsoftmax.kernels.ranking import first_equal, offer, put_in_order
-from fastsoftmax.kernels.thin import Products, products
+from fastsoftmax.runtime import blas
+from fastsoftmax.runtime.executor import kernel, run
+from fastsoftmax.runtime.jit import jit, named_tuple_class
+from fastsoftmax.simd.exponentials import PLAIN_CLASSES
+from fastsoftmax.simd.ranking import first_equal, offer, put_in_order
+from fastsoftmax.simd.registers import exponentials_sum, largest, plain_exponentials_sum
+from fastsoftmax.simd.skinny_products import Products, products
 
 if TYPE_CHECKING:
-    from fastsoftmax.contracts import HostRows, Params
+    from numpy.typing import NDArray
+
+    from fastsoftmax.contracts import Array, DType, HostRows, Params
 
 
-def _rows(X: Any, start: int, stop: int, room: Any) -> Any:
-    """Return rows start to stop of a dense array (in `room` where they must be widened) or of CSR arrays."""
+def _rows(X: Any, start: int, stop: int, workspace: Any) -> Any:
+    """Return rows start to stop of a dense matrix (in `workspace` if widened) or of CSR arrays."""
     if isinstance(X, tuple) and not isinstance(X, Halves):
         return X[0], X[1], X[2][start : stop + 1]
-    return tile_of(X, start, stop, room)
+    return tile_of(X, start, stop, workspace)
 
 
-def _logits_to(thin: Any, tile: Any, coef: Any, intercept: Any, out: Any) -> None:
-    """Write the logits of a range of classes to out; `coef`, flat, is (classes, d), for CSR (d, classes)."""
+def _logits_to(skinny: Any, tile: Any, coef: Any, intercept: Any, out: Any) -> None:
+    """Write the logits of a range of classes to out; flat `coef` is (classes, d), or (d, classes) for CSR."""
     if isinstance(tile, tuple):
         _sparse_logits_to(tile, coef, intercept, out)
     else:
-        _dense_logits_to(thin, tile, coef, intercept, out)
+        _dense_logits_to(skinny, tile, coef, intercept, out)
 
 
 @overload(_rows)
-def _overload_rows(X, start, stop, room):
+def _overload_rows(X, start, stop, workspace):
     if named_tuple_class(X) is not Stored:
-        return lambda X, start, stop, room: (X[0], X[1], X[2][start : stop + 1])
-    return lambda X, start, stop, room: tile_of(X, start, stop, room)
+        return lambda X, start, stop, workspace: (X[0], X[1], X[2][start : stop + 1])
+    return lambda X, start, stop, workspace: tile_of(X, start, stop, workspace)
 
 
 @overload(_logits_to)
-def _overload_logits_to(thin, tile, coef, intercept, out):
+def _overload_logits_to(skinny, tile, coef, intercept, out):
     if isinstance(tile, types.BaseTuple):
-        return lambda thin, tile, coef, intercept, out: _sparse_logits_to(tile, coef, intercept, out)
-    return lambda thin, tile, coef, intercept, out: _dense_logits_to(thin, tile, coef, intercept, out)
+        return lambda skinny, tile, coef, intercept, out: _sparse_logits_to(tile, coef, intercept, out)
+    return lambda skinny, tile, coef, intercept, out: _dense_logits_to(skinny, tile, coef, intercept, out)
 
 
 @jit
-def _dense_logits_to(thin, tile, coef, intercept, out):
-    dense.logits_to(thin, tile, coef.reshape(intercept.shape[0], tile.shape[1]), intercept, out)
+def _dense_logits_to(skinny, tile, coef, intercept, out):
+    dense.logits_to(skinny, tile, coef.reshape(intercept.shape[0], tile.shape[1]), intercept, out)
 
 
 @jit
@@ -74,9 +76,9 @@ def _sparse_logits_to(tile, coef, intercept, out):
 
 @jit
 def _add_exponentials(row, best, exact, shift, total):
-    """Add e^(row − shift) to the total, with a larger shift if the row's `best` is; return both.
+    """Return the shift max(shift, best) and the total at that shift plus Σ e^(row − shift).
 
-    The shift is −∞ before the first row, and the total 0.
+    `best` is the largest element of this piece of the row. Start with shift −∞ and total 0.
     """
     if best > shift:
         total *= math.exp(np.float64(shift) - np.float64(best))
@@ -84,7 +86,7 @@ def _add_exponentials(row, best, exact, shift, total):
     if math.isfinite(shift) or shift > 0.0:
         count, others = exponentials_sum(row, shift) if exact else plain_exponentials_sum(row, shift)
         return shift, total + count + others
-    for k in range(row.shape[0]):  # −∞ adds nothing to what other ranges hold; NaN does
+    for k in range(row.shape[0]):  # −∞ adds nothing to the other ranges' sum; NaN must propagate
         if np.isnan(row[k]):
             total = np.nan
     return shift, total
@@ -92,19 +94,39 @@ def _add_exponentials(row, best, exact, shift, total):
 
 @kernel
 def _top(
-    start, stop, part, thin, X, coef, intercept, n_features, ranges, tile_rows, gathered,
+    start, stop, part, skinny, X, coef, intercept, n_features, ranges, tile_rows, gathered,
     classes, logits, totals,
 ):  # fmt: skip
-    """Find the largest logits of the rows of a part; sum their exponentials where `totals` is not empty."""
+    """Write the k largest logits of the rows of one part and their classes.
+
+    Parameters
+    ----------
+    skinny : Products
+        The addresses of the skinny products for the dtype of `coef`.
+    X : Stored, or CSR arrays (data, indices, indptr)
+    coef : array (K · d,)
+        As returned by `_coefficients`.
+    intercept : array (K,)
+    n_features : int
+    ranges : array, int64
+        The bounds of the ranges of classes.
+    tile_rows : int
+    gathered : bool
+        Whether X is dense, so that its tiles may need a workspace.
+    classes, logits : arrays (n, k), int64 and of the dtype of `coef`
+        The result.
+    totals : array (n,), float64, or empty
+        Receives Σ e^(z − max z).
+    """
     k = classes.shape[1]
     n_ranges = ranges.shape[0] - 1
     exact = intercept.shape[0] < PLAIN_CLASSES
-    room = np.empty((tile_rows if gathered else 0, n_features), coef.dtype)
+    workspace = np.empty((tile_rows if gathered else 0, n_features), coef.dtype)
     tile_logits = np.empty(tile_rows * np.max(np.diff(ranges)), coef.dtype)
     shifts = np.empty(tile_rows, coef.dtype)
     for first in range(start, stop, tile_rows):
         n_rows = min(tile_rows, stop - first)
-        tile = _rows(X, first, first + n_rows, room)
+        tile = _rows(X, first, first + n_rows, workspace)
         shifts[:] = -np.inf
         if k == 1:
             classes[first : first + n_rows] = 0
@@ -112,7 +134,7 @@ def _top(
         for r in range(n_ranges):
             left, right = ranges[r], ranges[r + 1]
             z = tile_logits[: n_rows * (right - left)].reshape(n_rows, right - left)
-            _logits_to(thin, tile, coef[left * n_features : right * n_features], intercept[left:right], z)
+            _logits_to(skinny, tile, coef[left * n_features : right * n_features], intercept[left:right], z)
             for i in range(n_rows):
                 best = largest(z[i])
                 if k > 1:
@@ -131,9 +153,11 @@ def _top(
                 totals[i] = np.nan  # as the sum of e^(−∞ − (−∞))
 
 
-def _coefficients(params: Params, ranges: Any, turned: bool, dtype: Any, n_threads: int | None) -> Any:
-    """Return the coefficients, flat: those of each range of classes are (classes, d), or its transpose."""
-    if not turned:
+def _coefficients(
+    params: Params, ranges: NDArray[np.int64], transposed: bool, dtype: DType, n_threads: int | None
+) -> Array:
+    """Return the coefficients, flat (K · d,): for each range of classes (classes, d), or its transpose."""
+    if not transposed:
         return np.ascontiguousarray(params.coef, dtype).reshape(-1)
     n_features = params.coef.shape[1]
     flat = np.empty(params.coef.size, dtype)
@@ -151,53 +175,52 @@ def top(
     *,
     with_totals: bool = False,
 ) -> Top:
-    """Return the k largest logits of each row, largest first, and their classes.
+    """Return the k largest logits of each row, in descending order, and their classes.
 
     Parameters
     ----------
     params : Params
         K classes.
-    X : ndarray (n, d) or Csr
+    X : ndarray (n, d), Halves or Csr
     k : int
         From 1 to K.
     n_threads : int, optional
     with_totals : bool
-        Whether the exponentials of all logits are summed as well.
+        Whether the exponentials of all logits are summed, too.
 
     Returns
     -------
     Top
-        Of equal logits the earlier class comes first. The logits are those of the verb `logits`, to the bit.
+        Equal logits are in the order of classes. The logits are those of the verb `logits`, to the bit.
 
     Notes
     -----
     Reads X once; 2·n·d·K flops (2·K for each stored entry). Extra memory: the coefficients in the dtype of
     the products, and for each thread a tile of half a megabyte of logits, and one of X where X is widened.
     """
-    storage = csr if isinstance(X, Csr) else dense
-    dtype = storage.compute_dtype(X)
+    dtype = compute_dtype(X)
     (n_rows, n_features), n_outputs = X.shape, len(params.intercept)
     ranges = partition.class_bounds(n_outputs)
     tile_rows = partition.logits_rows(n_features, int(np.diff(ranges).max()), dtype.itemsize)
     coef = _coefficients(params, ranges, isinstance(X, Csr), dtype, n_threads)
-    found = Top(
+    result = Top(
         np.empty((n_rows, k), np.int64),
         np.empty((n_rows, k), dtype),
         np.zeros(n_rows if with_totals else 0),
     )
     if isinstance(X, Csr):
         rows: Any = X.data.astype(dtype, copy=False), X.indices, X.indptr
-        thin = Products(0, 0)  # no rows of X to multiply
-        bounds = csr.balanced_bounds(X.indptr, partition.MOST_PARTS)
+        skinny = Products(0, 0)  # no rows of X to multiply
+        bounds = csr.balanced_bounds(X.indptr, partition.MAX_PARTS)
         work = 0.3 * len(X.data) * n_outputs
     else:
-        rows, thin = stored(X, dtype), products(dtype)
+        rows, skinny = stored(X, dtype), products(dtype)
         bounds = partition.product_bounds(n_rows, coef.size)
         work = 0.03 * n_rows * coef.size
     with blas.one_thread():
         run(
-            _top, bounds, thin, rows, coef, params.intercept.astype(dtype), n_features, ranges, tile_rows,
-            not isinstance(X, Csr), *found, work=work + n_rows * n_outputs, n_threads=n_threads,
+            _top, bounds, skinny, rows, coef, params.intercept.astype(dtype), n_features, ranges, tile_rows,
+            not isinstance(X, Csr), *result, work=work + n_rows * n_outputs, n_threads=n_threads,
             scratch=tile_rows * (n_features + int(np.diff(ranges).max())) * dtype.itemsize,
         )  # fmt: skip
-    return found
+    return result

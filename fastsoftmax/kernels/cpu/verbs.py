@@ -1,7 +1,7 @@
-"""What a pass does with a row of logits: the value and slope, the curvature along a direction, the diagonal.
+"""The verbs of a pass: what becomes of a row of logits (value and slope, curvature along a direction, …).
 
-A pass is one loop for each storage. `apply` is chosen by the types of the verb and the loss while the loop is
-compiled. (They are two arguments because a tuple within a tuple cannot be passed into a `prange`.)
+A pass is one loop for each storage; `apply` is resolved by the types of the verb and the loss when the loop
+is compiled. (They are two arguments because Numba cannot pass a tuple within a tuple into a `prange`.)
 """
 
 from __future__ import annotations
@@ -11,45 +11,45 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba.extending import overload
 
-from fastsoftmax.kernels import compensated
-from fastsoftmax.kernels.cpu.small import cross_entropy_rows, softmax_rows
-from fastsoftmax.kernels.jit import jit, named_tuple_class
-from fastsoftmax.kernels.tiles import MOST_CLASSES
-from fastsoftmax.losses import row_curvature, row_dual, row_hessp, row_loss
+from fastsoftmax.kernels.cpu.few_classes import cross_entropy_rows, softmax_rows
+from fastsoftmax.losses.row_functions import row_curvature, row_dual, row_hessp, row_loss
 from fastsoftmax.losses.softmax import SoftmaxIndex, mixed_entropy
+from fastsoftmax.runtime.jit import jit, named_tuple_class
+from fastsoftmax.simd import compensated
+from fastsoftmax.simd.row_tiles import MAX_CLASSES
 
 
 class LossGrad(NamedTuple):
-    """ℓ, and its slope as the row's multiplier."""
+    """Value ℓ; dlogits ∂ℓ/∂z."""
 
     n_maps: int = 1
 
 
 class Hessp(NamedTuple):
-    """The curvature along the direction's logits as the row's multiplier."""
+    """Value 0; dlogits (∂²ℓ/∂z²) s, with s the direction's logits."""
 
     n_maps: int = 2
 
 
 class Diagonal(NamedTuple):
-    """The diagonal of the curvature as the multiplier of the row's squares."""
+    """Value 0; dlogits diag(∂²ℓ/∂z²), which multiply the squares of the row."""
 
     n_maps: int = 1
 
 
 class Dual(NamedTuple):
-    """The negative entropy of a `contracts.Mixture` of probabilities; the multiplier is their residual."""
+    """Value Σ p̃ log p̃ of the probabilities p̃ of a `contracts.Mixture`; dlogits p̃ less the target."""
 
     n_maps: int
-    tilt: Any
+    intercept_shift: Any
     theta: float
     q: Any
 
 
 def apply(verb: Any, loss: Any, z: Any, s: Any, target: Any) -> Any:
-    """Turn s into the row's multiplier and return its value; z holds the logits.
+    """Turn s (K,) into the row's dlogits and return its value, in nats; z (K,) holds the logits.
 
-    For `Hessp`, s holds the direction's logits and z is spoilt; for the others s and z are one array.
+    For `Hessp`, s holds the direction's logits and z is overwritten; for the others s and z are one array.
     """
     return _APPLY[type(verb)](verb, loss, z, s, target)
 
@@ -69,85 +69,87 @@ def _diagonal(verb, loss, z, s, target):
 
 
 def _dual(verb, loss, z, s, target):
-    return row_dual(loss, s, target, verb.tilt, verb.theta, verb.q)
+    return row_dual(loss, s, target, verb.intercept_shift, verb.theta, verb.q)
 
 
-def apply_together(verb: Any, loss: Any, z: Any, s: Any, target: Any, weight: Any, row_values: Any) -> Any:
-    """Do for all rows of z and s (n, K) what `apply` does for one, where there is a kernel for that.
+def apply_to_tile(verb: Any, loss: Any, z: Any, s: Any, target: Any, weight: Any, row_values: Any) -> Any:
+    """Apply a verb to all rows of a tile z and s (n, K) at once, if there is a kernel for it.
 
-    Returns whether there is one, and Σ wᵢ ℓᵢ; if so s holds the weighted multipliers, and `row_values` (n,)
-    the weighted values where it is not empty. Otherwise nothing has happened.
+    Returns whether there is one, and Σ wᵢ ℓᵢ. If so, s holds the weighted dlogits, and `row_values` (n,),
+    unless empty, the weighted values; otherwise nothing is changed, and `apply` must be called row by row.
     """
     return False, 0.0
 
 
 @jit
-def _are_few(loss, z):
+def _is_few_and_plain(loss, z):
     plain = loss.label_smoothing == 0.0 and loss.z_loss == 0.0 and loss.softcap == 0.0
-    return plain and z.shape[1] <= MOST_CLASSES
+    return plain and z.shape[1] <= MAX_CLASSES
 
 
 @jit
-def _losses_together(verb, loss, z, s, target, weight, row_values):
-    if not _are_few(loss, z):
+def _tile_losses(verb, loss, z, s, target, weight, row_values):
+    if not _is_few_and_plain(loss, z):
         return False, 0.0
     n_rows = s.shape[0]
-    # No label is ignored here, and logits that were just rounded need no exact differences.
+    # No label is ignored here, and logits that are products are rounded anyway: no exact differences.
     value = cross_entropy_rows(1.0, loss.class_weight, s, target, weight, -1, 0, n_rows, row_values, s, False)
     return True, value
 
 
 @jit
-def _products_together(verb, loss, z, s, target, weight, row_values):
-    if not _are_few(loss, z):
+def _tile_hessps(verb, loss, z, s, target, weight, row_values):
+    if not _is_few_and_plain(loss, z):
         return False, 0.0
     softmax_rows(z, z, 0, z.shape[0], False)
     for i in range(z.shape[0]):
-        own = weight[i] * loss.class_weight[target[i]]
+        row_weight = weight[i] * loss.class_weight[target[i]]
         p, row = z[i], s[i]
         mean = 0.0
         for k in range(len(row)):
             mean += np.float64(p[k]) * row[k]
         for k in range(len(row)):
-            row[k] = own * p[k] * (row[k] - mean)
+            row[k] = row_weight * p[k] * (row[k] - mean)
     return True, 0.0
 
 
 @jit
-def _duals_together(verb, loss, z, s, target, weight, row_values):
+def _tile_duals(verb, loss, z, s, target, weight, row_values):
     n_rows, n_classes = z.shape
-    if n_classes > MOST_CLASSES:
+    if n_classes > MAX_CLASSES:
         return False, 0.0
-    moved = np.empty((n_rows, n_classes), np.float64)
+    shifted = np.empty((n_rows, n_classes), np.float64)
     for i in range(n_rows):
         for k in range(n_classes):
-            moved[i, k] = z[i, k] + verb.tilt[k]
-    proba = np.empty_like(moved)
-    softmax_rows(moved, proba, 0, n_rows, False)
+            shifted[i, k] = z[i, k] + verb.intercept_shift[k]
+    proba = np.empty_like(shifted)
+    softmax_rows(shifted, proba, 0, n_rows, False)
     smoothing = loss.label_smoothing / n_classes
     value = 0.0
     lost = 0.0
     for i in range(n_rows):
-        p, row, own = proba[i], s[i], weight[i]
-        row_value = own * mixed_entropy(moved[i], p, verb.theta, verb.q) if own != 0.0 else 0.0
+        p, row, row_weight = proba[i], s[i], weight[i]
+        row_value = (
+            row_weight * mixed_entropy(shifted[i], p, verb.theta, verb.q) if row_weight != 0.0 else 0.0
+        )
         value, lost = compensated.add(value, lost, row_value)
         if row_values.size:
             row_values[i] = row_value
         p[target[i]] -= 1.0 - loss.label_smoothing
         for k in range(n_classes):
-            row[k] = own * (p[k] - smoothing)
+            row[k] = row_weight * (p[k] - smoothing)
     return True, value
 
 
-@overload(apply_together)
-def _apply_together(verb, loss, z, s, target, weight, row_values):
+@overload(apply_to_tile)
+def _overload_apply_to_tile(verb, loss, z, s, target, weight, row_values):
     by_verb: dict[Any, Any] = {
-        LossGrad: _losses_together, Hessp: _products_together, Dual: _duals_together
+        LossGrad: _tile_losses, Hessp: _tile_hessps, Dual: _tile_duals
     }  # fmt: skip
-    together = by_verb.get(named_tuple_class(verb))
-    if together is None or named_tuple_class(loss) is not SoftmaxIndex:
+    implementation = by_verb.get(named_tuple_class(verb))
+    if implementation is None or named_tuple_class(loss) is not SoftmaxIndex:
         return lambda verb, loss, z, s, target, weight, row_values: (False, 0.0)
-    return lambda verb, loss, z, s, target, weight, row_values: together(
+    return lambda verb, loss, z, s, target, weight, row_values: implementation(
         verb, loss, z, s, target, weight, row_values
     )
 

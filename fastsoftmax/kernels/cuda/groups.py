@@ -1,19 +1,22 @@
-"""Sums and maxima over the threads that share a row: always in one order, so that no bit depends on luck.
+"""Sums and maxima over the threads that share a row, in a fixed order, so that results repeat to the bit.
 
 On a GPU, threads of one warp exchange registers (a butterfly: every thread ends with the same bits), and
-warps of one block leave their results in shared memory. Numba's simulator has no exchange of registers: there
-every thread leaves its own number in shared memory. Both are behind the same three functions.
+warps of one block exchange their results through shared memory. Numba's simulator has no exchange of
+registers: there every thread's number goes through shared memory. Both have the same interface, `Group`.
 """
 
 from __future__ import annotations
 
 import functools
 import math
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from fastsoftmax.kernels.cuda.runtime import SIMULATED, WARP, cuda, inlined
+
+if TYPE_CHECKING:
+    from fastsoftmax.kernels.cuda.runtime import Kernel
 
 __all__ = ["SHARED", "Group", "exp", "group", "isfinite", "log", "log1p", "log_sum", "tanh"]
 
@@ -22,21 +25,22 @@ _functions: Any = np if SIMULATED else math
 exp, log, log1p, tanh = _functions.exp, _functions.log, _functions.log1p, _functions.tanh
 
 ALL_LANES = 0xFFFFFFFF
-SLOTS = 8  # reductions of a kernel: each has shared memory of its own, and need not wait for the last one
-WIDTH = 1024 if SIMULATED else WARP  # numbers that a reduction leaves in shared memory
+SLOTS = 8  # reductions of a kernel, at most: each has its own shared memory, so that none waits for the last
+WIDTH = 1024 if SIMULATED else WARP  # numbers of a reduction in shared memory
 SHARED = SLOTS * WIDTH
 
 
 class Group(NamedTuple):
-    """How the threads of a row come to one number; all threads of a block take part, with or without a row.
+    """The reductions over the threads that share a row; all threads of a block must call them.
 
-    `maximum(value, lanes, shared, slot)` and `total(…)` return it to every thread: lanes is how many threads
-    share the row, a power of two; shared is an array of SLOTS · WIDTH numbers, and slot says which part of it
-    no other reduction of the kernel uses. NaN is passed over by the maximum.
+    `maximum(value, lanes, shared, slot)` and `total(value, lanes, shared, slot)` return the result to every
+    thread. `lanes`, a power of two, is the number of threads that share the row; `shared` is an array of
+    SLOTS · WIDTH numbers, of which `slot` is the part that no other reduction of the kernel uses. The maximum
+    ignores NaN.
     """
 
-    maximum: Any
-    total: Any
+    maximum: Kernel
+    total: Kernel
 
 
 @inlined
@@ -47,7 +51,7 @@ def isfinite(value):
 
 @inlined
 def log_sum(count, others):
-    """Return log(count + others), to full relative accuracy also where others is small beside count = 1."""
+    """Return log(count + others) to full relative accuracy, also where others is small and count is 1."""
     if count == 1:
         return log1p(others)
     if count > 0:
@@ -57,7 +61,7 @@ def log_sum(count, others):
 
 @functools.cache
 def group(real: Any, whole_block: bool) -> Group:
-    """Return the reductions of numbers of a type over a block, or over threads of one warp.
+    """Return the reductions over a whole block, or over threads within a warp.
 
     Parameters
     ----------

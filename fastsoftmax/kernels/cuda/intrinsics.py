@@ -1,6 +1,6 @@
-"""Loads and stores of 16 bytes, and of single numbers of 16 bits, as LLVM instructions.
+"""Loads and stores of 16 bytes, and of single 16-bit numbers, as LLVM instructions.
 
-Kept to these few: everything else is Python that the simulator runs as well (`packs` has their twins).
+Only these: everything else is Python that the simulator can run, too (`packs` has equivalents of these).
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ def _constant(kind: Any, value: int) -> Any:
 
 
 def _address(context: Any, builder: Any, array_type: Any, array: Any, index: Any, kind: Any) -> Any:
-    """Return the address of an element, as that of something of another type."""
+    """Return the address of an element as a pointer to LLVM type `kind`."""
     data = context.make_array(array_type)(context, builder, array).data
     return builder.bitcast(builder.gep(data, [index]), kind.as_pointer())
 
 
-def _is_brain(dtype: Any) -> bool:
+def _is_bf16(dtype: Any) -> bool:
     return dtype == types.uint16
 
 
 def _widened(builder: Any, short: Any, dtype: Any) -> Any:
-    """Return the float32 that 16 bits stand for."""
-    if _is_brain(dtype):
+    """Return the float32 value of a float16 or bf16 bit pattern."""
+    if _is_bf16(dtype):
         word = builder.shl(builder.zext(short, WORD), _constant(WORD, 16))
         return builder.bitcast(word, SINGLE)
     return builder.fpext(builder.bitcast(short, ir.HalfType()), SINGLE)
 
 
 def _narrowed(builder: Any, low: Any, high: Any, dtype: Any) -> Any:
-    """Return the word of two float32 rounded to 16 bits each."""
-    if _is_brain(dtype):
+    """Return one 32-bit word with two float32 rounded to 16 bits each."""
+    if _is_bf16(dtype):
         kind = ir.FunctionType(WORD, [SINGLE, SINGLE])
         convert = ir.InlineAsm(kind, "cvt.rn.bf16x2.f32 $0, $1, $2;", "=r,f,f")
         return builder.call(convert, [high, low])
@@ -55,13 +55,15 @@ def _real(dtype: Any) -> Any:
     return types.float32 if dtype.bitwidth == 16 else dtype
 
 
-def _places(context: Any, builder: Any, room_type: Any, room: Any, at: Any, count: int) -> list[Any]:
-    data = context.make_array(room_type)(context, builder, room).data
+def _places(
+    context: Any, builder: Any, workspace_type: Any, workspace: Any, at: Any, count: int
+) -> list[Any]:
+    data = context.make_array(workspace_type)(context, builder, workspace).data
     return [builder.gep(data, [builder.add(at, _constant(at.type, j))]) for j in range(count)]
 
 
 def _vector_of(dtype: Any) -> Any:
-    """Return the type of a pack in memory: of numbers, or of words that hold two each."""
+    """Return the LLVM type of a pack in memory; 16-bit numbers are in words of two."""
     if dtype.bitwidth == 16:
         return ir.VectorType(WORD, 4)
     single = dtype.bitwidth == 32
@@ -70,7 +72,7 @@ def _vector_of(dtype: Any) -> Any:
 
 @intrinsic
 def read(typingctx, x, i):
-    """Return element i, widened to float32 where it has 16 bits."""
+    """Return element i of x, widened to float32 if it has 16 bits."""
     dtype = x.dtype
 
     def codegen(context, builder, signature, args):
@@ -84,7 +86,7 @@ def read(typingctx, x, i):
 
 @intrinsic
 def write(typingctx, x, i, value):
-    """Write a number, rounded to 16 bits where the array has such, to element i."""
+    """Write a number to element i of x, rounded if x has 16-bit elements."""
     dtype = x.dtype
 
     def codegen(context, builder, signature, args):
@@ -98,8 +100,8 @@ def write(typingctx, x, i, value):
 
 
 @intrinsic
-def read_pack(typingctx, x, i, room, at):
-    """Load a pack from element i on, whose address is a multiple of 16, into room from place `at` on."""
+def read_pack(typingctx, x, i, workspace, at):
+    """Load the pack at element i of x, at a 16-byte boundary, into workspace[at:]."""
     dtype = x.dtype
 
     def codegen(context, builder, signature, args):
@@ -113,22 +115,22 @@ def read_pack(typingctx, x, i, room, at):
                 halves.append(builder.trunc(word, SHORT))
                 halves.append(builder.trunc(builder.lshr(word, _constant(WORD, 16)), SHORT))
             parts = [_widened(builder, half, dtype) for half in halves]
-        for part, place in zip(parts, _places(context, builder, room, args[2], args[3], len(parts))):
+        for part, place in zip(parts, _places(context, builder, workspace, args[2], args[3], len(parts))):
             builder.store(part, place)
         return context.get_dummy_value()
 
-    return types.void(x, types.int64, room, types.int64), codegen
+    return types.void(x, types.int64, workspace, types.int64), codegen
 
 
 @intrinsic
-def write_pack(typingctx, x, i, room, at):
-    """Store a pack of room, from place `at` on, to element i on, whose address is a multiple of 16."""
+def write_pack(typingctx, x, i, workspace, at):
+    """Store the pack workspace[at:] at element i of x, at a 16-byte boundary."""
     dtype = x.dtype
 
     def codegen(context, builder, signature, args):
         vector = _vector_of(dtype)
         count = 8 * PACK_BYTES // dtype.bitwidth
-        places = _places(context, builder, room, args[2], args[3], count)
+        places = _places(context, builder, workspace, args[2], args[3], count)
         parts = [builder.load(place) for place in places]
         if dtype.bitwidth == 16:
             pairs = zip(parts[::2], parts[1::2])
@@ -140,4 +142,4 @@ def write_pack(typingctx, x, i, room, at):
         builder.store(pack, address, align=PACK_BYTES)
         return context.get_dummy_value()
 
-    return types.void(x, types.int64, room, types.int64), codegen
+    return types.void(x, types.int64, workspace, types.int64), codegen

@@ -1,35 +1,34 @@
-"""Sixteen bytes at a time between memory and registers, whatever the numbers are stored as.
+"""Packs: 16 bytes at a time between memory and registers, in each of the number formats.
 
-A pack is what one 128-bit instruction moves: two float64, four float32, eight float16 or bfloat16. Numbers of
-16 bits are float32 in registers. Arrays of float16 are NumPy's, those of bfloat16 are the uint16 of its bits:
-the element type tells a compiled function what the bits mean.
+A pack is what one 128-bit instruction moves: two float64, four float32, eight float16 or bf16. 16-bit numbers
+are float32 in registers. Arrays of bf16 are uint16 (its bits), so that the element type tells formats apart.
 
 Notes
 -----
-Compilers do not join four loads into one where they cannot prove that the address is a multiple of 16. Here
-the caller proves it, and an `@intrinsic` says so. In Numba's simulator, where intrinsics do not exist, plain
+Compilers do not combine four loads into one unless they can prove that the address is a multiple of 16. Here
+the caller guarantees it, and an `@intrinsic` states it. In Numba's simulator, which has no intrinsics, plain
 loops take their place.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from fastsoftmax.kernels.cuda.runtime import SIMULATED, inlined
 
+if TYPE_CHECKING:
+    from fastsoftmax.kernels.cuda.runtime import DeviceNumbers
+
 PACK_BYTES = 16
 
 
 class Format(NamedTuple):
-    """How numbers are stored.
+    """A number format: its type in memory (`stored`) and in registers (`real`), and the numbers of a pack."""
 
-    `stored` and `real` are the types in memory and in registers, `per_pack` the numbers of a pack.
-    """
-
-    stored: Any
-    real: Any
+    stored: type
+    real: Any  # np.float32 or np.float64, which is called
     per_pack: int
 
 
@@ -41,16 +40,16 @@ FORMATS = {
 }
 
 
-def rounded_brain(value: Any) -> Any:
-    """Return the bits of a float32 rounded to the nearest bfloat16, of two equally near ones the even."""
+def rounded_bf16(value: Any) -> Any:
+    """Return the bits of a float32 rounded to bf16: to nearest, ties to even."""
     if np.isnan(value):
         return np.uint16(0x7FFF)
     bits = int(np.float32(value).view(np.uint32))
     return np.uint16((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16)
 
 
-def brain_values(bits: Any) -> Any:
-    """Return an array of the float32 that bits of bfloat16 stand for."""
+def bf16_values(bits: DeviceNumbers) -> DeviceNumbers:
+    """Return the float32 values of an array of bf16 bits."""
     return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
 
 
@@ -62,17 +61,17 @@ def _read(x: Any, i: Any) -> Any:
 
 
 def _write(x: Any, i: Any, value: Any) -> None:
-    x[i] = rounded_brain(value) if x.dtype == np.uint16 else value
+    x[i] = rounded_bf16(value) if x.dtype == np.uint16 else value
 
 
-def _read_pack(x: Any, i: Any, room: Any, at: Any) -> None:
+def _read_pack(x: Any, i: Any, workspace: Any, at: Any) -> None:
     for j in range(PACK_BYTES // x.dtype.itemsize):
-        room[at + j] = _read(x, i + j)
+        workspace[at + j] = _read(x, i + j)
 
 
-def _write_pack(x: Any, i: Any, room: Any, at: Any) -> None:
+def _write_pack(x: Any, i: Any, workspace: Any, at: Any) -> None:
     for j in range(PACK_BYTES // x.dtype.itemsize):
-        _write(x, i + j, room[at + j])
+        _write(x, i + j, workspace[at + j])
 
 
 if SIMULATED:
@@ -82,40 +81,40 @@ else:
 
 
 @inlined
-def read_part(x, start, first, stop, skewed, fill, room, at, count):
-    """Put elements first to first + count of a row into room; in place of those not in [0, stop), `fill`.
+def read_part(x, start, first, stop, skewed, fill, workspace, at, count):
+    """Read elements first to first + count of a row into workspace; `fill` for those outside [0, stop).
 
     Parameters
     ----------
     x : array
     start : int
-        Where the row begins in x.
+        The index in x of the row's first element.
     first, stop : int
-        The first element wanted, and the length of the row.
+        The first element to read, and the length of the row.
     skewed : bool
-        Whether start + first need not be a multiple of `count` elements from an address that is a multiple
-        of 16 bytes.
+        Whether the pack at start + first may straddle a 16-byte boundary; it is then read element by element.
     fill : real
-    room : local array
-        Receives the elements from place `at` on.
+    workspace : local array
+        Receives the elements, from index `at` on.
+    at : int
     count : int
         The elements of a pack.
     """
     if first >= 0 and first + count <= stop and not skewed:
-        read_pack(x, start + first, room, at)
+        read_pack(x, start + first, workspace, at)
     else:
         for j in range(count):
             k = first + j
-            room[at + j] = read(x, start + k) if k >= 0 and k < stop else fill
+            workspace[at + j] = read(x, start + k) if k >= 0 and k < stop else fill
 
 
 @inlined
-def write_part(x, start, first, stop, skewed, room, at, count):
-    """Write what `read_part` has read: elements first to first + count that lie in [0, stop)."""
+def write_part(x, start, first, stop, skewed, workspace, at, count):
+    """Write elements first to first + count of a row that lie in [0, stop); arguments as for `read_part`."""
     if first >= 0 and first + count <= stop and not skewed:
-        write_pack(x, start + first, room, at)
+        write_pack(x, start + first, workspace, at)
     else:
         for j in range(count):
             k = first + j
             if k >= 0 and k < stop:
-                write(x, start + k, room[at + j])
+                write(x, start + k, workspace[at + j])

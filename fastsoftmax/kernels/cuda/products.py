@@ -1,25 +1,28 @@
-"""What stands between the products with X: curvatures along a direction, sparse rows times a matrix, sums."""
+"""Kernels beside the row losses: covariance products, sparse rows times a matrix, sums."""
 
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastsoftmax.kernels.cuda.groups import SHARED, group
 from fastsoftmax.kernels.cuda.runtime import cuda, kernel
 
-THREADS = 256
-SUM_THREADS = 1024
+if TYPE_CHECKING:
+    from fastsoftmax.kernels.cuda.runtime import Kernel
+
+THREADS = 256  # of a block
+SUM_THREADS = 1024  # of a block of the sums: the most that a block can have, for fewest launches
 
 
 @functools.cache
-def covariance_kernel(name: str) -> Any:
-    """Return a kernel that turns s into mass · (diag(p) − p pᵀ) s, row by row; one block a row.
+def covariance_kernel(name: str) -> Kernel:
+    """Return a kernel that turns s into mass · (diag(p) − p pᵀ) s for each row; one block a row.
 
-    Its arguments: p and s (n · K,) of the dtype called `name`; mass (n,); K; the logarithm of a block's
-    threads.
+    Its arguments: p and s (n · K,) of the dtype `name`; mass (n,); n_classes; bits, the binary logarithm of a
+    block's threads.
     """
     real: Any = np.dtype(name).type
     zero = real(0)
@@ -34,22 +37,24 @@ def covariance_kernel(name: str) -> Any:
         for k in range(rank, n_classes, lanes):
             mean += p[start + k] * s[start + k]
         mean = total(mean, lanes, shared, 0)
-        own = mass[cuda.blockIdx.x]
+        row_mass = mass[cuda.blockIdx.x]
         for k in range(rank, n_classes, lanes):
-            s[start + k] = own * p[start + k] * (s[start + k] - mean)
+            s[start + k] = row_mass * p[start + k] * (s[start + k] - mean)
 
     return kernel(body, THREADS)
 
 
 @functools.cache
-def gather_kernel(stored: str, name: str) -> Any:
-    """Return a kernel that multiplies sparse rows with a dense matrix (d, K), in the order stored.
+def gather_kernel(stored: str, name: str) -> Kernel:
+    """Return a kernel that multiplies CSR rows with a dense matrix (d, K), adding entries in stored order.
 
-    cuSPARSE's product with a transposed matrix adds in the order in which blocks happen to end; here each
-    element of the result has one thread, which goes through its row from left to right.
+    cuSPARSE's product with a transposed matrix adds in the order in which blocks finish; here each element of
+    the result has one thread, which goes through its row from left to right, so that results repeat to the
+    bit.
 
-    Its arguments: data, indices and indptr of the rows, `data` of the dtype `stored`; the matrix (d · K,) and
-    out (n · K,) of the dtype called `name`; K. A block does THREADS columns of one row.
+    Its arguments: data (of the dtype `stored`), indices and indptr; matrix (d · K,) and out (n · K,) of the
+    dtype `name`; n_classes; pieces, the number of blocks that share a row, each computing one column a
+    thread.
     """
     real = np.dtype(name).type
 
@@ -66,10 +71,10 @@ def gather_kernel(stored: str, name: str) -> Any:
 
 
 @functools.cache
-def sum_kernel() -> Any:
-    """Return a kernel that sums float64 numbers: every block leaves a sum, each in one order.
+def sum_kernel() -> Kernel:
+    """Return a kernel that writes one partial sum of float64 numbers for each block, in a fixed order.
 
-    Its arguments: x; how many numbers; out, one for each block.
+    Its arguments: x (size,); size; out (blocks,).
     """
     _, total = group(np.float64, True)
 

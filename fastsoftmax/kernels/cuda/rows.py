@@ -1,43 +1,42 @@
-"""Rows of logits on the device: what `kernels.cpu.rows` does, with arrays of the device in and out.
-
-Arrays are C-ordered. bfloat16 is the uint16 of its bits.
-"""
+"""The row functions of `kernels.cpu.rows` for device arrays: C-ordered, bf16 as uint16 bits."""
 
 from __future__ import annotations
 
-import math
-from typing import Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from fastsoftmax.kernels.cuda import losses, maps
+from fastsoftmax.kernels.cuda import loss_functions, maps
 from fastsoftmax.kernels.cuda.launch import empty, form_of, launch, lead_of, pieces_of, total
 from fastsoftmax.kernels.cuda.maps import FIRST, FUSED, SECOND
 from fastsoftmax.kernels.cuda.packs import FORMATS
 from fastsoftmax.kernels.cuda.runtime import arrays
-from fastsoftmax.kernels.cuda.shapes import WARP_BLOCK, Shape, most_packs, shape_of, warp_block
-from fastsoftmax.kernels.cuda.sigmoids import THREADS, sigmoid_kernel, sigmoid_loss_kernel
+from fastsoftmax.kernels.cuda.shapes import Shape, shape_of
+from fastsoftmax.kernels.cuda.sigmoids import THREADS, sigmoid_kernel
 from fastsoftmax.kernels.cuda.tallies import RECORD
-from fastsoftmax.losses.sigmoid import Sigmoid
-from fastsoftmax.losses.softmax import SoftmaxIndex
+
+if TYPE_CHECKING:
+    from fastsoftmax.contracts import Loss, Vector
+    from fastsoftmax.kernels.cuda.runtime import DeviceNumbers
 
 
-def _is_skewed(out: Any, x: Any) -> bool:
-    """Whether packs of out are no packs of memory where those of x are."""
+def is_skewed(out: DeviceNumbers, x: DeviceNumbers) -> bool:
+    """Return whether out and x, of one dtype, begin at different distances from a 16-byte boundary."""
     form = FORMATS[form_of(x.dtype)]
     return lead_of(out, form) != lead_of(x, form)
 
 
-def _stages(shape: Shape) -> tuple[int, ...]:
+def stages(shape: Shape) -> tuple[int, ...]:
+    """Return the stages, one launch each, that rows of a shape take."""
     return (FIRST, SECOND) if shape.split else (FUSED,)
 
 
-def _records(shape: Shape, real: Any) -> Any:
-    """Return room for what the parts of as many rows as a launch takes come to."""
+def records(shape: Shape, real: type) -> DeviceNumbers:
+    """Return the uninitialised records of the parts of one launch's rows; empty unless rows are split."""
     return empty(shape.rows * shape.parts * RECORD if shape.split else 0, real)
 
 
-def write_map(name: str, x: Any, out: Any) -> None:
+def write_map(name: str, x: DeviceNumbers, out: DeviceNumbers) -> None:
     """Write softmax, log_softmax or logsumexp of each row of x (n, K) to out, which may be x.
 
     Parameters
@@ -50,48 +49,49 @@ def write_map(name: str, x: Any, out: Any) -> None:
     n_rows, n_classes = x.shape
     name_of_form = form_of(x.dtype)
     form = FORMATS[name_of_form]
-    shape = shape_of(n_rows, n_classes, lead_of(x, form), form, maps.ROOM[name_of_form])
-    records = _records(shape, form.real)
-    whole = name == "logsumexp"
+    shape = shape_of(n_rows, n_classes, lead_of(x, form), form, maps.LIMITS[name_of_form])
+    row_records = records(shape, form.real)
+    is_reduction = name == "logsumexp"
     for first, last in pieces_of(shape, n_rows):
         rows = x[first:last]
         results = out[first:last]
-        for stage in _stages(shape):
+        for stage in stages(shape):
             kernel = maps.map_kernel(
-                name, name_of_form, shape.whole_block, shape.packs, stage, shape.most_threads
+                name, name_of_form, shape.whole_block, shape.packs, stage, shape.max_threads
             )
             launch(
-                kernel, shape.blocks(last - first), shape.block,
-                rows.reshape(-1), results.reshape(-1), records, last - first, n_classes, lead_of(rows, form),
-                not whole and _is_skewed(results, rows), shape.bits, shape.parts,
+                kernel, shape.blocks(last - first), shape.block, rows.reshape(-1), results.reshape(-1),
+                row_records, last - first, n_classes, lead_of(rows, form), not is_reduction and
+                is_skewed(results, rows), shape.bits, shape.parts,
             )  # fmt: skip
 
 
-def write_sigmoid(x: Any, out: Any, log: bool) -> None:
-    """Write 1 / (1 + e^(−x)), or its logarithm, to out, which may be x."""
+def write_sigmoid(x: DeviceNumbers, out: DeviceNumbers, log: bool) -> None:
+    """Write 1 / (1 + e^(−x)), or its logarithm if `log`, to out, of x's shape and dtype; may be x."""
     name = form_of(x.dtype)
     form = FORMATS[name]
     lead = lead_of(x, form)
     packs = -(-(x.size + lead) // form.per_pack)
     kernel = sigmoid_kernel(bool(log), name)
-    arguments = x.reshape(-1), out.reshape(-1), x.size, lead, _is_skewed(out, x)
+    arguments = x.reshape(-1), out.reshape(-1), x.size, lead, is_skewed(out, x)
     launch(kernel, -(-packs // THREADS), THREADS, *arguments)
 
 
 def losses_of(
-    loss: Any,
-    x: Any,
-    target: Any,
+    loss: Loss,
+    x: DeviceNumbers,
+    target: DeviceNumbers,
     *,
-    weight: Any = None,
+    weight: DeviceNumbers | None = None,
     ignore_index: int = -1,
-    slopes: Any = None,
-) -> Any:
-    """Return wᵢ ℓ(xᵢ, tᵢ) of each row of x (n, K) in nats, (n,) float64 on the device; fill `slopes`.
+    slopes: DeviceNumbers | None = None,
+) -> DeviceNumbers:
+    """Return wᵢ ℓ(xᵢ, tᵢ) of each row of x (n, K) in nats, (n,) float64 on the device; write `slopes`.
 
     Parameters
     ----------
-    loss : SoftmaxIndex, SoftmaxProbability or Sigmoid
+    loss : named tuple
+        Registered in `loss_functions`; TypeError otherwise.
     x : array (n, K)
     target : array (n,) int64, or (n, K)
     weight : array (n,), optional
@@ -99,71 +99,65 @@ def losses_of(
     slopes : array (n, K), optional
         Receives wᵢ ∂ℓᵢ/∂x, in x's dtype; may be x.
     """
-    name = form_of(x.dtype)
-    real = FORMATS[name].real
-    xp = arrays()
-    numbers = xp.asarray(loss.class_weight).astype(real)
-    values = empty(len(x), np.float64)
-    row_weight = empty(0, real) if weight is None else xp.asarray(weight).astype(real)
-    out = empty((0, x.shape[1]), x.dtype) if slopes is None else slopes
-    if target.ndim == 2:
-        target = target.astype(real, copy=False)
-    if isinstance(loss, Sigmoid):
-        _sigmoid_losses(loss, x, target, numbers, row_weight, values, out)
-    else:
-        _softmax_losses(loss, x, target, numbers, row_weight, values, out, ignore_index)
-    return values
+    loss_kernels = loss_functions.of(loss).losses_of
+    return loss_kernels(loss, x, target, weight=weight, ignore_index=ignore_index, slopes=slopes)
 
 
-def _softmax_losses(
-    loss: Any, x: Any, target: Any, numbers: Any, weight: Any, values: Any, out: Any, ignore_index: int
-) -> None:
-    n_rows, n_classes = x.shape
-    name = form_of(x.dtype)
-    form = FORMATS[name]
-    plain = loss.label_smoothing == loss.z_loss == loss.softcap == 0.0
-    kind = losses.SOFT if not isinstance(loss, SoftmaxIndex) else losses.PLAIN if plain else losses.LABEL
-    shape = shape_of(n_rows, n_classes, lead_of(x, form), form, losses.ROOM[kind][name])
-    records = _records(shape, form.real)
-    options = [
-        form.real(number)
-        for number in (
-            1.0 - loss.label_smoothing,
-            loss.label_smoothing / n_classes,
-            loss.z_loss,
-            loss.softcap,
-        )
-    ]
-    for first, last in pieces_of(shape, n_rows):
-        rows, results = x[first:last], out[first:last]
-        for stage in _stages(shape):
-            kernel = losses.loss_kernel(kind, name, shape.whole_block, shape.packs, stage, shape.most_threads)
-            launch(
-                kernel, shape.blocks(last - first), shape.block,
-                rows.reshape(-1), target[first:last].reshape(-1), numbers, weight[first:last],
-                values[first:last], results.reshape(-1), records, last - first, n_classes,
-                lead_of(rows, form), _is_skewed(results, rows), shape.bits, shape.parts,
-                int(ignore_index), *options,
-            )  # fmt: skip
-
-
-def _sigmoid_losses(loss: Any, x: Any, target: Any, numbers: Any, weight: Any, values: Any, out: Any) -> None:
-    n_rows, n_classes = x.shape
-    name = form_of(x.dtype)
-    form = FORMATS[name]
-    lead = lead_of(x, form)
-    wide = n_classes > 32 * form.per_pack
-    bits = 8 if wide else min(5, (most_packs(n_classes, lead, form.per_pack) - 1).bit_length())
-    block = THREADS if wide else warp_block(bits)
-    kernel = sigmoid_loss_kernel(name, wide, THREADS if wide else WARP_BLOCK)
-    launch(
-        kernel, math.ceil((n_rows << bits) / block), block,
-        x.reshape(-1), target.reshape(-1), numbers, weight, values, out.reshape(-1),
-        n_rows, n_classes, lead, _is_skewed(out, x), bits,
-        form.real(1.0 - loss.label_smoothing), form.real(0.5 * loss.label_smoothing),
-    )  # fmt: skip
-
-
-def row_losses(loss: Any, x: Any, target: Any, **options: Any) -> Any:
+def row_losses(
+    loss: Loss,
+    x: DeviceNumbers,
+    target: DeviceNumbers,
+    *,
+    weight: DeviceNumbers | None = None,
+    ignore_index: int = -1,
+    slopes: DeviceNumbers | None = None,
+) -> DeviceNumbers:
     """Return Σ wᵢ ℓ(xᵢ, tᵢ) as an array () on the device; parameters as for `losses_of`."""
-    return total(losses_of(loss, x, target, **options))
+    return total(losses_of(loss, x, target, weight=weight, ignore_index=ignore_index, slopes=slopes))
+
+
+class LossArguments(NamedTuple):
+    """The arrays of a loss kernel beside the logits; optional ones that are not given are empty.
+
+    A `target` of probabilities, `class_weight` and `weight` are of the format's type in registers; `values`
+    (n,) is float64, uninitialised; `slopes` has the dtype of the logits.
+    """
+
+    target: DeviceNumbers
+    class_weight: DeviceNumbers
+    weight: DeviceNumbers
+    values: DeviceNumbers
+    slopes: DeviceNumbers
+
+
+def loss_arguments(
+    class_weight: DeviceNumbers,
+    x: DeviceNumbers,
+    target: DeviceNumbers,
+    weight: DeviceNumbers | None,
+    slopes: DeviceNumbers | None,
+) -> LossArguments:
+    """Return the arguments of a loss kernel for rows x (n, K), converted to the dtypes that it takes."""
+    real = FORMATS[form_of(x.dtype)].real
+    xp = arrays()
+    return LossArguments(
+        target.astype(real, copy=False) if target.ndim == 2 else target,
+        xp.asarray(class_weight).astype(real),
+        empty(0, real) if weight is None else xp.asarray(weight).astype(real),
+        empty(len(x), np.float64),
+        empty((0, x.shape[1]), x.dtype) if slopes is None else slopes,
+    )
+
+
+def mixed(p: DeviceNumbers, theta: float, q: Vector) -> DeviceNumbers:
+    """Return (1 − θ) p + θ q, written over the probabilities p (m, K); q is (K,)."""
+    p *= 1.0 - theta
+    p += theta * q
+    return p
+
+
+def entropies(p: DeviceNumbers) -> DeviceNumbers:
+    """Return p log p elementwise; 0 where p is 0."""
+    xp = arrays()
+    inside = xp.where(p > 0, p, 1)
+    return inside * xp.log(inside)

@@ -1,7 +1,7 @@
-"""The one place that imports `numba.cuda` and CuPy, and says why a GPU cannot be used where it cannot.
+"""The only module that imports `numba.cuda` and CuPy; it reports why a GPU cannot be used.
 
-NVIDIA's package numba-cuda takes the place of the target that is built into Numba, which is deprecated. It is
-asked for by its own name, so that the built-in one is never taken by mistake.
+NVIDIA's package numba-cuda replaces the target that is built into Numba, which is deprecated. It is looked up
+by its own name, so that the built-in one is never used by mistake.
 """
 
 from __future__ import annotations
@@ -18,8 +18,14 @@ from fastsoftmax.contracts import DeviceUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeAlias
 
     from numpy.typing import NDArray
+
+    DeviceNumbers: TypeAlias = Any
+    """An array of the device: CuPy's, or NumPy's in the simulator. They share no type."""
+    Kernel: TypeAlias = Any
+    """A function that Numba has compiled for the device, for which it has no type."""
 
 INSTALL = "pip install 'fastsoftmax[cuda]'"
 
@@ -32,7 +38,7 @@ def _import_cuda() -> Any:
     try:
         from numba import cuda
     except Exception as error:
-        # Whatever breaks inside of somebody else's package, the caller is to learn that it is the install.
+        # Any error inside another package means the same to the caller: the installation is broken.
         raise DeviceUnavailable(
             f"device 'cuda': numba-cuda is installed but cannot be imported ({INSTALL} mends it); "
             f"device='cpu' works: {error}"
@@ -42,27 +48,27 @@ def _import_cuda() -> Any:
 
 cuda = _import_cuda()
 DOUBLE_RATIO = 87  # cudaDevAttrSingleToDoublePrecisionPerfRatio
-WARP = 32  # threads that run in step
+WARP = 32  # threads that run in lockstep
 SIMULATED = hasattr(cuda, "simulator") and cuda.is_available.__module__.endswith("simulator_init")
 
 
-# Of a block. The simulator starts a thread of the system's for each, and knows no warps.
-LEAST_THREADS = 4 if SIMULATED else WARP
+# Of a block. The simulator starts a system thread for each, and has no warps.
+MIN_THREADS = 4 if SIMULATED else WARP
 
 
 PerformanceWarning = importlib.import_module("numba.cuda.core.errors").NumbaPerformanceWarning
-# Instructions in LLVM's words: the simulator has none.
+# LLVM intrinsics; the simulator has none.
 intrinsic: Any = None if SIMULATED else importlib.import_module("numba.cuda.extending").intrinsic
 
 
 def reason_against(initialize: Callable[[], Any]) -> str | None:
-    """Return why the driver does not start, or None if it does.
+    """Return the reason why the driver does not start, or None if it does.
 
     Parameters
     ----------
     initialize : callable
-        What makes the driver start, as `cuda.bindings.driver.cuInit(0)`: returns its status first, or raises
-        where there is no library to load.
+        Starts the driver, as `cuda.bindings.driver.cuInit(0)` does: returns a tuple with its status first, or
+        raises if there is no library to load.
     """
     try:
         status = initialize()[0]
@@ -79,9 +85,9 @@ def reason_against(initialize: Callable[[], Any]) -> str | None:
 
 @functools.cache
 def require() -> None:
-    """Raise DeviceUnavailable unless kernels can be run: no GPU, no driver, or a broken install.
+    """Raise DeviceUnavailable if there is no GPU, no driver, or a broken installation.
 
-    In Numba's simulator they always can.
+    Numba's simulator is always available.
     """
     if SIMULATED:
         return
@@ -99,9 +105,9 @@ def require() -> None:
 
 
 def check_arrays(xp: Any) -> None:
-    """Raise DeviceUnavailable unless the array functions compute: NVIDIA's libraries are loaded on first use.
+    """Raise DeviceUnavailable unless a product and a sum of four numbers work.
 
-    One product and one sum, of four numbers: cuBLAS, the compiler of CuPy's kernels, and the driver's age.
+    NVIDIA's libraries are loaded on first use: this tries cuBLAS, CuPy's compiler, and the driver's version.
     """
     try:
         ones = xp.ones((2, 2), np.float32)
@@ -118,7 +124,7 @@ def check_arrays(xp: Any) -> None:
 
 @functools.cache
 def arrays() -> Any:
-    """Return the module of array functions on the device: CuPy, or NumPy in its stead in the simulator.
+    """Return the module of array functions on the device: CuPy, or NumPy in the simulator.
 
     Raises
     ------
@@ -136,8 +142,8 @@ def arrays() -> Any:
     return cupy
 
 
-def float64_share() -> float:
-    """Return the speed of products in float64 against those in float32: 1/2 to 1/64, as the GPU has it."""
+def float64_speed() -> float:
+    """Return the GPU's speed of float64 products against float32, 1/2 to 1/64, by the driver's attribute."""
     if SIMULATED:
         return 0.5
     runtime = arrays().cuda.runtime
@@ -146,79 +152,79 @@ def float64_share() -> float:
 
 
 def external_stream(handle: int) -> Any:
-    """Return a context in which work goes to a stream of another library's. The simulator has no streams."""
+    """Return a context in which work is queued on another library's stream (nothing in the simulator)."""
     return contextlib.nullcontext() if SIMULATED else arrays().cuda.ExternalStream(handle)
 
 
 class Transfers:
-    """Streams, events and memory for copies beside other work, of CuPy."""
+    """CuPy's streams, events and memory for copies that overlap other work."""
 
     def current(self) -> Any:
-        """Return the stream that work goes to."""
+        """Return the current stream."""
         return arrays().cuda.get_current_stream()
 
     def stream(self) -> Any:
-        """Return a new stream, which waits for no other one by itself."""
+        """Return a new stream that does not synchronise with the default stream."""
         return arrays().cuda.Stream(non_blocking=True)
 
     def event(self) -> Any:
-        """Return a new event; until it is recorded, nobody waits for it."""
+        """Return a new event; waiting for it returns at once until it is recorded."""
         return arrays().cuda.Event(disable_timing=True)
 
     def pinned(self, n_bytes: int) -> NDArray[np.uint8]:
-        """Return memory of the host that the device reads by itself."""
+        """Return page-locked host memory, which the device can read directly."""
         memory = arrays().cuda.alloc_pinned_memory(n_bytes)
         return np.frombuffer(memory, np.uint8, n_bytes)
 
-    def room(self, n_bytes: int) -> Any:
-        """Return memory of the device, as bytes."""
+    def device_buffer(self, n_bytes: int) -> DeviceNumbers:
+        """Return uninitialised device memory, as bytes."""
         return arrays().empty(n_bytes, np.uint8)
 
-    def copy(self, pinned: NDArray[np.uint8], room: Any, n_bytes: int, stream: Any) -> None:
-        """Copy the first bytes to the device, in a stream; the host does not wait."""
-        room.data.copy_from_host_async(pinned.ctypes.data, n_bytes, stream)
+    def copy(self, pinned: NDArray[np.uint8], buffer: DeviceNumbers, n_bytes: int, stream: Any) -> None:
+        """Queue a copy of the first n_bytes to the device on a stream; the host does not wait."""
+        buffer.data.copy_from_host_async(pinned.ctypes.data, n_bytes, stream)
 
 
 class SimulatedTransfers(Transfers):
-    """The same in the simulator, where everything is done when it is asked for."""
+    """The same in the simulator, where everything is done immediately."""
 
     def current(self) -> Any:
-        """Return the one stream there is."""
+        """Return the only stream."""
         return self
 
     stream = event = current
 
     def record(self, stream: Any) -> None:
-        """Do nothing: what came before has been done."""
+        """Do nothing: all earlier work has been done."""
 
     def wait_event(self, event: Any) -> None:
-        """Do nothing: the event lies in the past."""
+        """Do nothing: the event has happened."""
 
     def synchronize(self) -> None:
-        """Do nothing: all has been done."""
+        """Do nothing: all work has been done."""
 
     def pinned(self, n_bytes: int) -> NDArray[np.uint8]:
-        """Return memory."""
+        """Return host memory."""
         return np.empty(n_bytes, np.uint8)
 
-    def copy(self, pinned: NDArray[np.uint8], room: Any, n_bytes: int, stream: Any) -> None:
-        """Copy the first bytes."""
-        room[:n_bytes] = pinned[:n_bytes]
+    def copy(self, pinned: NDArray[np.uint8], buffer: DeviceNumbers, n_bytes: int, stream: Any) -> None:
+        """Copy the first n_bytes."""
+        buffer[:n_bytes] = pinned[:n_bytes]
 
 
 def transfers() -> Transfers:
-    """Return what copies are made with."""
+    """Return the streams, events and memory for copies."""
     return SimulatedTransfers() if SIMULATED else Transfers()
 
 
-def inlined(function: Callable[..., Any]) -> Any:
-    """Compile a function that kernels call; its body is put where it is called.
+def inlined(function: Callable[..., Any]) -> Kernel:
+    """Compile a device function that is inlined into the kernels that call it.
 
-    What is in a local array stays in registers only if no call passes its address on.
+    A local array stays in registers only if its address is not passed to a call.
     """
     return cuda.jit(function, device=True) if SIMULATED else cuda.jit(device=True, forceinline=True)(function)
 
 
-def kernel(function: Callable[..., Any], most_threads: int) -> Any:
-    """Compile a kernel whose blocks have so many threads at the most."""
-    return cuda.jit(function) if SIMULATED else cuda.jit(launch_bounds=most_threads)(function)
+def kernel(function: Callable[..., Any], max_threads: int) -> Kernel:
+    """Compile a kernel whose blocks have at most `max_threads` threads."""
+    return cuda.jit(function) if SIMULATED else cuda.jit(launch_bounds=max_threads)(function)

@@ -1,15 +1,15 @@
-"""Which threads take which part of which row.
+"""The assignment of threads to rows and their parts.
 
-Three shapes serve K from 2 to 262,144, and all of them hold what they read in registers:
+Three shapes serve K from 2 to 262,144; all of them hold the elements that they read in registers:
 
 - "warp": up to 32 threads a row, several rows a block;
 - "block": one block a row;
-- "split": several blocks a row. A first launch leaves what every part of a row comes to, a second one reads
-  those few numbers and the row again. It is to find the row in the second-level cache: so many rows at a
-  time.
+- "split": several blocks a row. A first launch writes a record of partial results for each part of a row; a
+  second one reads the records and the row again, which it should find in the second-level cache: that limits
+  the rows of a launch.
 
-A row need not begin at a multiple of 16 bytes. Its packs do: the first and the last one may reach beyond it
-and are then read element by element.
+A row need not begin at a 16-byte boundary, but its packs do: the first and the last one may reach beyond the
+row and are then read element by element.
 """
 
 from __future__ import annotations
@@ -17,20 +17,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from fastsoftmax.kernels.cuda.packs import PACK_BYTES
-from fastsoftmax.kernels.cuda.runtime import LEAST_THREADS, WARP
+from fastsoftmax.kernels.cuda.runtime import MIN_THREADS, WARP
 
 if TYPE_CHECKING:
     from fastsoftmax.kernels.cuda.packs import Format
 
-WARP_BLOCK = 4 * LEAST_THREADS  # threads of a block whose warps have rows of their own
-SPLIT_LANES = 256
-CACHED_BYTES = 24 * 2**20  # half of an H100's second-level cache
+WARP_BLOCK = 4 * MIN_THREADS  # threads of a block in which each row has at most one warp
+SPLIT_LANES = 256  # threads of each part of a split row: small blocks, so that many run at a time
+# Rows of a launch with split rows: half of an H100's second-level cache (50 MiB). More rows would be evicted
+# before their second reading; fewer would leave multiprocessors idle. Not tuned on a GPU yet (docs/gpu.md).
+CACHED_BYTES = 24 * 2**20
 
 
-class Room(NamedTuple):
-    """What a kernel's registers suffice for: `packs` of a thread, and `lanes`, the threads of a block.
+class Limits(NamedTuple):
+    """The limits that registers set a kernel: `packs` of a thread, and `lanes`, the threads of a block.
 
-    A block has 65,536 registers, and a thread 255.
+    A block has 65,536 registers, a thread at most 255.
     """
 
     packs: int
@@ -38,11 +40,11 @@ class Room(NamedTuple):
 
 
 class Shape(NamedTuple):
-    """How rows are handed out.
+    """The shape of a launch.
 
-    `whole_block` whether a row's threads are a block; `packs` that a thread holds; `bits` the logarithm of
-    the threads of a part of a row; `parts` of a row; `block` threads of a block, and the most that the kernel
-    is compiled for; `rows` of a launch.
+    `whole_block`: whether a row, or part of one, has a whole block; `packs`: held by a thread; `bits`: the
+    binary logarithm of the threads of a part; `parts` of a row; `block`: threads of a block; `max_threads`:
+    the largest block that the kernel is compiled for; `rows` of a launch.
     """
 
     whole_block: bool
@@ -50,7 +52,7 @@ class Shape(NamedTuple):
     bits: int
     parts: int
     block: int
-    most_threads: int
+    max_threads: int
     rows: int
 
     @property
@@ -59,51 +61,51 @@ class Shape(NamedTuple):
         return self.parts > 1
 
     def blocks(self, n_rows: int) -> int:
-        """Return how many blocks so many rows take."""
+        """Return the number of blocks for n_rows rows."""
         groups = n_rows * self.parts
         return -(-(groups << self.bits) // self.block)
 
 
-def most_packs(n_classes: int, lead: int, count: int) -> int:
-    """Return how many packs of `count` elements a row touches at most.
+def max_packs(n_classes: int, lead: int, count: int) -> int:
+    """Return the largest number of packs of `count` elements that a row touches.
 
-    `lead` is how many elements past a multiple of 16 bytes the first row begins.
+    `lead` is the number of elements between the last 16-byte boundary and the first row (`launch.lead_of`).
     """
     skew = lead if n_classes % count == 0 else count - 1
     return -(-(n_classes + skew) // count)
 
 
-def shape_of(n_rows: int, n_classes: int, lead: int, form: Format, room: Room) -> Shape:
-    """Return the shape for rows of so many classes.
+def shape_of(n_rows: int, n_classes: int, lead: int, form: Format, limits: Limits) -> Shape:
+    """Return the shape of the launches for rows (n_rows, n_classes).
 
     Parameters
     ----------
     n_rows, n_classes : int
     lead : int
-        How many elements past a multiple of 16 bytes the first row begins.
+        The number of elements between the last 16-byte boundary and the first row.
     form : Format
         Of the elements in memory.
-    room : Room
+    limits : Limits
         Of the kernel.
     """
-    packs = most_packs(n_classes, lead, form.per_pack)
-    if packs <= room.packs * WARP:
-        held = 1 if packs <= WARP else room.packs
+    packs = max_packs(n_classes, lead, form.per_pack)
+    if packs <= limits.packs * WARP:
+        packs_per_thread = 1 if packs <= WARP else limits.packs
         bits = _bits(min(packs, WARP))
-        return Shape(False, held, bits, 1, warp_block(bits), WARP_BLOCK, n_rows)
-    if packs <= room.packs * room.lanes:
-        bits = _bits(-(-packs // room.packs))
-        return Shape(True, room.packs, bits, 1, 1 << bits, room.lanes, n_rows)
-    parts = -(-packs // (room.packs * SPLIT_LANES))
+        return Shape(False, packs_per_thread, bits, 1, warp_block(bits), WARP_BLOCK, n_rows)
+    if packs <= limits.packs * limits.lanes:
+        bits = _bits(-(-packs // limits.packs))
+        return Shape(True, limits.packs, bits, 1, 1 << bits, limits.lanes, n_rows)
+    parts = -(-packs // (limits.packs * SPLIT_LANES))
     rows = max(1, CACHED_BYTES * form.per_pack // (PACK_BYTES * n_classes))
-    return Shape(True, room.packs, _bits(SPLIT_LANES), parts, SPLIT_LANES, SPLIT_LANES, min(rows, n_rows))
+    return Shape(True, limits.packs, _bits(SPLIT_LANES), parts, SPLIT_LANES, SPLIT_LANES, min(rows, n_rows))
 
 
 def warp_block(bits: int) -> int:
-    """Return the threads of a block whose rows are shared by 2^bits threads; more only in the simulator."""
+    """Return the threads of a block with 2^bits threads a row; above WARP_BLOCK in the simulator only."""
     return max(WARP_BLOCK, 1 << bits)
 
 
 def _bits(lanes: int) -> int:
-    """Return the logarithm of the least power of two that is no less."""
+    """Return ⌈log₂ lanes⌉."""
     return (lanes - 1).bit_length()

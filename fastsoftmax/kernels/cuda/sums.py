@@ -1,4 +1,4 @@
-"""What a pass adds up, on the device until it has ended."""
+"""The sums of a pass, which stay on the device until its end."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from fastsoftmax.kernels.cuda.blocks import here
 from fastsoftmax.kernels.cuda.runtime import arrays
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from fastsoftmax.contracts import Vector
     from fastsoftmax.kernels.cuda.blocks import Matrix
+    from fastsoftmax.kernels.cuda.runtime import DeviceNumbers
 
 
 class DeviceSums:
-    """Sums on the device, in one piece, and what becomes of them on the host."""
+    """Float64 sums on the device in one array: coef (K, d), intercept (K,) and value, all zero at first."""
 
     def __init__(self, n_outputs: int, n_features: int) -> None:
         size = n_outputs * n_features
@@ -27,18 +27,18 @@ class DeviceSums:
         self.value = self._all[-1:]
 
     def add(
-        self, X: Matrix, chunk: slice, multipliers: Any, *, squared: bool = False, coef: bool = True
+        self, X: Matrix, chunk: slice, dlogits: DeviceNumbers, *, squared: bool = False, coef: bool = True
     ) -> None:
-        """Add Σ multiplierᵢ xᵢᵀ and Σ multiplierᵢ."""
+        """Add Σ rᵢ, and Σ rᵢ xᵢᵀ (xᵢ² if `squared`) if `coef`, over a chunk with dlogits r (m, K)."""
         if coef:
-            self.coef += X.back(chunk, multipliers, squared=squared)
-        self.intercept += multipliers.sum(axis=0, dtype=np.float64)
+            self.coef += X.back(chunk, dlogits, squared=squared)
+        self.intercept += dlogits.sum(axis=0, dtype=np.float64)
 
-    def sums(self, weight: NDArray[np.float64], *, stays: bool = False) -> Sums:
-        """Return them on the host; the only time that it waits for the device, and once.
+    def sums(self, weight: Vector, *, stays: bool = False) -> Sums:
+        """Return the sums on the host, which waits here, once a pass.
 
-        If they stay on the device it does not wait, and the value is an array () there.
+        With `stays` they stay on the device: the host does not wait, and the value is an array ().
         """
         found = self._all if stays else here(self._all)
-        value = found[-1:].reshape(()) if stays else float(found[-1])
+        value: Any = found[-1:].reshape(()) if stays else float(found[-1])
         return Sums(value, float(weight.sum()), found[:-1], self.coef.shape)

@@ -1,0 +1,1 @@
+"""What is measured: named problems with fixed seeds, and which of them the grid runs."""

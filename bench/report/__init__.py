@@ -1,0 +1,1 @@
+"""What is shown of a saved result: tables, pictures, and the goals beside what was measured."""

@@ -1,0 +1,156 @@
+"""Queries: requests for sums over rows, the only messages that are sent to the rows.
+
+A query is a small object with the arguments of a device's function; it can be pickled, and holds nothing as
+long as the rows. A source has it answered for each row block, by `on`, and adds the answers in a fixed order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastsoftmax.contracts.values import ManySums, Params
+
+if TYPE_CHECKING:
+    from fastsoftmax.contracts.device import Loss, PassDevice
+    from fastsoftmax.contracts.points import Point
+    from fastsoftmax.contracts.storages import RowBlock
+    from fastsoftmax.contracts.values import Array, DType, Mixture, Sums, Vector
+
+
+def _at(
+    place: Params | Point, device: PassDevice, block: RowBlock, n_threads: int | None, dtype: DType | None
+) -> tuple[Params, Array | None]:
+    """Return the parameters at `place`, and of a `Point` the block's logits there, else None."""
+    if isinstance(place, Params):
+        return place, None
+
+    def compute() -> Array:
+        return device.logits(place.params, block.X, n_threads, dtype=dtype, buffers=block.buffers)
+
+    return place.params, compute() if block.logits is None else block.logits.at(place, compute)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LossGrad:
+    """The loss Σ wᵢ ℓᵢ, a sum in nats, and its gradient. One pass over X.
+
+    `dtype`, here and below, is that of the products; None takes `compute_dtype` of the rows. With `stays` the
+    sums stay on the device that computes them, and the host does not wait for them.
+    """
+
+    params: Params
+    dtype: DType | None = None
+    stays: bool = False
+
+    def on(self, device: PassDevice, loss: Loss, block: RowBlock, n_threads: int | None) -> Sums:
+        """Return the answer for one block."""
+        return device.loss_grad(loss, self.params, block, n_threads, dtype=self.dtype, stays=self.stays)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LossGrads:
+    """The losses and gradients of several parameters. One reading of dense X for up to eight of them."""
+
+    params: tuple[Params, ...]
+    dtype: DType | None = None
+
+    def on(self, device: PassDevice, loss: Loss, block: RowBlock, n_threads: int | None) -> ManySums:
+        """Return the answer for one block."""
+        return ManySums(
+            tuple(device.loss_grads(loss, list(self.params), None, block, n_threads, dtype=self.dtype))
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Hessp:
+    """The Hessian-vector product of Σ wᵢ ℓᵢ at `place` with `direction`. One pass over X."""
+
+    place: Params | Point
+    direction: Params
+    dtype: DType | None = None
+    stays: bool = False
+
+    def on(self, device: PassDevice, loss: Loss, block: RowBlock, n_threads: int | None) -> Sums:
+        """Return the answer for one block."""
+        params, logits = _at(self.place, device, block, n_threads, self.dtype)
+        return device.hessp(
+            loss, params, self.direction, block, n_threads, logits=logits, dtype=self.dtype, stays=self.stays
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Diagonal:
+    """The diagonal of the Hessian of Σ wᵢ ℓᵢ. One pass over X."""
+
+    params: Params
+    dtype: DType | None = None
+
+    def on(self, device: PassDevice, loss: Loss, block: RowBlock, n_threads: int | None) -> Sums:
+        """Return the answer for one block."""
+        return device.diagonal(loss, self.params, block, n_threads, dtype=self.dtype)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Gram:
+    """The diagonal blocks (one a class) of the Hessian of Σ wᵢ ℓᵢ as `coef`; with `pairs`, all blocks.
+
+    With `params` None it is the weighted Gram matrix of the rows, the block of a curvature of 1. `dtype` is
+    that of the blocks' products and of the result.
+    """
+
+    params: Params | None
+    pairs: bool
+    dtype: DType | type = np.float64
+
+    def on(self, device: PassDevice, loss: Loss, block: RowBlock, n_threads: int | None) -> Sums:
+        """Return the answer for one block."""
+        return device.gram(loss, self.params, self.pairs, block, n_threads, dtype=self.dtype)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dual:
+    """The dual value Σ wᵢ Σ p̃ log p̃ of mixed probabilities p̃, in nats, and the sums of their residuals.
+
+    Without `coef_grad` the residuals are not multiplied by X, and the sums' `coef` is empty.
+    """
+
+    place: Params | Point
+    mixture: Mixture
+    coef_grad: bool
+    dtype: DType | None = None
+
+    def on(self, device: PassDevice, loss: Loss, block: RowBlock, n_threads: int | None) -> Sums:
+        """Return the answer for one block."""
+        params, logits = _at(self.place, device, block, n_threads, self.dtype)
+        return device.dual(
+            loss, params, self.mixture, block, n_threads,
+            logits=logits, coef_grad=self.coef_grad, dtype=self.dtype,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ShiftCurvature:
+    """The curvature in the intercepts, Σ wᵢ ∂pᵢ/∂sᵀ (K, K) at the logits plus a shift s, as `coef`."""
+
+    place: Params | Point
+    intercept_shift: Vector
+    dtype: DType | None = None
+
+    def on(self, device: PassDevice, loss: Loss, block: RowBlock, n_threads: int | None) -> Sums:
+        """Return the answer for one block."""
+        params, logits = _at(self.place, device, block, n_threads, self.dtype)
+        return device.shift_curvature(
+            loss, params, self.intercept_shift, block, n_threads, logits=logits, dtype=self.dtype
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TargetSum:
+    """The sum Σ wᵢ tᵢ of the (smoothed) targets as `intercept` (K,). X is not read."""
+
+    def on(self, device: PassDevice, loss: Loss, block: RowBlock, n_threads: int | None) -> Sums:
+        """Return the answer for one block."""
+        return device.target_sum(loss, block)

@@ -1,0 +1,1 @@
+"""Input from callers: files read as tables, arrays validated once."""

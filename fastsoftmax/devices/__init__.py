@@ -1,0 +1,35 @@
+"""Devices by name, the placement of "auto", and other libraries' arrays on a device."""
+
+from fastsoftmax.devices.external import (
+    elsewhere,
+    empty,
+    fetched,
+    given_back,
+    labels_for,
+    refuse_on_the_host,
+    take_rows,
+    with_constant,
+    work,
+)
+from fastsoftmax.devices.placement import settled
+from fastsoftmax.devices.registry import AUTO, CHOICES, DEVICES, accelerator, answer, get, host
+
+__all__ = [
+    "AUTO",
+    "CHOICES",
+    "DEVICES",
+    "accelerator",
+    "answer",
+    "elsewhere",
+    "empty",
+    "fetched",
+    "get",
+    "given_back",
+    "host",
+    "labels_for",
+    "refuse_on_the_host",
+    "settled",
+    "take_rows",
+    "with_constant",
+    "work",
+]

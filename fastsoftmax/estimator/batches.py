@@ -1,0 +1,99 @@
+"""Incremental fits (`partial_fit`) to batches of rows that are each seen once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from fastsoftmax.estimator import fitting, hyperparameters, liblinear
+from fastsoftmax.estimator import labels as label_reader
+from fastsoftmax.estimator.anchored import AnchoredObjective
+from fastsoftmax.estimator.fitting import Fit
+from fastsoftmax.runtime.scikit_learn import _fit_context
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from fastsoftmax.contracts import MatrixLike
+
+
+class BatchFitting:
+    """The mixin of SoftmaxRegression with `partial_fit`."""
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self,
+        X: MatrixLike,
+        y: ArrayLike,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
+        """Fit a batch of rows that will not be seen again.
+
+        The first batch is fitted as `fit` does. For later ones, the summed loss of earlier batches is
+        replaced by a quadratic around its minimum, with the diagonal of its Hessian there (Laplace's
+        approximation [1]_). There is no learning rate, and the scale of the features does not matter.
+
+        Parameters
+        ----------
+        X : array_like or SciPy sparse, (n, d)
+        y : array_like (n,)
+        classes : array_like (K,), optional
+            All labels of all batches; required with the first batch, unless `fit` came before it, whose rows
+            then count as the first batch.
+        sample_weight : array_like (n,), optional
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            As from `fit`; or if `classes` are missing, or not those of the first batch.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the tolerance was not reached.
+
+        Notes
+        -----
+        C is the penalty's inverse strength against the *sum* of all losses, as in `fit`. The coefficients
+        depend on how the rows were split into batches and on their order. One pass more than the solver's,
+        for the diagonal, and one vector of memory.
+
+        References
+        ----------
+        .. [1] O. Chapelle, L. Li, "An empirical evaluation of Thompson sampling", NIPS 2011, algorithm 3.
+        """
+        model: Any = self
+        with fitting.kept_on_failure(model):
+            model._validate_params()  # scikit-learn's wrapper does this for the first batch only
+            settings = hyperparameters.settle(self)
+            precision = getattr(model, "_precision", None)
+            if precision is None and classes is None:
+                raise ValueError("classes must be given with the first call of partial_fit")
+            known = model.classes_ if precision is not None else np.unique(np.asarray(classes))
+            if classes is not None and not np.array_equal(known, np.unique(np.asarray(classes))):
+                raise ValueError(f"classes must be those of the first batch, {known}; got {classes}")
+            rows, y, sample_weight = model._given(X, y, sample_weight, reset=precision is None)
+            labels = label_reader.read(y, rows, model.loss, known)
+            weight = label_reader.weights(y, sample_weight, model.class_weight)
+            liblinear.check_two_classes(model.solver, labels)
+            # The quadratic holds the penalty, of the intercept as well with LIBLINEAR's.
+            fit = Fit(model, rows, labels, weight, settings._replace(intercept_scaling=None), penalised=False)
+            if precision is None:
+                precision = fit.ridge(settings)
+                centre = np.zeros(fit.objective.n_params)
+            else:
+                centre = fit.parameters_of(model.coef_, model.intercept_, precision)
+            anchored = AnchoredObjective(fit.objective, centre, precision, fit.total_weight)
+            solution = model._minimize(hyperparameters.AUTO, anchored, centre)
+            model._precision = precision + anchored.curvature(solution.x)
+            model.classes_, model._multilabel = labels.classes, labels.multilabel
+            model._keep(solution, fit, hyperparameters.AUTO)
+        if not solution.converged:
+            model._warn(solution)
+        return self

@@ -1,0 +1,229 @@
+"""One fit: the objective of checked rows, its minimisation, and the fitted attributes."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastsoftmax import devices, losses, solvers
+from fastsoftmax.contracts import Params, RowBlock
+from fastsoftmax.data import validation
+from fastsoftmax.estimator import liblinear
+from fastsoftmax.objective.objective import Options, SoftmaxObjective
+from fastsoftmax.objective.row_space import RowSpace, is_worth_it
+from fastsoftmax.penalties.squared_norm import SquaredNorm
+from fastsoftmax.runtime import blas
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from fastsoftmax.contracts import Array, Rows, Solution, Vector
+    from fastsoftmax.contracts.protocols import Checkpoint, Objective
+    from fastsoftmax.estimator.hyperparameters import Settings
+    from fastsoftmax.estimator.labels import Labels
+
+
+# A logit this far below all others gives its class a probability of exactly 0: in float64 e^−746 is 0.
+CERTAIN = 1000.0
+
+
+class Fit:
+    """The objective of a SoftmaxRegression on rows, and the map between flat and fitted parameters.
+
+    Parameters
+    ----------
+    model : SoftmaxRegression
+    rows : ndarray or Csr, (n, d)
+        With the constant feature of `liblinear.with_constant` if the intercept is scaled.
+    labels : Labels
+    weight : ndarray (n,), float64
+    settings : Settings
+    penalised : bool
+        False leaves the penalty out, for the batches of `partial_fit`, whose quadratic holds it.
+
+    Attributes
+    ----------
+    objective : SoftmaxObjective
+        The function to minimise: of the rows, or of their coordinates in the row space where that has far
+        fewer dimensions (`fastsoftmax.objective.row_space`).
+    total_weight : float
+        The sum of the rows' weights.
+    data : tuple
+        `rows`, `labels` and `weight`.
+    solver : str
+        The solver that runs: "newton-cg" instead of "newton-cholesky" if the Hessian is too large.
+    device : str
+        The device that computes on the rows.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        rows: Rows,
+        labels: Labels,
+        weight: Vector,
+        settings: Settings,
+        *,
+        penalised: bool = True,
+    ) -> None:
+        self.data = rows, labels, weight
+        self._scaling = settings.intercept_scaling
+        self._n_outputs = labels.n_outputs
+        self._family = losses.family(labels.loss)
+        # The dtype of fitted attributes, by scikit-learn's rule: LIBLINEAR computes in double.
+        self._dtype = np.float32 if rows.dtype == np.float32 and model.solver != "liblinear" else np.float64
+        self.total_weight = float(weight.sum())
+        # By the rows as passed in, not their row-space coordinates: one problem goes to one device.
+        self.device = devices.settled(model.device, rows, labels.n_outputs)
+        options: Options = {
+            "l2": 1.0 / (settings.C * self.total_weight) if penalised else 0.0,  # 1 / inf is 0
+            "fit_intercept": model.fit_intercept and self._scaling is None,
+            "loss": labels.loss,
+            "device": self.device,
+            "n_threads": model.n_threads,
+        }
+        block = RowBlock(rows, labels.target, weight)
+        self._on_features = SoftmaxObjective.of_rows(block, labels.n_outputs, **options)
+        self.objective = self._on_features
+        # The quadratic of `partial_fit` is diagonal in the features, not in other coordinates.
+        may_rotate = penalised and self.objective.penalty.rotation_invariant
+        self._space = RowSpace(rows) if may_rotate and is_worth_it(rows, labels.n_outputs) else None
+        if self._space is not None:
+            target = labels.target if labels.target.ndim == 1 else labels.target.astype(np.float64)
+            block = RowBlock(self._space.rows, target, weight)
+            self.objective = SoftmaxObjective.of_rows(block, labels.n_outputs, **options)
+        too_large = settings.solver == "newton-cholesky" and not self.objective.has_explicit_hessian
+        self.solver = "newton-cg" if too_large else settings.solver
+
+    def at(self, C: float) -> Fit:
+        """Return the same fit with another C; everything that depends on the rows alone is shared."""
+        other = copy.copy(self)
+        other.objective = self.objective.with_l2(1.0 / (C * self.total_weight))
+        return other
+
+    def ran(self, solver: str) -> str:
+        """Return the value of `solver_`: the solver's name, and the device unless it is the CPU."""
+        return solver if self.device == "cpu" else f"{solver} on {self.device}"
+
+    def start(self, x: Vector, unobserved_classes: NDArray[np.int8]) -> Vector:
+        """Return the starting point x with the intercepts of unobserved classes set to ±CERTAIN.
+
+        Their optimum is infinite. At CERTAIN the gradient of such a class is exactly zero, so that it stays
+        there; from elsewhere it would move on by ever smaller steps.
+        """
+        if not (self.objective.fit_intercept and unobserved_classes.any()):
+            return x
+        coef, intercept = (np.array(part) for part in self.objective.unpack(x))
+        unobserved = unobserved_classes != 0
+        coef[unobserved] = 0.0
+        intercept[unobserved] = CERTAIN * unobserved_classes[unobserved]
+        if self._family.SHIFT_INVARIANT:  # only differences between logits matter
+            intercept[unobserved] += intercept[~unobserved].mean()
+        return self.objective.pack(coef, intercept)
+
+    def parameters_of(self, coef: Any, intercept: Any, precision: Vector | None = None) -> Vector:
+        """Return the flat parameters of coefficients (K, d), dense or sparse, and intercepts (K,).
+
+        `precision` is that of the fit they are from, by `precision_at`: intercepts whose precision is zero,
+        of classes without rows there, are replaced by zero.
+        """
+        coef = validation.dense(coef)
+        if precision is not None and precision.size > coef.size:
+            intercept = np.where(precision[coef.size :] > 0.0, intercept, 0.0)
+        if self._scaling is not None:
+            coef = liblinear.joined(coef, intercept, self._scaling)
+        if self._space is not None:
+            coef = self._space.coordinates(coef)
+        return self.objective.pack(coef, intercept)
+
+    def attributes_of(self, x: Vector) -> dict[str, Array]:
+        """Return `coef_` and `intercept_` of flat parameters, copied, in the dtype of fitted attributes."""
+        coef, intercept = self._unpacked(x)
+        if self._scaling is not None:
+            coef, intercept = liblinear.split(coef, self._scaling)
+        fitted_coef = np.empty(coef.shape, self._dtype)
+        if self._family.SHIFT_INVARIANT and self.objective.penalty.centres_classes:
+            # The mean over classes changes no logit difference and is only penalised: zero at the optimum.
+            with blas.one_thread():  # the bits depend on the number of threads
+                class_mean = np.full(len(coef), 1.0 / len(coef)) @ coef
+            np.subtract(coef, class_mean, out=fitted_coef, casting="same_kind")
+        else:
+            fitted_coef[:] = coef
+        return {"coef_": fitted_coef, "intercept_": np.array(intercept, self._dtype)}
+
+    def ridge(self, settings: Settings) -> Vector:
+        """Return the diagonal of the Hessian of the penalty ‖coef‖² / (2 C), with LIBLINEAR's intercept."""
+        curvature = SquaredNorm(1.0 / settings.C).curvature
+        coef = np.full((self._n_outputs, self.objective.n_features), curvature)
+        intercept = 0.0 if settings.intercept_scaling is None else settings.intercept_scaling**-2 / settings.C
+        return self.objective.pack(coef, np.full(self._n_outputs, intercept))
+
+    def precision_at(self, x: Vector) -> Vector:
+        """Return the diagonal of the Hessian of Σ wᵢ ℓᵢ + ‖coef‖² / (2 C), (n_params,). One pass."""
+        on_features = self._on_features.pack(*self._unpacked(x))
+        precision = self._on_features.diagonal(on_features) * self.total_weight
+        if self._scaling is not None:
+            precision[-1] /= self._scaling**2  # from the constant feature's coefficient to the intercept
+        return precision
+
+    def _unpacked(self, x: Vector) -> Params:
+        """Return flat parameters as coefficients of the original features, and intercepts."""
+        coef, intercept = self.objective.unpack(x)
+        return Params(coef if self._space is None else self._space.coef(coef), intercept)
+
+
+@contextlib.contextmanager
+def kept_on_failure(model: Any) -> Iterator[None]:
+    """Restore an object's attributes if the body raises."""
+    before = model.__dict__.copy()
+    try:
+        yield
+    except BaseException:
+        model.__dict__.clear()
+        model.__dict__.update(before)
+        raise
+
+
+def minimize(
+    objective: Objective,
+    start: Vector,
+    solver: str,
+    *,
+    tol: float,
+    max_iter: int,
+    callback: Any,
+    checkpoint: Checkpoint | None = None,
+) -> Solution:
+    """Return the solution of the solver of that name from `start`, or from the checkpoint's state.
+
+    Raises ValueError if the numbers in X are so large that the objective or its Hessian overflows.
+    """
+    # One BLAS thread: idle ones would spin on the cores of the kernels, and the bits of inner products would
+    # depend on their number.
+    with blas.one_thread():
+        try:
+            solution = solvers.accepting(solver, objective).minimize(
+                objective, start, tol=tol, max_iter=max_iter, callback=callback, checkpoint=checkpoint
+            )
+        except FloatingPointError as error:
+            raise ValueError(str(error)) from error
+    return solution
+
+
+def shortfall(solution: Solution, tol: float) -> str:
+    """Return the text of a convergence warning: why the solver stopped, the gap, and advice."""
+    kind = "duality gap" if solution.gap is not None else "estimated gap"
+    advice = "Increase the number of iterations (max_iter), scale the data, or raise tol."
+    if "separable" in solution.message:
+        advice = "Give a finite C."
+    elif "precision" in solution.message:
+        advice = "Give a smaller C, or raise tol."  # products are float64 by then, for any dtype of X
+    return (
+        f"{solution.message}. Relative {kind} {solution.suboptimality:.2g}, and tol={tol:g}, after "
+        f"{solution.history[-1].passes} passes over X. {advice}"
+    )

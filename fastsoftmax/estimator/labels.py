@@ -1,0 +1,127 @@
+"""Users' labels, converted to the targets of the objective."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from sklearn.preprocessing import LabelEncoder
+from sklearn.utils import assert_all_finite, check_consistent_length, column_or_1d, compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets
+
+from fastsoftmax.data import validation
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from fastsoftmax.contracts import Array, Rows, Vector
+
+
+class Labels(NamedTuple):
+    """The classes, the targets of the rows, the name of their loss, and the number of logits."""
+
+    classes: Array
+    target: Array
+    loss: str
+    n_outputs: int
+
+    @property
+    def multilabel(self) -> bool:
+        """Whether the labels are independent of each other, one logit each."""
+        return self.loss == "sigmoid" and self.n_outputs == len(self.classes)
+
+
+def read(y: ArrayLike, rows: Rows, loss: str, classes: Array | None = None) -> Labels:
+    """Return the classes and the validated targets of the rows.
+
+    Parameters
+    ----------
+    y : array_like
+        (n,) labels of any kind that sorts; or (n, K) probabilities, or with loss "sigmoid" independent
+        labels in [0, 1].
+    rows : ndarray or Csr, (n, d)
+    loss : {"softmax", "sigmoid"}
+    classes : ndarray (K,), optional
+        All possible labels; by default those in y.
+
+    Raises
+    ------
+    ValueError
+        If y has another length than the rows, one class only, or labels that are not among the classes, or
+        is a matrix that does not hold probabilities.
+
+    Notes
+    -----
+    Two classes are one logit with a sigmoid: scikit-learn's binary model.
+    """
+    validation.refuse_masked("y", y)
+    shape = np.asarray(y).shape
+    if len(shape) == 2 and (shape[1] > 1 or loss == "sigmoid"):
+        return _matrix(y, rows, loss, shape[1])
+    if len(shape) != 1 and shape[1:] != (1,):
+        raise ValueError(f"y must be labels (n,) or a matrix (n, K); got shape {shape}")
+    y = column_or_1d(y, warn=True)
+    check_consistent_length(rows, y)
+    assert_all_finite(y, input_name="y")
+    check_classification_targets(y)
+    encoder = LabelEncoder().fit(y if classes is None else classes)
+    unknown = np.setdiff1d(y, encoder.classes_)
+    if len(unknown):
+        raise ValueError(f"y holds labels that are not among the classes: {unknown[:5]}")
+    codes = encoder.transform(y)
+    all_classes = encoder.classes_
+    if len(all_classes) < 2:
+        raise ValueError(
+            "SoftmaxRegression needs samples of at least 2 classes in the data, but the data contains "
+            f"only one class: {all_classes[0]!r}"
+        )
+    if len(all_classes) == 2:
+        column = (codes == 1)[:, np.newaxis]
+        return Labels(all_classes, validation.targets(column, 1, "sigmoid", rows), "sigmoid", 1)
+    if loss == "sigmoid":
+        raise ValueError(
+            "Only binary classification is supported. The type of the target is multiclass: loss='sigmoid' "
+            "takes y as two classes, or as a matrix (n, K) of labels in [0, 1]"
+        )
+    return Labels(
+        all_classes, validation.targets(codes, len(all_classes), "softmax", rows), "softmax", len(all_classes)
+    )
+
+
+def _matrix(y: ArrayLike, rows: Rows, loss: str, width: int) -> Labels:
+    """Return the classes 0 … K − 1 and the targets of a matrix (n, K) of probabilities."""
+    target = validation.targets(y, width, loss, rows)
+    if loss == "softmax" and width == 2:
+        return Labels(np.arange(2), np.ascontiguousarray(target[:, 1:]), "sigmoid", 1)
+    return Labels(np.arange(width), target, loss, width)
+
+
+def weights(
+    y: ArrayLike, sample_weight: ArrayLike | None, class_weight: dict[Any, float] | str | None
+) -> Vector:
+    """Return the row weights (n,), float64: sample weight times the weight of the row's class."""
+    shape = np.asarray(y).shape
+    weight = validation.sample_weights(sample_weight, shape[0])
+    if class_weight is None:
+        return weight
+    if len(shape) == 2 and shape[1] > 1:
+        raise ValueError("class_weight goes with labels (n,); weigh the rows of a matrix by sample_weight")
+    y = column_or_1d(y)
+    present, codes = np.unique(y, return_inverse=True)
+    with np.errstate(divide="ignore"):  # "balanced" divides by the weight of a class, which may be 0
+        by_class = compute_class_weight(class_weight, classes=present, y=y, sample_weight=weight)
+    product: Vector = np.zeros_like(weight)
+    return np.multiply(weight, by_class[codes], out=product, where=weight > 0)
+
+
+def unobserved_classes(labels: Labels, weight: Vector) -> NDArray[np.int8]:
+    """Return the signs (n_outputs,) of intercepts whose optimum is infinite, 0 for the others.
+
+    −1 if no row of positive weight has the class or label, +1 if with loss "sigmoid" all of them have it.
+    """
+    if labels.target.ndim == 1:
+        totals = np.bincount(labels.target, weights=weight, minlength=labels.n_outputs)
+        return -(totals == 0).astype(np.int8)
+    counted = labels.target if weight.all() else labels.target[weight > 0]
+    always = (counted.min(axis=0) == 1) & (labels.loss == "sigmoid")
+    return always.astype(np.int8) - (counted.max(axis=0) == 0)

@@ -1,0 +1,120 @@
+"""Regularisation paths: fits of the same rows for several C, each started at the last optimum."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastsoftmax.estimator import hyperparameters
+from fastsoftmax.runtime.scikit_learn import _fit_context
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from fastsoftmax.contracts import Array, Record
+
+
+@dataclass(frozen=True, slots=True)
+class PathPoint:
+    """The result of a fit with one C.
+
+    Attributes
+    ----------
+    C : float
+    coef_, intercept_, objective_, duality_gap_, n_iter_, history_
+        As `SoftmaxRegression` has them after a fit.
+    """
+
+    C: float
+    coef_: Array
+    intercept_: Array
+    objective_: float
+    duality_gap_: float | None
+    n_iter_: NDArray[np.int32]
+    history_: list[Record]
+
+
+class RegularizationPath:
+    """The mixin of SoftmaxRegression with `fit_path`."""
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit_path(
+        self, X: Any, y: Any, Cs: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> list[PathPoint]:
+        """Return the fits of the rows for each C. The estimator itself is not changed.
+
+        Parameters
+        ----------
+        X : array_like or SciPy sparse, (n, d)
+        y : array_like, (n,) labels, or (n, K) probabilities (multi-label: labels in [0, 1])
+        Cs : array_like (m,)
+            Inverse strengths of the penalty, in any order; `inf` means none. The estimator's `C` is ignored.
+        sample_weight : array_like (n,), optional
+
+        Returns
+        -------
+        points : list of PathPoint
+            One for each C, in the order of `Cs`, each certified to `tol` as a separate fit would be.
+
+        Raises
+        ------
+        ValueError
+            As from `fit`; or if `Cs` is not a list of positive numbers, or `penalty` is None.
+
+        Warns
+        -----
+        ConvergenceWarning
+            For each C whose tolerance was not reached.
+
+        Notes
+        -----
+        X and y are validated once. The most penalised fit comes first; each later one starts at the last
+        optimum, with the Hessian's blocks (or the rows' principal axes) that were summed there: the path
+        holds one more copy of them, 40 MiB at most. `callbacks` get the records of all fits in turn;
+        scikit-learn's own callbacks and `checkpoint` are not used.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from fastsoftmax import SoftmaxRegression
+        >>> X, y = load_iris(return_X_y=True)
+        >>> path = SoftmaxRegression().fit_path(X, y, [0.01, 1, 100])
+        >>> [(point.C, round(point.objective_, 2)) for point in path]
+        [(0.01, 0.75), (1.0, 0.19), (100.0, 0.05)]
+        """
+        strengths = _strengths(Cs)
+        model: Any = copy.copy(self)  # the copy gets the fitted attributes
+        if model.penalty is None:
+            raise ValueError("fit_path needs a penalty whose strength C is; got penalty=None")
+        settings = hyperparameters.settle(model, max(strengths))
+        fit, labels = model._prepared(X, y, sample_weight, settings)
+        x = model._start(fit, labels)
+        points = {}
+        for C in sorted(set(strengths)):
+            fit = fit.at(C)
+            solution = model._minimize(fit.solver, fit.objective, x)
+            x = solution.x
+            model._keep(solution, fit, fit.solver)
+            if not solution.converged:
+                model._warn(solution, of=f" for C={C:g}")
+            points[C] = PathPoint(
+                C,
+                model.coef_,
+                model.intercept_,
+                model.objective_,
+                model.duality_gap_,
+                model.n_iter_,
+                model.history_,
+            )
+        return [points[C] for C in strengths]
+
+
+def _strengths(Cs: ArrayLike) -> list[float]:
+    """Return the values of C as floats; ValueError unless they are a list of positive numbers."""
+    array = np.asarray(Cs)
+    if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "iuf" or not np.all(array > 0):
+        raise ValueError(f"Cs must be a list of positive numbers; got {Cs!r}")
+    return [float(C) for C in array]

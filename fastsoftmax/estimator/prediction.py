@@ -1,0 +1,233 @@
+"""Predictions of a fitted model, in row blocks of bounded memory."""
+
+from __future__ import annotations
+
+import functools
+import numbers
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from fastsoftmax import devices
+from fastsoftmax.contracts import DeviceArray, Params, is_narrow, row_slice
+from fastsoftmax.data import validation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import ArrayLike
+
+    from fastsoftmax.contracts import Array, MatrixLike, Rows, Top
+    from fastsoftmax.contracts.device import Device
+
+PREDICTION_BYTES = 32 * 2**20  # of a row block besides the result: memory that does not grow with n
+PASSES = 0.5  # the cost of a prediction in passes, for "auto": logits without sums over rows
+MIN_ROWS = 64  # of a block: fewer would not repay converting the coefficients for each block
+
+
+class Prediction:
+    """The mixin of SoftmaxRegression with predictions, from `coef_`, `intercept_` and `classes_`.
+
+    For rows on a GPU, results are arrays there of the same library, except for labels that are text.
+    """
+
+    coef_: Any
+    intercept_: Array
+    classes_: Array
+    device: str
+    n_threads: int | None
+    _multilabel: bool = False  # for models whose coefficients were set by hand
+
+    def _rows(self, X: MatrixLike, y: object, *, reset: bool) -> Rows:
+        """Return validated rows; implemented by the estimator."""
+        raise NotImplementedError
+
+    def decision_function(self, X: MatrixLike) -> Array:
+        """Return the logits, (n, K), or (n,) for two classes, in the dtype of products with X."""
+        check_is_fitted(self)
+        logits = self._outputs(X, self.coef_.shape[0], lambda device, z: z)
+        return logits[:, 0] if self._is_binary() else logits
+
+    def predict(self, X: MatrixLike) -> Array:
+        """Return the most probable label of each row, (n,); for multi-label models, (n, K) of 0 and 1."""
+        check_is_fitted(self)
+        rows = self._rows(X, (), reset=False)
+        device = self._device_for(rows)
+        with devices.work(rows):
+            if self._multilabel:
+                labels = devices.empty(rows, (rows.shape[0], self.coef_.shape[0]), np.int64)
+                for part, z in self._logits(device, rows):
+                    labels[part] = z > 0
+                return devices.given_back(rows, labels)
+            out, labels_of = devices.labels_for(rows, self.classes_, (rows.shape[0],))
+            if self._is_binary():
+                for part, z in self._logits(device, rows):
+                    out[part] = labels_of((z[:, 0] > 0).astype(np.intp))
+            else:
+                for part, top in self._top(device, rows, 1):
+                    out[part] = labels_of(top.classes[:, 0])
+            return devices.given_back(rows, out)
+
+    def predict_proba(self, X: MatrixLike) -> Array:
+        """Return the class probabilities, (n, K); rows sum to one unless the model is multi-label."""
+        check_is_fitted(self)
+        return self._outputs(X, len(self.classes_), functools.partial(self._probabilities, log=False))
+
+    def predict_log_proba(self, X: MatrixLike) -> Array:
+        """Return the log-probabilities of the classes, (n, K), computed from the logits: never log(0)."""
+        check_is_fitted(self)
+        return self._outputs(X, len(self.classes_), functools.partial(self._probabilities, log=True))
+
+    def predict_top_k(self, X: MatrixLike, k: int) -> tuple[Array, Array]:
+        """Return the k most probable classes of each row and their probabilities, most probable first.
+
+        Parameters
+        ----------
+        X : array_like or SciPy sparse, (n, d)
+        k : int
+            From 1 to K.
+
+        Returns
+        -------
+        classes : ndarray (n, k)
+            Labels, in the order of the logits; of equal ones the earlier class comes first.
+        proba : ndarray (n, k)
+
+        Raises
+        ------
+        ValueError
+            If k is no integer from 1 to K.
+
+        Notes
+        -----
+        Reads X once. The logits of a few rows at a time are searched while they are in cache, and the (n, K)
+        logits are never held.
+        """
+        check_is_fitted(self)
+        n_classes = len(self.classes_)
+        if not (isinstance(k, numbers.Integral) and 1 <= k <= n_classes):
+            raise ValueError(f"k must be an integer from 1 to {n_classes}; got {k!r}")
+        rows = self._rows(X, (), reset=False)
+        device = self._device_for(rows)
+        shape = rows.shape[0], int(k)
+        with devices.work(rows):
+            classes, labels_of = devices.labels_for(rows, self.classes_, shape)
+            proba = devices.empty(rows, shape, _result_dtype(X, rows))
+            best = self._top_of_two if self._is_binary() else self._top_of_many
+            for part, index, probabilities in best(device, rows, int(k)):
+                classes[part] = labels_of(index)
+                proba[part] = probabilities
+            return devices.given_back(rows, classes), devices.given_back(rows, proba)
+
+    def score(self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Return the mean accuracy of the predicted labels, weighted by `sample_weight`, as a float."""
+        from sklearn.metrics import accuracy_score
+
+        named = ("predictions", self.predict(X)), ("y", y), ("sample_weight", sample_weight)
+        predicted, y, weight = (devices.fetched(name, a, self.device)[0] for name, a in named)
+        return float(accuracy_score(y, predicted, sample_weight=weight))
+
+    def _device_for(self, rows: Rows) -> Device:
+        """Return the module that computes the logits of rows."""
+        return devices.get(devices.settled(self.device, rows, self.coef_.shape[0], PASSES))
+
+    def _top_of_two(self, device: Device, rows: Rows, k: int) -> Iterator[tuple[slice, Array, Array]]:
+        """Yield slices of the rows, their top class indices and probabilities, for the binary model."""
+        for part, z in self._logits(device, rows):
+            # By the logits: probabilities that round to one would lose their order.
+            second = z > 0
+            order = np.concatenate((second, ~second), axis=1)[:, :k]
+            yield part, order.astype(np.intp), self._sigmoid(device, np.where(order, z, -z))
+
+    def _top_of_many(self, device: Device, rows: Rows, k: int) -> Iterator[tuple[slice, Array, Array]]:
+        """Yield slices of the rows, their top class indices and probabilities."""
+        for part, top in self._top(device, rows, k, with_totals=not self._multilabel):
+            if self._multilabel:
+                yield part, top.classes, self._sigmoid(device, top.logits)
+            else:
+                z = top.logits.astype(np.float64, copy=False)
+                with np.errstate(invalid="ignore"):  # of a row with an infinite logit, NaN
+                    yield part, top.classes, np.exp(z - z[:, :1]) / top.totals[:, None]
+
+    def _is_binary(self) -> bool:
+        return self.coef_.shape[0] == 1 and not self._multilabel
+
+    def _params(self, rows: Rows) -> Params:
+        """Return the fitted parameters, dense float64 (`sparsify` may have made `coef_` sparse).
+
+        Raises ValueError if they do not fit the rows: they may have been set by hand or come from a file.
+        """
+        coef = validation.real("coef_", validation.dense(self.coef_))
+        intercept = validation.real("intercept_", self.intercept_)
+        if coef.ndim != 2 or coef.shape[1] != rows.shape[1] or intercept.shape not in ((), coef.shape[:1]):
+            raise ValueError(
+                f"coef_ must be (K, {rows.shape[1]}) and intercept_ (K,); got {coef.shape}, {intercept.shape}"
+            )
+        n_classes = 2 if self._is_binary() else len(coef)
+        if len(self.classes_) != n_classes:
+            raise ValueError(f"classes_ must be {n_classes} for this coef_; got {len(self.classes_)}")
+        return Params(coef, np.ascontiguousarray(np.broadcast_to(intercept, coef.shape[:1])))
+
+    def _blocks(self, rows: Rows, bytes_per_row: int) -> Iterator[tuple[slice, Rows]]:
+        """Yield slices of the rows that take at most PREDICTION_BYTES (or MIN_ROWS), and their rows."""
+        n_rows = rows.shape[0]
+        step = max(MIN_ROWS, PREDICTION_BYTES // bytes_per_row)
+        for start in range(0, n_rows, step):
+            stop = min(start + step, n_rows)
+            yield slice(start, stop), row_slice(rows, start, stop)
+
+    def _logits(self, device: Device, rows: Rows, out: Array | None = None) -> Iterator[tuple[slice, Array]]:
+        """Yield slices of the rows and their logits, which are written to `out` if given."""
+        params = self._params(rows)
+        for part, block in self._blocks(rows, 8 * self.coef_.shape[0]):
+            buffer = None if out is None else out[part]
+            yield part, device.logits(params, block, self.n_threads, out=buffer)
+
+    def _top(
+        self, device: Device, rows: Rows, k: int, *, with_totals: bool = False
+    ) -> Iterator[tuple[slice, Top]]:
+        """Yield slices of the rows and their k largest logits."""
+        params = self._params(rows)
+        for part, block in self._blocks(rows, 32 * k):  # classes, logits, labels, probabilities
+            yield part, device.top(params, block, k, self.n_threads, with_totals=with_totals)
+
+    def _outputs(self, X: MatrixLike, n_columns: int, finish: Callable[[Device, Array], Array]) -> Array:
+        """Return finish(device, logits) of all rows, (n, n_columns), as an array of X's library.
+
+        If shape and dtype allow it, logits are computed in the memory of the result and finished in place.
+        """
+        rows = self._rows(X, (), reset=False)
+        device = self._device_for(rows)
+        with devices.work(rows):
+            out = devices.empty(rows, (rows.shape[0], n_columns), _result_dtype(X, rows))
+            in_place = n_columns == self.coef_.shape[0] and out.dtype != np.float16
+            for part, z in self._logits(device, rows, out if in_place else None):
+                finished = finish(device, z)
+                if not in_place:
+                    out[part] = finished
+            result: Array = devices.given_back(rows, out)
+            return result
+
+    def _probabilities(self, device: Device, z: Array, *, log: bool) -> Array:
+        """Return the (log) probabilities of all classes from logits; in place unless the model is binary."""
+        if self._is_binary():
+            z = np.concatenate((-z, z), axis=1)
+        if self._is_binary() or self._multilabel:
+            return self._sigmoid(device, z, log=log)
+        (device.log_softmax if log else device.softmax)(z, z, self.n_threads)
+        return z
+
+    def _sigmoid(self, device: Device, z: Array, *, log: bool = False) -> Array:
+        device.sigmoid(z, z, self.n_threads, log=log)
+        return z
+
+
+def _result_dtype(X: MatrixLike, rows: Rows) -> type:
+    """Return the dtype of predictions from X: that of products with its rows, or float16 for float16 X."""
+    if not is_narrow(rows):
+        return np.float64
+    half = (
+        rows.dtype == np.float16 if isinstance(rows, DeviceArray) else getattr(X, "dtype", None) == np.float16
+    )
+    return np.float16 if half else np.float32

@@ -1,0 +1,120 @@
+"""Saving and loading of a fitted estimator: its arrays and the header of a model file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from fastsoftmax.contracts import Record
+from fastsoftmax.data import validation
+from fastsoftmax.persistence import container
+
+if TYPE_CHECKING:
+    import os
+
+# Not part of the model: objects of the program, and choices for its machine.
+LEFT_OUT = ("callbacks", "random_state", "n_threads", "n_jobs", "device", "checkpoint")
+
+
+def parts_of(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the arrays and the JSON header of a fitted SoftmaxRegression."""
+    parameters = {name: value for name, value in model.get_params().items() if name not in LEFT_OUT}
+    if isinstance(model.class_weight, dict):
+        labels = np.array(list(model.class_weight))
+        weights = [float(weight) for weight in model.class_weight.values()]
+        parameters["class_weight"] = [container.encode_classes(labels), weights]
+    names = getattr(model, "feature_names_in_", None)
+    header = {
+        "parameters": parameters,
+        "classes": container.encode_classes(model.classes_),
+        "feature_names": None if names is None else [str(name) for name in names],
+        "n_iter": int(model.n_iter_[0]),
+        "solver": model.solver_,
+        "device": model.device_,
+        "objective": model.objective_,
+        "duality_gap": model.duality_gap_,
+        "history": [list(record) for record in model.history_],
+        "multilabel": model._multilabel,
+    }
+    arrays = {"coef": validation.dense(model.coef_), "intercept": model.intercept_}
+    if hasattr(model, "_precision"):
+        arrays["precision"] = model._precision
+    return arrays, header
+
+
+def restored(kind: type, arrays: dict[str, Any], header: dict[str, Any]) -> Any:
+    """Return the fitted estimator of class `kind` from the result of `parts_of`.
+
+    Raises LookupError, TypeError, ValueError, AttributeError or OverflowError if the parts are inconsistent:
+    the file may be untrusted.
+    """
+    # An untrusted file must not set what belongs to the program: `checkpoint` is a path that is written to.
+    parameters = {name: value for name, value in header["parameters"].items() if name not in LEFT_OUT}
+    if isinstance(parameters["class_weight"], list):
+        labels, weights = parameters["class_weight"]
+        parameters["class_weight"] = dict(zip(container.decode_classes(labels).tolist(), weights))
+    model: Any = kind(**parameters)
+    model.coef_ = arrays["coef"]
+    model.intercept_ = arrays["intercept"]
+    model.classes_ = container.decode_classes(header["classes"])
+    model._multilabel = bool(header["multilabel"])
+    n_outputs, model.n_features_in_ = map(int, model.coef_.shape)
+    n_classes = 2 if n_outputs == 1 and not model._multilabel else n_outputs
+    if model.intercept_.shape != (n_outputs,) or model.classes_.shape != (n_classes,):
+        raise ValueError(f"{n_outputs} rows of coefficients, and intercepts or classes of another number")
+    if header["feature_names"] is not None:
+        model.feature_names_in_ = np.array([str(name) for name in header["feature_names"]], dtype=object)
+        if len(model.feature_names_in_) != model.n_features_in_:
+            raise ValueError(f"{len(model.feature_names_in_)} names of {model.n_features_in_} features")
+    model.n_iter_ = np.array([header["n_iter"]], dtype=np.int32)
+    model.solver_ = header["solver"]
+    model.device_ = header.get("device", "cpu")  # files of older versions have none
+    model.objective_ = header["objective"]
+    model.duality_gap_ = header["duality_gap"]
+    model.history_ = [Record(*line) for line in header["history"]]
+    if "precision" in arrays:
+        model._precision = arrays["precision"]
+        if model._precision.ndim != 1:
+            raise ValueError("the precision is no vector")
+    return model
+
+
+class Persistence:
+    """The mixin of SoftmaxRegression with `save` and `load`."""
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted model to a file (safetensors: arrays and a JSON header, nothing executable).
+
+        The file is replaced whole or not at all. `callbacks`, `checkpoint`, `random_state`, `n_threads`,
+        `n_jobs` and `device` belong to the program and its machine and are not saved.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the model is not fitted.
+        FileNotFoundError, ValueError, OSError
+            If the file cannot be written (`fastsoftmax.persistence.container.replacing`).
+        """
+        check_is_fitted(self)
+        container.save(path, *parts_of(self))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Return the fitted model in a file that `save` wrote.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If it is not a model file, is damaged, or was written by a later version.
+        """
+        arrays, header = container.load(path)
+        try:
+            model: Self = restored(cls, arrays, header)
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            reason = " ".join(repr(error).split())
+            raise ValueError(f"{str(path)!r} holds no SoftmaxRegression: {reason}") from error
+        return model

@@ -1,0 +1,344 @@
+"""SoftmaxRegression: the scikit-learn estimator around the objective and the solvers."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import validate_data
+
+from fastsoftmax import devices
+from fastsoftmax.data import validation
+from fastsoftmax.estimator import callbacks as observers
+from fastsoftmax.estimator import fitting, hyperparameters, liblinear
+from fastsoftmax.estimator import labels as label_reader
+from fastsoftmax.estimator.batches import BatchFitting
+from fastsoftmax.estimator.checkpointing import problem_of
+from fastsoftmax.estimator.fitting import Fit
+from fastsoftmax.estimator.path import RegularizationPath
+from fastsoftmax.estimator.prediction import Prediction
+from fastsoftmax.estimator.saving import Persistence
+from fastsoftmax.persistence.checkpoint import FitCheckpoint
+from fastsoftmax.runtime.scikit_learn import (
+    HAS_CALLBACKS,
+    CallbackSupportMixin,
+    LinearClassifierMixin,
+    SparseCoefMixin,
+    _fit_context,
+)
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike
+
+    from fastsoftmax.contracts import MatrixLike, Rows, Solution, Vector
+    from fastsoftmax.contracts.protocols import Checkpoint, Objective
+    from fastsoftmax.estimator.hyperparameters import Settings
+    from fastsoftmax.estimator.labels import Labels
+
+
+class SoftmaxRegression(
+    CallbackSupportMixin,
+    Prediction,
+    RegularizationPath,
+    BatchFitting,
+    Persistence,
+    LinearClassifierMixin,
+    SparseCoefMixin,
+    BaseEstimator,
+):
+    """Multinomial logistic regression with a certified optimum: a drop-in for LogisticRegression.
+
+    Minimises F(W, b) = Σᵢ wᵢ ℓᵢ / Σᵢ wᵢ + (l2 / 2) ‖W‖² with l2 = 1 / (C Σ w), in nats: scikit-learn's
+    objective divided by C Σ w, so the optimum is the same. Two classes are scikit-learn's binary model:
+    one row of coefficients, for the second class.
+
+    Parameters
+    ----------
+    C : float, default 1.0
+        Inverse strength of the penalty; `inf` means none.
+    l1_ratio : float, default 0.0
+        Only 0.0: the penalty is the squared norm. None is 0.0, with scikit-learn's deprecation warning.
+    fit_intercept : bool, default True
+    class_weight : dict or "balanced", optional
+        Weights of the classes, multiplied into the sample weights. For labels, not for probabilities.
+    solver : {"auto", "lbfgs", "newton-cg", "newton-cholesky", "sag", "saga", "liblinear"}
+        "auto" is "lbfgs" in this version. Some names run another solver to the same optimum, which `solver_`
+        then names: "newton-cholesky" runs "newton-cg" if K (d + 1) is above 2,048; "sag", "saga" and
+        "liblinear" run "auto". With "liblinear" the intercept is the coefficient of a constant feature of
+        value `intercept_scaling`, penalised with the others; two classes only; X is copied.
+    tol : float, default 1e-6
+        Stop when (F − F*) / max(F, tiny) is certified (duality gap, for finite C) or estimated (Newton
+        decrement, for C = inf) to be at most this: one meaning for every solver.
+    max_iter : int, default 1000
+        The most steps of the solver.
+    warm_start : bool, default False
+        Start from the coefficients of the last fit if their shape and the classes are the same.
+    random_state : int, RandomState or None
+        Not used: fits are deterministic. Kept so that programs written for LogisticRegression run.
+    verbose : int, default 0
+        1 writes the progress to standard error: one live line on a terminal, a line a step elsewhere.
+    n_threads : int, optional
+        None takes every processor that the process may use. The result does not depend on it.
+    device : {"cpu", "cuda", "auto"}
+        The device that computes passes over X: "cuda" is an NVIDIA GPU (the extra `cuda`; `fit` raises
+        DeviceUnavailable with the reason if it cannot be used); "auto" is "cuda" if there is one and X is
+        large enough for it (`fastsoftmax.devices.settled`). The solver's vectors stay on the host.
+    callbacks : sequence of callables, optional
+        Each is called with the `Record` of every step. scikit-learn's own callbacks (1.9) go to
+        `set_callbacks`; every solver reports to them.
+    loss : {"softmax", "sigmoid"}
+        "sigmoid" with y (n, K) of independent labels in [0, 1] is the multi-label model.
+    checkpoint : str or path-like, optional
+        A file to which `fit` writes its state, every 10 seconds and in at most a twentieth of its time;
+        deleted when the fit has ended. After a kill, the same fit continues from it to the same bits (on the
+        same machine and libraries). A file of another fit is a ValueError. X is read once more, for a digest.
+    penalty, dual, intercept_scaling, n_jobs
+        As scikit-learn 1.9 has them, for programs that pass them: `penalty` is deprecated there (use
+        `l1_ratio` and C), `dual=True` and `intercept_scaling` go with solver "liblinear" (the optimum of
+        the dual is the same), `n_jobs` has no effect, with a warning.
+
+    Attributes
+    ----------
+    coef_ : ndarray (K, d), or (1, d) for two classes
+        float32 where X is (or float16, and the solver is not "liblinear"), float64 otherwise. CSR after
+        `sparsify`.
+    intercept_ : ndarray (K,) or (1,)
+    classes_ : ndarray (K,)
+        The labels in sorted order; 0 … K − 1 for probability and multi-label targets.
+    n_features_in_ : int
+    feature_names_in_ : ndarray (d,), where X had names that are all strings
+    n_iter_ : ndarray (1,), int32
+        Steps of the solver, at most `max_iter`.
+    solver_ : str
+        The solver that ran, with " on cuda" appended if passes were computed on a GPU.
+    device_ : {"cpu", "cuda"}
+        The device that computed the passes over X.
+    objective_ : float
+        F at the solution, in nats.
+    duality_gap_ : float or None
+        An upper bound of F − F*, in nats; None for C = inf.
+    history_ : list of Record
+        (seconds, objective, grad_norm, gap, passes) at the start and after every step.
+
+    Raises
+    ------
+    ValueError
+        From `fit`: shapes that disagree, NaN or infinity in X, one class only, options out of range. A
+        failed fit leaves the attributes of an earlier one unchanged.
+
+    Notes
+    -----
+    float16, float32, float64, uint8, int8 and int16 X are read as they are, without a copy or a conversion of
+    the whole. Products are float32 for float32 and narrower X; sums, gradients and parameters are float64.
+
+    Dense X with at least twice as many features as rows, and 48 MiB as float64 at most, is factorised once:
+    the solver sees the rows' n float64 coordinates in the row space. The optimum is the same; the passes of
+    `history_` are then passes over those.
+
+    A class whose rows all weigh zero stays in `classes_`, as in LogisticRegression, and is never predicted:
+    its free intercept, whose optimum is −∞, is set 1000 below the others, for a probability of 0. So is that
+    of a label that no row has; with "sigmoid", that of a label that all rows have is set to +1000.
+
+    References
+    ----------
+    .. [1] C. M. Bishop, "Pattern Recognition and Machine Learning", Springer, 2006, sec. 4.3.4.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from fastsoftmax import SoftmaxRegression
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = SoftmaxRegression().fit(X, y)
+    >>> round(model.score(X, y), 2)
+    0.97
+    >>> bool(model.duality_gap_ <= 1e-6 * model.objective_)
+    True
+    """
+
+    _parameter_constraints = hyperparameters.CONSTRAINTS
+
+    def __init__(
+        self,
+        *,
+        C: float = 1.0,
+        l1_ratio: float = 0.0,
+        fit_intercept: bool = True,
+        class_weight: dict[Any, float] | str | None = None,
+        solver: str = "auto",
+        tol: float = 1e-6,
+        max_iter: int = 1000,
+        warm_start: bool = False,
+        random_state: Any = None,
+        verbose: int = 0,
+        n_threads: int | None = None,
+        device: str = "cpu",
+        callbacks: Sequence[Any] | None = None,
+        loss: str = "softmax",
+        checkpoint: str | os.PathLike[str] | None = None,
+        penalty: str | None = "deprecated",
+        dual: bool = False,
+        intercept_scaling: float = 1,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.C = C
+        self.l1_ratio = l1_ratio
+        self.fit_intercept = fit_intercept
+        self.class_weight = class_weight
+        self.solver = solver
+        self.tol = tol
+        self.max_iter = max_iter
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+        self.n_threads = n_threads
+        self.device = device
+        self.callbacks = callbacks
+        self.loss = loss
+        self.checkpoint = checkpoint
+        self.penalty = penalty
+        self.dual = dual
+        self.intercept_scaling = intercept_scaling
+        self.n_jobs = n_jobs
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.classifier_tags.multi_label = tags.target_tags.multi_output = self.loss == "sigmoid"
+        tags.classifier_tags.multi_class = self.loss == "softmax" and self.solver != "liblinear"
+        return tags
+
+    # --- fitting --------------------------------------------------------------------------------------
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Fit the model to rows X and labels y.
+
+        Parameters
+        ----------
+        X : array_like or SciPy sparse, (n, d), or an array on a GPU
+            Arrays of CuPy, PyTorch and others are read on the GPU without a copy; `device` must not be "cpu".
+        y : array_like, (n,) labels, or (n, K) probabilities (multi-label: labels in [0, 1])
+        sample_weight : array_like (n,), optional
+            Not negative. A row of weight zero has no effect.
+
+        Returns
+        -------
+        self
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the tolerance was not reached; the message gives the gap and what to change.
+        """
+        # Outside of `kept_on_failure`: scikit-learn's wrapper removes the attributes that this sets.
+        root = self._init_callback_context(max_subtasks=self.max_iter + 1) if HAS_CALLBACKS else None
+        with fitting.kept_on_failure(self):
+            settings = hyperparameters.settle(self)
+            fit, labels = self._prepared(X, y, sample_weight, settings)
+            start = self._start(fit, labels)
+            checkpoint = None
+            if self.checkpoint is not None:
+                problem = problem_of(self, settings, fit.device, *fit.data, start)
+                checkpoint = FitCheckpoint(self.checkpoint, problem)
+            self.classes_, self._multilabel = labels.classes, labels.multilabel
+            tasks = None
+            if root is not None:
+                metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+                context = {"estimator": self, "X": X, "y": y, "metadata": metadata}
+                name = f"{fit.solver}-iter"
+                tasks = observers.Tasks(root, name, self.max_iter, fit.attributes_of, **context)
+            solution = self._minimize(fit.solver, fit.objective, start, tasks, checkpoint)
+            # For a later partial_fit, which will not see these rows: one pass.
+            self._precision = fit.precision_at(solution.x)
+            self._keep(solution, fit, fit.solver)
+            if tasks is not None:
+                tasks.end()
+            if checkpoint is not None:
+                checkpoint.remove()
+        if not solution.converged:
+            self._warn(solution)
+        return self
+
+    def _rows(self, X: MatrixLike, y: object, *, reset: bool) -> Rows:
+        """Return validated rows; with `reset`, also set the number and the names of the features."""
+        # y is passed on only if it is None, for scikit-learn's message.
+        missing: dict[str, None] = {} if y is not None else {"y": None}
+        if devices.elsewhere(X) is not None:
+            rows = validation.design_matrix(X)
+            validate_data(self, X, **missing, reset=reset, skip_check_array=True)
+            return rows
+        with validation.converting(X):
+            finite = not validation.is_half(X)
+            X = validate_data(self, X, **missing, **validation.CHECKS, reset=reset, ensure_all_finite=finite)
+        return validation.design_matrix(X, checked=True)
+
+    def _given(
+        self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None, *, reset: bool
+    ) -> tuple[Rows, Any, Any]:
+        """Return validated rows, and labels and weights on the host, not yet validated."""
+        rows = self._rows(X, y, reset=reset)
+        y, rows = devices.fetched("y", y, self.device, rows)
+        sample_weight, rows = devices.fetched("sample_weight", sample_weight, self.device, rows)
+        return rows, y, sample_weight
+
+    def _prepared(
+        self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None, settings: Settings
+    ) -> tuple[Fit, Labels]:
+        """Return the fit and the labels of validated arguments."""
+        rows, y, sample_weight = self._given(X, y, sample_weight, reset=True)
+        if settings.intercept_scaling is not None:
+            rows = liblinear.with_constant(rows, settings.intercept_scaling)
+        labels = label_reader.read(y, rows, self.loss)
+        liblinear.check_two_classes(self.solver, labels)
+        weight = label_reader.weights(y, sample_weight, self.class_weight)
+        return Fit(self, rows, labels, weight, settings), labels
+
+    def _start(self, fit: Fit, labels: Labels) -> Vector:
+        """Return the starting point: zero, or the last coefficients for a warm start."""
+        coef = getattr(self, "coef_", None)
+        same_shape = coef is not None and coef.shape == (labels.n_outputs, self.n_features_in_)
+        warm = self.warm_start and same_shape and np.array_equal(self.classes_, labels.classes)
+        x = np.zeros(fit.objective.n_params)
+        if warm:
+            x = fit.parameters_of(self.coef_, self.intercept_, getattr(self, "_precision", None))
+        return fit.start(x, label_reader.unobserved_classes(labels, fit.data[2]))
+
+    def _minimize(
+        self,
+        solver: str,
+        objective: Objective,
+        start: Vector,
+        tasks: observers.Tasks | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> Solution:
+        """Return the solution of a solver, with this estimator's limits and observers."""
+        limits: dict[str, Any] = {"tol": self.tol, "max_iter": self.max_iter}
+        with observers.watching(self.callbacks or (), self.verbose, tasks) as callback:
+            return fitting.minimize(
+                objective, start, solver, **limits, callback=callback, checkpoint=checkpoint
+            )
+
+    def _keep(self, solution: Solution, fit: Fit, solver: str) -> None:
+        """Set the fitted attributes."""
+        self.__dict__.update(fit.attributes_of(solution.x))
+        # A point that is evaluated again with float64 products is a record, but not a step.
+        self.n_iter_ = np.array([min(len(solution.history) - 1, self.max_iter)], dtype=np.int32)
+        self.solver_, self.device_ = fit.ran(solver), fit.device
+        self.objective_ = solution.value
+        self.duality_gap_ = solution.gap
+        self.history_ = list(solution.history)
+
+    def _warn(self, solution: Solution, of: str = "") -> None:
+        """Warn that a fit stopped short of its tolerance."""
+        shortfall = fitting.shortfall(solution, self.tol)
+        warnings.warn(
+            f"{self.solver_}{of} failed to converge after {self.n_iter_[0]} iteration(s): {shortfall}",
+            ConvergenceWarning,
+            stacklevel=4,  # the caller of fit: above are this function, fit, and scikit-learn's wrapper
+        )

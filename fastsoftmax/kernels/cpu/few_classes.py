@@ -1,0 +1,183 @@
+"""Row functions for few classes (at most `row_tiles.MAX_CLASSES`), by row tiles.
+
+Every row goes through a tile, including the last ones, which do not fill one: so the bits of a row's result
+depend neither on its position nor on its neighbours.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from fastsoftmax.runtime.jit import jit
+from fastsoftmax.simd import compensated
+from fastsoftmax.simd.exponentials import plain_log_sum
+from fastsoftmax.simd.row_tiles import (
+    REGISTER_BYTES,
+    cross_entropy_tile,
+    log_softmax_tile,
+    logsumexp_tile,
+    softmax_tile,
+)
+
+
+@jit
+def softmax_rows(x, out, start, stop, exact):
+    """Write the softmax of rows start to stop of x (n, K) to out, which may be x."""
+    lanes = REGISTER_BYTES // x.itemsize
+    whole = start + (stop - start) // lanes * lanes
+    for i in range(start, whole, lanes):
+        softmax_tile(x, out, i, exact)
+    if whole < stop:
+        workspace = np.zeros((lanes, x.shape[1]), x.dtype)
+        workspace[: stop - whole] = x[whole:stop]
+        softmax_tile(workspace, workspace, 0, exact)
+        out[whole:stop] = workspace[: stop - whole]
+
+
+@jit
+def log_softmax_rows(x, out, start, stop, exact):
+    """Write the log-softmax of rows start to stop of x (n, K) to out, which may be x."""
+    lanes = REGISTER_BYTES // x.itemsize
+    for i in range(start, stop, lanes):
+        if i + lanes > stop or not log_softmax_tile(x, out, i, exact):
+            workspace = np.zeros((lanes, x.shape[1]), x.dtype)
+            infinite = _copy_finite(x, i, min(i + lanes, stop), workspace)
+            log_softmax_tile(workspace, workspace, 0, exact)
+            for r in range(min(lanes, stop - i)):
+                if infinite[r]:
+                    log_total = plain_log_sum(x[i + r])
+                    for k in range(x.shape[1]):
+                        out[i + r, k] = x[i + r, k] - log_total
+                else:
+                    out[i + r] = workspace[r]
+
+
+@jit
+def logsumexp_rows(x, out, start, stop, exact):
+    """Write log Σ e^x of rows start to stop of x (n, K) to out (n,)."""
+    lanes = REGISTER_BYTES // x.itemsize
+    for i in range(start, stop, lanes):
+        if i + lanes > stop or not logsumexp_tile(x, out, i, exact):
+            workspace = np.zeros((lanes, x.shape[1]), x.dtype)
+            sums = np.empty(lanes, x.dtype)
+            infinite = _copy_finite(x, i, min(i + lanes, stop), workspace)
+            logsumexp_tile(workspace, sums, 0, exact)
+            for r in range(min(lanes, stop - i)):
+                out[i + r] = plain_log_sum(x[i + r]) if infinite[r] else sums[r]
+
+
+@jit
+def _copy_finite(x, start, stop, workspace):
+    """Copy rows start to stop with a finite maximum to `workspace`; return a mask (lanes,) of the others."""
+    infinite = np.zeros(workspace.shape[0], np.bool_)
+    for i in range(start, stop):
+        largest = -np.inf
+        for k in range(x.shape[1]):
+            if x[i, k] > largest:
+                largest = np.float64(x[i, k])
+        if math.isfinite(largest):
+            workspace[i - start] = x[i]
+        else:
+            infinite[i - start] = True
+    return infinite
+
+
+@jit
+def cross_entropy_rows(
+    scale, class_weight, x, target, weight, ignore_index, start, stop, row_values, slopes, exact
+):
+    """Return scale · Σ wᵢ ℓᵢ, in nats, of rows start to stop with integer targets and a plain softmax loss.
+
+    Parameters
+    ----------
+    scale : float
+        Multiplies every weight.
+    class_weight, weight : arrays (K,) and (n,), float64, or empty
+        Empty stands for ones.
+    x : array (n, K), float32 or float64, C-ordered
+        The logits.
+    target : array (n,), int64
+    ignore_index : int
+        Rows with this target get exact zeros.
+    start, stop : int
+    row_values : array (n,), or empty
+        Receives scale · wᵢ ℓᵢ.
+    slopes : array (n, K), of the dtype of x, or empty
+        Receives scale · wᵢ ∂ℓᵢ/∂x; may be x.
+    exact : bool
+        As for `emit_exp`.
+
+    Notes
+    -----
+    Plain: no label smoothing, z-loss or cap. The sum over tiles is compensated.
+    """
+    lanes = REGISTER_BYTES // x.itemsize
+    tile_weights = np.empty(lanes, x.dtype)
+    values = np.empty(lanes, x.dtype)
+    with_slopes = slopes.size > 0
+    weighted = weight.size > 0 or not _is_uniform(class_weight)
+    if class_weight.size and not weighted:
+        scale *= class_weight[0]
+    slopes_or_x = slopes if with_slopes else x
+    tile_weights[:] = scale
+    value = 0.0
+    lost = 0.0
+    for i in range(start, stop, lanes):
+        n_rows = min(lanes, stop - i)
+        if weighted:
+            for r in range(n_rows):
+                row_weight = 0.0 if target[i + r] == ignore_index else scale
+                if class_weight.size and row_weight != 0.0:
+                    row_weight *= class_weight[target[i + r]]
+                tile_weights[r] = row_weight * weight[i + r] if weight.size else row_weight
+        if n_rows == lanes:
+            tile_value = cross_entropy_tile(
+                x, slopes_or_x, target, ignore_index, tile_weights, values, i, with_slopes, exact
+            )
+        else:
+            tile_weights[n_rows:] = 0.0
+            workspace = np.zeros((lanes, x.shape[1]), x.dtype)
+            padded_labels = np.zeros(lanes, target.dtype)
+            workspace[:n_rows] = x[i:stop]
+            padded_labels[:n_rows] = target[i:stop]
+            tile_value = cross_entropy_tile(
+                workspace, workspace, padded_labels, ignore_index, tile_weights, values, 0, with_slopes, exact
+            )
+            if with_slopes:
+                slopes[i:stop] = workspace[:n_rows]
+        value, lost = compensated.add(value, lost, tile_value)
+        if row_values.size:
+            for r in range(n_rows):
+                row_values[i + r] = values[r]
+    return value
+
+
+@jit
+def _is_uniform(weights):
+    n_different = 0
+    for k in range(weights.shape[0]):
+        n_different += weights[k] != weights[0]
+    return n_different == 0
+
+
+@jit
+def plain_cross_entropy(x, target, ignore_index, mean, slopes):
+    """Return Σ ℓᵢ or its mean over the rows that are not ignored, their number, and the row of a bad label.
+
+    A whole small call in one: checks, loss and, in `slopes` (n, K) unless empty, the gradient. The third
+    result is the first row whose label is out of range, in which case nothing has been computed, or −1.
+    """
+    n_rows, n_classes = x.shape
+    counted = 0
+    for i in range(n_rows):
+        label = target[i]
+        if label != ignore_index:
+            counted += 1
+            if label < 0 or label >= n_classes:
+                return 0.0, counted, i
+    empty = np.empty(0)
+    scale = 1.0 / counted if mean and counted else 1.0
+    value = cross_entropy_rows(scale, empty, x, target, empty, ignore_index, 0, n_rows, empty, slopes, True)
+    return value, counted, -1

@@ -1,0 +1,1 @@
+"""Linear algebra beside the passes: arithmetic on long vectors, and Cholesky factors."""

@@ -1,0 +1,163 @@
+"""SoftmaxObjective: the public objective of arrays in memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from fastsoftmax import devices, losses
+from fastsoftmax.contracts import RowBlock
+from fastsoftmax.data import validation
+from fastsoftmax.objective.source_objective import SourceObjective
+from fastsoftmax.penalties.squared_norm import SquaredNorm
+from fastsoftmax.runtime.buffers import BufferPool
+from fastsoftmax.sources.array import ArraySource
+
+if TYPE_CHECKING:
+    from typing import Self, Unpack
+
+    from numpy.typing import ArrayLike
+
+    from fastsoftmax.contracts import MatrixLike
+
+
+class Options(TypedDict, total=False):
+    """The options of `SoftmaxObjective.of_rows`: those of `SoftmaxObjective` but for the rows' own."""
+
+    l2: float
+    fit_intercept: bool
+    label_smoothing: float
+    loss: str
+    device: str
+    n_threads: int | None
+
+
+class SoftmaxObjective(SourceObjective):
+    """F, ∇F and ∇²F v of (multinomial) logistic regression on a data set held in memory.
+
+    F(W, b) = Σᵢ wᵢ ℓᵢ / Σᵢ wᵢ + (l2 / 2) ‖W‖², in nats; the intercept b is not penalised.
+
+    Parameters
+    ----------
+    X : array_like or SciPy CSR/CSC, (n, d), or an array on a GPU
+        float16, float32, float64, uint8, int8 and int16 are read as they are, in any order and with any
+        strides; other integers and booleans are converted to float64. CuPy arrays, PyTorch CUDA tensors and
+        any array with DLPack or `__cuda_array_interface__` are read on the GPU without a copy (bfloat16,
+        too); `device` must not be "cpu". y and sample_weight may be there as well; they are checked on the
+        host.
+    y : array_like, (n,) or (n, K)
+        Integers in [0, K), or probabilities: rows that sum to one ("softmax"), or independent labels in
+        [0, 1] ("sigmoid").
+    l2 : float, default 0.0
+        The strength of the penalty, at least 0.
+    sample_weight : array_like (n,), optional
+        Row weights, not negative. Rows of weight zero are never read.
+    n_classes : int, optional
+        K; by default one more than the largest label, or the number of columns of y.
+    fit_intercept : bool, default True
+    label_smoothing : float in [0, 1], default 0.0
+        ε: a target t becomes (1 − ε) t + ε / K (with "sigmoid": + ε / 2).
+    loss : {"softmax", "sigmoid"}
+    device : {"cpu", "cuda", "auto"}
+        "cuda" is an NVIDIA GPU: X is copied there at the first pass, and kept as long as the objective.
+        "auto" is "cuda" if there is one and X is large enough for it (`fastsoftmax.devices.settled`).
+    n_threads : int, optional
+        None takes every processor that the process may use.
+
+    Attributes
+    ----------
+    n_params, n_features, n_classes : int
+    l2 : float
+    fit_intercept : bool
+    device : {"cpu", "cuda"}
+        The device that computes the sums over rows.
+    passes : int
+        The number of readings of X: one for each value and gradient, Hessian-vector product or
+        preconditioner.
+
+    Raises
+    ------
+    ValueError
+        Shapes that disagree, NaN or infinity in X, labels out of range; the message names the argument.
+    TypeError
+        Arguments that are not numbers, or arrays on a GPU with `device` "cpu".
+    DeviceUnavailable
+        If the device cannot be used here.
+
+    Notes
+    -----
+    Products are float32 for float32 (and narrower) X and float64 otherwise; values, gradients across tiles
+    and everything outside the kernels are float64. A value and gradient reads X once and costs 4 n d K flops,
+    a Hessian-vector product half as much again, or as much where the logits of its point are kept: `hessp`
+    keeps those of its last point up to a limit that does not grow with n (see `hessian`).
+    Results are bit for bit the same for every `n_threads`, and from run to run on one GPU. Several threads
+    may call one object at the same time.
+
+    Examples
+    --------
+    >>> import numpy as np, scipy.optimize
+    >>> from fastsoftmax import SoftmaxObjective
+    >>> X = np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    >>> objective = SoftmaxObjective(X, [0, 1, 2], l2=0.1)
+    >>> best = scipy.optimize.minimize(
+    ...     objective.value_and_grad, np.zeros(objective.n_params), jac=True,
+    ...     hessp=objective.hessp, method="trust-ncg")
+    >>> round(float(best.fun), 4)
+    0.7074
+    """
+
+    def __init__(
+        self,
+        X: MatrixLike,
+        y: ArrayLike,
+        *,
+        l2: float = 0.0,
+        sample_weight: ArrayLike | None = None,
+        n_classes: int | None = None,
+        fit_intercept: bool = True,
+        label_smoothing: float = 0.0,
+        loss: str = "softmax",
+        device: str = "cpu",
+        n_threads: int | None = None,
+    ) -> None:
+        rows: Any = validation.design_matrix(X)
+        y, rows = devices.fetched("y", y, device, rows)
+        sample_weight, rows = devices.fetched("sample_weight", sample_weight, device, rows)
+        target = validation.targets(y, n_classes, loss, rows)
+        weight = validation.sample_weights(sample_weight, rows.shape[0])
+        if n_classes is None:
+            n_classes = int(target.max()) + 1 if target.ndim == 1 else int(target.shape[1])
+        self._build(
+            RowBlock(rows, target, weight), n_classes, l2=l2, fit_intercept=fit_intercept,
+            label_smoothing=label_smoothing, loss=loss, device=device, n_threads=n_threads,
+        )  # fmt: skip
+
+    @classmethod
+    def of_rows(cls, rows: RowBlock, n_classes: int, **options: Unpack[Options]) -> Self:
+        """Return the objective of rows that `fastsoftmax.data.validation` has checked already."""
+        self = cls.__new__(cls)
+        self._build(rows, n_classes, **options)
+        return self
+
+    def _build(self, rows: RowBlock, n_classes: int, **options: Unpack[Options]) -> None:
+        """Initialise the objective of checked rows; ValueError for options out of range."""
+        penalty = SquaredNorm().with_strength(options.get("l2", 0.0))
+        label_smoothing = options.get("label_smoothing", 0.0)
+        if not 0.0 <= label_smoothing <= 1.0:
+            raise ValueError(f"label_smoothing must lie in [0, 1]; got {label_smoothing!r}")
+        device = devices.settled(options.get("device", "cpu"), rows.X, int(n_classes))
+        n_threads = validation.thread_count(options.get("n_threads"))
+        family = losses.family(options.get("loss", "softmax"))
+        loss = family.for_targets(rows.target, int(n_classes), label_smoothing=label_smoothing)
+        buffers = BufferPool()
+        source = ArraySource(
+            rows._replace(buffers=buffers), loss, int(n_classes), device=device, n_threads=n_threads
+        )
+        super().__init__(
+            source,
+            loss,
+            penalty=penalty,
+            fit_intercept=options.get("fit_intercept", True),
+            device=device,
+            n_threads=n_threads,
+            buffers=buffers,
+        )

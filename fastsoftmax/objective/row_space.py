@@ -1,0 +1,98 @@
+"""Coordinates of the row space: a problem with fewer rows than features has no more features than rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.linalg
+from scipy.linalg import lapack
+
+from fastsoftmax.contracts import Csr, DeviceArray, Halves
+from fastsoftmax.preconditioners import choice
+from fastsoftmax.runtime import blas
+
+if TYPE_CHECKING:
+    from typing import TypeGuard
+
+    from fastsoftmax.contracts import Array, Rows, Vector
+
+# With fewer features than this a row, the factorisation (2 n² d + some 20 n³ flops) costs more than narrower
+# passes save.
+FEATURES_PER_ROW = 2
+# The most that the reflections may take, 8 n d bytes: they are memory beside X.
+FACTOR_BYTES = 48 * 2**20
+
+
+def is_worth_it(X: Rows, n_classes: int) -> TypeGuard[Array | Halves]:
+    """Return whether to fit in the coordinates of X's row space. By the storage and the shape alone."""
+    n_rows, n_features = X.shape
+    return (
+        not isinstance(X, Csr | DeviceArray)
+        and n_features >= FEATURES_PER_ROW * n_rows
+        and 8 * n_rows * n_features <= FACTOR_BYTES
+        and choice.form_of(n_classes, n_features)[0] != "full"  # the full Hessian takes few passes anyway
+    )
+
+
+class RowSpace:
+    """An orthonormal basis B (d, n) of a space that holds every row of X, along the rows' principal axes.
+
+    A row x is B Bᵀ x, so its logits under W are those of the coordinates Bᵀ x under W B. The component of W
+    orthogonal to the space changes no logit and is only penalised: it is zero at the optimum (for l2 = 0, at
+    the optimum of least norm), and ‖W B‖ = ‖W‖ there. So F on X and F on X B have the same minimum, and
+    W* = (W B)* Bᵀ.
+
+    Parameters
+    ----------
+    X : ndarray (n, d) or Halves, n ≤ d
+
+    Attributes
+    ----------
+    rows : ndarray (n, n), float64
+        X B: the coordinates of the rows. Its columns are orthogonal, in descending order of length.
+
+    Notes
+    -----
+    From Xᵀ = Q R by Householder reflections, in float64, and the singular vectors V of Rᵀ: B = Q V. Costs
+    2 n² d flops and some twenty n³, and 8 n d bytes for the reflections, as Q is not formed. Of linearly
+    dependent rows, some columns of `rows` are zero up to rounding.
+
+    Along principal axes the diagonal of the Hessian, the preconditioner of problems too large for others, is
+    as good as the Gram matrix with a scale for each class.
+    """
+
+    def __init__(self, X: Array | Halves) -> None:
+        dense = X.bits.view(np.float16) if isinstance(X, Halves) else X
+        # C-ordered rows are the columns of Xᵀ in LAPACK's order. One thread: the bits depend on their number.
+        with blas.one_thread():
+            columns = np.array(dense, np.float64, order="C").T
+            (self._reflections, self._scales), upper = blas.away(
+                scipy.linalg.qr, columns, mode="raw", overwrite_a=True, check_finite=False
+            )
+            left, lengths, axes = blas.away(np.linalg.svd, upper.T)  # SciPy's holds the GIL
+        self._axes = axes
+        self.rows: Vector = np.ascontiguousarray(left * lengths)
+
+    def coordinates(self, coef: Vector) -> Vector:
+        """Return W B (K, n) of coefficients W (K, d). 4 n d K flops."""
+        with blas.one_thread():
+            projected = self._reflected("T", np.array(coef, np.float64, order="C"))[:, : len(self._axes)]
+            return np.asarray(projected @ self._axes.T)
+
+    def coef(self, coordinates: Vector) -> Vector:
+        """Return A Bᵀ (K, d) of coordinates A (K, n). 4 n d K flops."""
+        n_rows = len(self._axes)
+        padded = np.zeros((len(coordinates), len(self._reflections)))
+        with blas.one_thread():
+            padded[:, :n_rows] = coordinates @ self._axes
+            return self._reflected("N", padded)
+
+    def _reflected(self, transpose: str, vectors: Vector) -> Vector:
+        """Return Q v, or with "T" Qᵀ v, of each row v of vectors (K, d), which are overwritten."""
+        arguments = "L", transpose, self._reflections, self._scales, vectors.T
+        lwork = int(lapack.dormqr(*arguments, lwork=-1)[1][0])
+        products, _, status = lapack.dormqr(*arguments, lwork=lwork, overwrite_c=True)
+        if status != 0:
+            raise RuntimeError(f"LAPACK's dormqr refused its argument {-status}")
+        return np.ascontiguousarray(products.T)

@@ -1,0 +1,64 @@
+"""Numba's compiler with this package's settings, and without a cache where none can be written."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import numba
+
+from fastsoftmax.runtime import numba_internals
+from fastsoftmax.runtime.forks import at_fork
+from fastsoftmax.runtime.kernel_cache import KernelCache, warn_uncached
+from fastsoftmax.runtime.numba_internals import named_tuple_class as named_tuple_class
+from fastsoftmax.runtime.private_library import PrivateCompiler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# numpy error model: a division may give inf or NaN as NumPy does; checking each for zero costs four times
+# its price and keeps loops from vectorising.
+SETTINGS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "pipeline_class": PrivateCompiler}
+
+# A child forked while another thread compiles would wait for ever to compile anything itself.
+at_fork(
+    before=numba_internals.compiler_lock.acquire,
+    in_parent=numba_internals.compiler_lock.release,
+    in_child=numba_internals.compiler_lock.release,
+)
+
+
+def jit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
+    """Compile a function, keeping the machine code on disk.
+
+    Parameters
+    ----------
+    function : callable
+        Plain Python that Numba can compile.
+    **options
+        Passed to `numba.njit`; `nogil` and `error_model="numpy"` are set.
+
+    Returns
+    -------
+    dispatcher
+        Compiled for each new signature at its first call.
+
+    Notes
+    -----
+    Where neither the package's folder nor HOME can be written to, the function is compiled without a cache,
+    and the log says so once.
+    """
+    if function is None:
+        return functools.partial(jit, **options)
+    dispatcher = numba.njit(**(SETTINGS | options))(function)
+    if numba.config.DISABLE_JIT:
+        return dispatcher
+    try:
+        numba_internals.set_cache(dispatcher, KernelCache(function))
+    except OSError as error:
+        warn_uncached(f"the sources that a kernel is made of cannot be read: {error}")
+    except RuntimeError as error:
+        if "no locator available" not in str(error):
+            raise
+        warn_uncached("no folder for the kernel cache can be written to; NUMBA_CACHE_DIR names one")
+    return dispatcher

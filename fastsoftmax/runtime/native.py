@@ -1,0 +1,47 @@
+"""Calls of compiled functions by address.
+
+Numba compiles a function together with all that it calls, again for every caller: a register tile that is
+part of ten kernels, each under a `prange` and without, would be compiled twenty times, for seconds each. By
+its address it is compiled once, and kept on disk once. Addresses differ from process to process, so they are
+arguments, never constants.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic, overload
+
+from fastsoftmax.runtime import numba_internals
+
+
+def address_of(function: Any, *kinds: Any) -> Any:
+    """Return the address of a jitted function, compiled for arguments of these Numba types."""
+    if numba.config.DISABLE_JIT:
+        return function
+    return numba_internals.address_of(function, types.void(*kinds))
+
+
+def call(address: Any, arguments: tuple[Any, ...]) -> None:
+    """Call the function at an address with arguments of its compiled types; it returns None."""
+    address(*arguments)
+
+
+@intrinsic
+def _call(typingctx, address, arguments):
+    def codegen(context, builder, signature, values):
+        place = context.cast(builder, values[0], signature.args[0], types.int64)
+        numba_internals.emit_call(context, builder, place, tuple(arguments), values[1])
+        return ir.Constant(context.get_value_type(types.none), None)
+
+    return types.none(address, arguments), codegen
+
+
+@overload(call)
+def _overload_call(address, arguments):
+    if isinstance(address, types.Integer) and isinstance(arguments, types.BaseTuple):
+        return lambda address, arguments: _call(address, arguments)
+    return None

@@ -1,0 +1,351 @@
+"""Law: a picture shows the numbers it was given, is unknown to pyplot, and needs no display."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from sklearn.linear_model import LogisticRegression
+
+from fastsoftmax import plot
+from fastsoftmax.contracts import Record
+from fastsoftmax.data.readers import read
+
+pytest.importorskip("matplotlib")
+
+HISTORY = [
+    Record(0.0, 2.30, 1.0, 2.0, 1),
+    Record(0.1, 0.90, 0.3, 0.5, 4),
+    Record(0.2, 0.60, 0.01, 0.01, 9),
+    Record(0.3, 0.595, 0.001, 0.0, 12),
+]
+
+
+class Nearest:
+    """A classifier by the nearest mean: enough of one to be drawn, and nothing to converge."""
+
+    def __init__(self, X, y):
+        self.classes_ = np.unique(y)
+        self.means = np.stack([X[y == label].mean(axis=0) for label in self.classes_])
+        self.coef_ = self.means - self.means.mean(axis=0)
+
+    def predict(self, X):
+        return self.classes_[((X[:, None] - self.means) ** 2).sum(axis=2).argmin(axis=1)]
+
+
+class Oracle:
+    """A classifier whose probabilities are the rows themselves."""
+
+    def __init__(self, classes):
+        self.classes_ = np.array(classes)
+
+    def predict_proba(self, X):
+        return np.asarray(X)
+
+
+@pytest.fixture(scope="module")
+def iris():
+    return read("iris")
+
+
+def _rendered(figure):
+    """The picture as pixels, drawn without a display."""
+    from matplotlib.image import imread
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    buffer.seek(0)
+    return imread(buffer)
+
+
+def _line(axes, label):
+    (line,) = [each for each in axes.lines if label in each.get_label()]
+    return np.asarray(line.get_xdata()), np.asarray(line.get_ydata())
+
+
+def test_loss_curve_shows_the_history():
+    figure = plot.loss_curve(HISTORY, title="digits")
+    axes = np.array(figure.axes).reshape(2, 2)
+    for column, at in enumerate(([1, 4, 9, 12], [0.0, 0.1, 0.2, 0.3])):
+        (objective,) = axes[0, column].lines
+        np.testing.assert_array_equal(objective.get_xydata(), np.c_[at, [2.30, 0.90, 0.60, 0.595]])
+        x, gap = _line(axes[1, column], "certified gap")
+        np.testing.assert_array_equal(x, at)
+        # the best lower bound is 0.595, from the last record, whose own gap of zero has no logarithm
+        np.testing.assert_allclose(gap, [1.705, 0.305, 0.005, np.nan])
+        np.testing.assert_array_equal(_line(axes[1, column], "gradient norm")[1], [1.0, 0.3, 0.01, 0.001])
+        assert [each.get_yscale() for each in axes[:, column]] == ["linear", "log"]
+    assert [each.get_xlabel() for each in axes[1]] == ["passes over the data", "seconds"]
+    assert figure.get_suptitle() == "digits"
+    assert _rendered(figure).shape[:2] == (760, 1200)
+
+
+def test_loss_curve_keeps_the_digits_of_a_small_gap():
+    tiny = [Record(0.0, 2.0, 1.0, 1.5, 1), Record(0.1, 0.7, 1e-9, 3e-18, 2)]
+    assert _line(plot.loss_curve(tiny).axes[2], "gap")[1][1] == 3e-18
+
+
+def test_loss_curve_without_a_gap():
+    axes = plot.loss_curve([record._replace(gap=None) for record in HISTORY]).axes
+    for lower in axes[2:]:
+        assert [line.get_label() for line in lower.lines] == ["gradient norm ‖∇F‖"]
+
+
+def test_loss_curve_of_one_record():
+    assert _rendered(plot.loss_curve(HISTORY[:1])).std() > 0
+
+
+def test_loss_curve_of_nothing():
+    with pytest.raises(ValueError, match="history is empty"):
+        plot.loss_curve([])
+
+
+def test_decision_regions_are_the_predictions(iris):
+    X, y = iris.X[:, 2:], np.array(iris.class_names)[iris.y]
+    figure = plot.decision_regions(Nearest(X, y), X, y)
+    axes = figure.axes[0]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == sorted(iris.class_names)
+    shades = axes.images[0].get_array().reshape(-1, 3)
+    assert len(np.unique(shades, axis=0)) == 3
+    assert sum(len(points.get_offsets()) for points in axes.collections) == len(X)
+    _rendered(figure)
+
+
+def test_decision_regions_of_many_classes():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(90, 2)), np.arange(90) % 45
+    figure = plot.decision_regions(Nearest(X, y), X, y)
+    assert figure.axes[0].get_legend() is None
+    _rendered(figure)
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(4, 120), (2, 119)])
+def test_decision_regions_refuses_other_shapes(iris, columns, rows):
+    model = Nearest(iris.X[:, :2], iris.y)
+    with pytest.raises(ValueError, match=r"has shape \((120, 4|119,)\)"):
+        plot.decision_regions(model, iris.X[:, :columns], iris.y[:rows])
+
+
+def test_decision_regions_of_a_frame_keep_its_names(iris):
+    frames = pytest.importorskip("pandas")
+    X = frames.DataFrame(iris.X[:, 2:], columns=["length", "width"])
+    model = LogisticRegression().fit(X, iris.y)  # warns, which is an error here, of points without names
+    axes = plot.decision_regions(model, X, iris.y).axes[0]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("length", "width")
+
+
+def test_boundary_and_loss(iris):
+    X, y = iris.X[:, 2:], iris.y
+    model = Nearest(X, y)
+    model.history_ = HISTORY
+    figure = plot.boundary_and_loss(model, X, y)
+    left, right = figure.axes
+    alone = plot.decision_regions(model, X, y).axes[0]
+    np.testing.assert_array_equal(left.images[0].get_array(), alone.images[0].get_array())
+    assert len(left.get_legend().get_texts()) == 3
+    np.testing.assert_array_equal(right.lines[0].get_xydata()[:, 0], [1, 4, 9, 12])
+    np.testing.assert_array_equal(right.lines[0].get_xydata()[:, 1], [2.30, 0.90, 0.60, 0.595])
+    assert _rendered(figure).shape[:2] == (500, 1200)
+
+
+def test_confusion_counts(iris):
+    model = Nearest(iris.X, iris.y)
+    figure = plot.confusion(model, iris.X_test, iris.y_test)
+    axes = figure.axes[0]
+    counts = np.zeros((3, 3), dtype=int)
+    for text in axes.texts:
+        column, row = text.get_position()
+        counts[int(row), int(column)] = int(text.get_text())
+    expected = np.zeros((3, 3), dtype=int)
+    np.add.at(expected, (iris.y_test, model.predict(iris.X_test)), 1)
+    np.testing.assert_array_equal(counts, expected)
+    assert f"{np.trace(expected) / expected.sum():.1%} of 30" in axes.get_title()
+
+
+def test_confusion_of_many_classes_names_some_and_shows_no_numbers():
+    rng = np.random.default_rng(0)
+    y = np.arange(300) % 150
+    X = rng.normal(size=(300, 3)) + y[:, None]
+    axes = plot.confusion(Nearest(X, y), X, y).axes[0]
+    assert len(axes.texts) == 0
+    assert len(axes.get_xticks()) <= 40
+
+
+def _reliability(figure):
+    """Points of the diagram (one not of the diagonal), and the heights of the bars."""
+    upper, lower = figure.axes
+    (curve,) = [line for line in upper.lines if line.get_marker() != "None"]
+    return curve.get_xydata(), [bar.get_height() for bar in lower.patches]
+
+
+def test_reliability_of_two_classes_is_of_the_second():
+    second = np.array([0.1, 0.1, 0.1, 0.3, 0.9, 0.9])
+    y = np.array(["no", "no", "yes", "no", "yes", "yes"])
+    figure = plot.reliability(Oracle(["no", "yes"]), np.c_[1 - second, second], y, n_bins=5)
+    points, counts = _reliability(figure)
+    np.testing.assert_allclose(points, [[0.1, 1 / 3], [0.3, 0], [0.9, 1]])
+    assert counts == [3, 1, 0, 0, 2]
+    # (3 · |1/3 − 0.1| + 1 · 0.3 + 2 · 0.1) / 6 = 1.2 / 6
+    assert "6 rows, expected calibration error 0.2" in figure.axes[0].get_title()
+    assert figure.axes[1].get_xlabel() == "mean probability of class yes"
+    _rendered(figure)
+
+
+def test_reliability_of_many_classes_is_of_the_prediction():
+    X = np.array([[0.7, 0.2, 0.1], [0.1, 0.7, 0.2], [0.2, 0.3, 0.5], [0.0, 0.0, 1.0]])
+    points, counts = _reliability(plot.reliability(Oracle([3, 5, 8]), X, [3, 8, 5, 8], n_bins=4))
+    # 0.5 is on a border and goes below it, 1.0 into the last bin
+    np.testing.assert_allclose(points, [[0.5, 0], [0.7, 0.5], [1.0, 1.0]])
+    assert counts == [0, 1, 2, 1]
+
+
+def test_reliability_refuses_what_does_not_fit():
+    model, X = Oracle([0, 1]), np.full((3, 2), 0.5)
+    with pytest.raises(ValueError, match=r"y has shape \(2,\); X with 3 rows"):
+        plot.reliability(model, X, [0, 1])
+    with pytest.raises(ValueError, match=r"not among the model's classes: \[7\]"):
+        plot.reliability(model, X, [0, 7, 1])
+
+
+def test_coefficients(iris):
+    model = Nearest(iris.X, iris.y)
+    image = plot.coefficients(model).axes[0].images[0]
+    np.testing.assert_array_equal(image.get_array(), model.coef_)
+    low, high = image.get_clim()
+    assert low == -high
+
+
+def test_coefficients_name_the_features(iris):
+    model = Nearest(iris.X, iris.y)
+    model.feature_names_in_ = np.array(iris.feature_names)
+    axes = plot.coefficients(model).axes[0]
+    assert [text.get_text() for text in axes.get_xticklabels()] == list(iris.feature_names)
+
+
+def test_coefficients_of_a_binary_model_and_of_zeros(iris):
+    model = Nearest(iris.X[iris.y < 2], iris.y[iris.y < 2])
+    model.coef_ = np.zeros((1, 4))
+    axes = plot.coefficients(model).axes[0]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["1"]
+
+
+def test_coefficients_as_images():
+    digits = read("digits")
+    model = Nearest(digits.X, digits.y)
+    figure = plot.coefficients(model, (8, 8))
+    images = [axes for axes in figure.axes if axes.get_title()]
+    assert [axes.get_title() for axes in images] == list("0123456789")
+    np.testing.assert_array_equal(images[3].images[0].get_array(), model.coef_[3].reshape(8, 8))
+    with pytest.raises(ValueError, match=r"image_shape \(8, 9\) has 72 pixels; the model has 64"):
+        plot.coefficients(model, (8, 9))
+
+
+class Fitted(Nearest):
+    """One that has come to its end in four steps."""
+
+    history_ = HISTORY
+
+
+def _assert_descent(figure):
+    """The two axes on the right show the history in any case."""
+    upper, lower = (axes for axes in figure.axes if axes.get_ylabel().startswith(("objective", "distance")))
+    np.testing.assert_array_equal(
+        upper.lines[0].get_xydata(), np.c_[[1, 4, 9, 12], [2.30, 0.90, 0.60, 0.595]]
+    )
+    assert lower.get_yscale() == "log"
+    return upper, lower
+
+
+def test_overview_of_two_features(iris):
+    X = iris.X[:, 2:]
+    names = {"class_names": iris.class_names, "feature_names": ("length", "width")}
+    for rows in (X, sp.csr_array(X), X.tolist()):
+        figure = plot.overview(Fitted(X, iris.y), rows, iris.y, **names, title="flowers")
+        axes = figure.axes[0]
+        assert [text.get_text() for text in axes.get_legend().get_texts()] == list(iris.class_names)
+        assert (axes.get_xlabel(), axes.get_ylabel()) == ("length", "width")
+        assert "Regions of 3 classes, 120 points" in axes.get_title()
+        _assert_descent(figure)
+    assert figure.get_suptitle() == "flowers"
+    _rendered(figure)
+
+
+@pytest.mark.parametrize("store", [np.asarray, sp.csr_array])
+def test_overview_of_images(store):
+    digits = read("digits")
+    model = Fitted(digits.X, digits.y)
+    figure = plot.overview(model, store(digits.X), digits.y, class_names=[f"digit {k}" for k in range(10)])
+    images = [axes for axes in figure.axes if axes.images and axes.get_title()]
+    assert [axes.get_title() for axes in images] == [f"digit {k}" for k in range(10)]
+    np.testing.assert_array_equal(images[7].images[0].get_array(), model.coef_[7].reshape(8, 8))
+    _assert_descent(figure)
+    _rendered(figure)
+
+
+def test_overview_of_anything_else(iris):
+    model = Fitted(iris.X, iris.y)
+    for tested, title in (
+        ({}, "of 120 training rows right"),
+        ({"X_test": iris.X_test, "y_test": iris.y_test}, "of 30 test rows right"),
+    ):
+        figure = plot.overview(model, iris.X, iris.y, **tested, class_names=iris.class_names)
+        axes = figure.axes[0]
+        assert title in axes.get_title()
+        assert [text.get_text() for text in axes.get_yticklabels()] == list(iris.class_names)
+        _assert_descent(figure)
+    _rendered(figure)
+
+
+def test_overview_of_labels_that_are_a_matrix(iris):
+    figure = plot.overview(Fitted(iris.X, iris.y), iris.X, np.eye(3)[iris.y], title="soft")
+    assert [axes.get_xlabel() for axes in figure.axes[2:]] == ["passes over the data", "seconds"]
+    assert figure.get_suptitle() == "soft"
+
+
+def test_square_images_are_told_by_their_neighbours(monkeypatch):
+    digits = read("digits").X
+    assert plot.square_side(digits) == plot.square_side(sp.csr_array(digits)) == 8
+    assert plot.square_side(digits.astype(np.uint8)) == 8
+    rng = np.random.default_rng(0)
+    noise = rng.random((300, 64))
+    for others in (
+        digits[:, :63],  # no square number
+        digits[:, rng.permutation(64)],  # no longer beside each other
+        digits[:, :49],  # 7 x 7: so few may be anything
+        noise,
+        np.cumsum(noise, axis=1),  # a series: smooth along it, but not from line to line
+        np.ones((9, 64)),
+        sp.random_array((50, 144), density=0.1, rng=0, format="csr"),
+    ):
+        assert plot.square_side(others) is None
+    # blurred noise is an image; of many rows and pixels some are looked at
+    blurred = np.cumsum(np.cumsum(rng.normal(size=(90, 30, 30)), axis=1), axis=2).reshape(90, -1)
+    monkeypatch.setattr("fastsoftmax.plot.fit_overview.SAMPLE_SIZE", 5000)
+    assert plot.square_side(blurred) == 30
+
+
+def test_no_figure_is_left_with_pyplot(iris):
+    from matplotlib import pyplot
+
+    model = Nearest(iris.X[:, :2], iris.y)
+    plot.loss_curve(HISTORY)
+    plot.decision_regions(model, iris.X[:, :2], iris.y)
+    plot.confusion(model, iris.X[:, :2], iris.y)
+    plot.coefficients(model)
+    plot.reliability(Oracle([0, 1]), [[0.2, 0.8], [0.6, 0.4]], [1, 1])
+    assert pyplot.get_fignums() == []
+
+
+def test_matplotlib_is_imported_on_use_and_its_lack_is_said():
+    script = (
+        "import sys; sys.modules['matplotlib'] = None\n"
+        "from fastsoftmax import plot; from fastsoftmax.contracts import Record\n"
+        "try: plot.loss_curve([Record(0.0, 1.0, 1.0, None, 1)])\n"
+        "except ImportError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == 'pictures need matplotlib: pip install "fastsoftmax[plot]"\n'

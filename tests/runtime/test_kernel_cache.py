@@ -1,0 +1,437 @@
+"""Law: kernels are kept on disk until what goes into them changes; what runs is right, whatever lies there.
+
+Most cases take a small function of their own, compiled in a moment, instead of the package's kernels.
+FASTSOFTMAX_CACHE_TRIES (default 3) is how many times two processes compile into one folder at once.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numba
+import pytest
+from llvmlite.binding import Linkage
+
+import fastsoftmax
+from fastsoftmax.runtime.jit import SETTINGS
+from fastsoftmax.runtime.seals import Sources
+from tests.interpreter import ROOT, run_python
+
+TRIES = int(os.environ.get("FASTSOFTMAX_CACHE_TRIES", "3"))
+SMALL = """
+    from fastsoftmax.runtime.jit import jit
+
+    @jit
+    def twice(a):
+        return a + a
+"""
+USE = """
+    import sys
+    import numpy as np
+    from small import twice
+    KINDS = [np.int64, np.float64, np.float32, np.complex128]
+    kinds = [KINDS[int(each)] for each in sys.argv[1:]]
+    assert [twice(kind(1.5)) for kind in kinds] == [2 * kind(1.5) for kind in kinds]
+    print(sum(twice.stats.cache_hits.values()), sum(twice.stats.cache_misses.values()))
+"""
+
+
+@pytest.fixture
+def use(tmp_path):
+    """Call `twice` for some kinds of numbers in a fresh process; return how many were loaded and compiled."""
+    (tmp_path / "small.py").write_text(textwrap.dedent(SMALL))
+    root = str(ROOT)
+    env = {"PYTHONPATH": os.pathsep.join([str(tmp_path), root]), "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+
+    def call(*kinds, before="", **more):
+        status, out, err = run_python(
+            textwrap.dedent(before) + textwrap.dedent(USE), *kinds, cwd=tmp_path, **(env | more)
+        )
+        assert status == 0, err
+        call.errors = err
+        return tuple(map(int, out.split()))
+
+    call.env = env
+    return call
+
+
+def kernels(folder):
+    return sorted(folder.rglob("*.kernel"))
+
+
+def test_kernels_are_kept(use, tmp_path):
+    assert use("0", "1") == (0, 2)
+    assert use("0", "1") == (2, 0)
+    assert use("0", "1", "2") == (2, 1)
+    assert len(kernels(tmp_path)) == 3
+    left = [path for path in tmp_path.rglob("twice*") if path.is_file() and path.suffix != ".kernel"]
+    assert not left
+    assert use.errors == ""
+
+
+DAMAGE = {
+    "empty": lambda data: b"",
+    "cut within the seal": lambda data: data[:17],
+    "cut in half": lambda data: data[: len(data) // 2],
+    "cut by a byte": lambda data: data[:-1],
+    "longer": lambda data: data + b"\0",
+    "not ours": lambda data: b"\x80\x04K\x01." * 100,
+    **{
+        f"a bit at {place}": lambda data, place=place: bytes(
+            byte ^ (i == int(place * (len(data) - 1))) for i, byte in enumerate(data)
+        )
+        for place in (0.0, 0.3, 0.6, 1.0)
+    },
+}
+
+
+def test_damaged_kernels_are_compiled_again(use, tmp_path):
+    assert use("0", "1") == (0, 2)
+    whole = {path: path.read_bytes() for path in kernels(tmp_path)}
+    for name, damage in DAMAGE.items():
+        for path, data in whole.items():
+            path.write_bytes(damage(data))
+        assert use("0", "1") == (0, 2), name
+        assert use("0", "1") == (2, 0), name
+
+
+def test_kernels_in_each_others_place(use, tmp_path):
+    assert use("0", "1") == (0, 2)
+    first, second = kernels(tmp_path)
+    one, other = first.read_bytes(), second.read_bytes()
+    first.write_bytes(other)
+    second.write_bytes(one)
+    assert use("0", "1") == (0, 2)
+    assert use("0", "1") == (2, 0)
+
+
+def test_a_folder_in_the_place_of_a_kernel(use, tmp_path):
+    assert use("0") == (0, 1)
+    (path,) = kernels(tmp_path)
+    path.unlink()
+    path.mkdir()
+    assert use("0") == (0, 1)
+    assert "compiled anew" in use.errors
+
+
+def edit(path):
+    with path.open("a") as file:
+        file.write("\n")
+
+
+def test_kernels_of_other_sources_are_not_used(use, tmp_path):
+    # a kernel contains functions of other files: after an upgrade of any of them it is an old one
+    copy = tmp_path / "site"
+    shutil.copytree(
+        Path(fastsoftmax.__file__).parent, copy / "fastsoftmax", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    here = {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(copy)])}
+    assert use("0", **here) == (0, 1)
+    assert use("0", **here) == (1, 0)
+    edit(copy / "fastsoftmax" / "losses" / "softmax.py")  # `twice` has nothing of it
+    assert use("0", **here) == (1, 0)
+    edit(copy / "fastsoftmax" / "runtime" / "native.py")
+    assert use("0", **here) == (0, 1)
+    edit(tmp_path / "small.py")
+    assert use("0", **here) == (0, 1)
+    assert use("0", **here) == (1, 0)
+
+
+def test_each_setting_of_the_compiler_has_files_of_its_own(use, tmp_path):
+    others = (
+        ("OPT", "1"),
+        ("DEBUGINFO", "1"),
+        ("LOOP_VECTORIZE", "0"),
+        ("SLP_VECTORIZE", "1"),
+        ("BOUNDSCHECK", "1"),
+    )
+    assert use("0") == (0, 1)
+    for n_before, (name, value) in enumerate(others, 1):
+        assert len(kernels(tmp_path)) == n_before
+        assert use("0", **{f"NUMBA_{name}": value}) == (0, 1), name
+    assert use("0") == (1, 0)
+    assert use("0", NUMBA_OPT="max") == (0, 1)  # which is 3, as a number
+
+
+def test_the_module_of_a_named_tuple_goes_into_a_kernel(tmp_path):
+    # The row functions of a loss are found by its type, in a file that no kernel imports.
+    (tmp_path / "kinds.py").write_text(
+        "from typing import NamedTuple\nclass Pair(NamedTuple):\n    x: int\n    y: float\n"
+    )
+    (tmp_path / "small.py").write_text(
+        "from fastsoftmax.runtime.jit import jit\n@jit\ndef last(pairs):\n    return pairs[0].y\n"
+    )
+    code = """
+    import sys
+    from typing import NamedTuple
+    from kinds import Pair
+    from small import last
+    class Here(NamedTuple):
+        x: int
+        y: float
+    kind = Here if sys.argv[1:] else Pair
+    assert last((kind(1, 2.0), 3)) == 2.0
+    print(sum(last.stats.cache_hits.values()), sum(last.stats.cache_misses.values()))
+    """
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+
+    def call(*arguments):
+        env = {"PYTHONPATH": path, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+        status, out, err = run_python(code, *arguments, cwd=tmp_path, **env)
+        assert status == 0, err
+        return out, err
+
+    assert call() == ("0 1", "")
+    assert call() == ("1 0", "")
+    edit(tmp_path / "kinds.py")
+    assert call() == ("0 1", "")
+    for _ in range(2):  # a class of a program's own lines may be another one next time
+        out, err = call("here")
+        assert out == "0 1"
+        assert err.count("compiled anew") == 1
+        assert "__main__.Here has no source file" in err
+
+
+MINI = {
+    "__init__.py": "",
+    "runtime/__init__.py": "",
+    "runtime/jit.py": "import numba\n",
+    "contracts/__init__.py": """
+        from typing import TYPE_CHECKING
+        from mini.contracts.values import Params
+        if TYPE_CHECKING:
+            from mini.contracts.protocols import Source
+
+            from mini.contracts.protocols import Solver
+        VERSION = 1
+    """,
+    "contracts/values.py": "class Params: ...\n",
+    "contracts/protocols.py": "class Source: ...\nclass Solver: ...\n",
+    "losses/__init__.py": "from mini.losses import row_functions\n",
+    "losses/row_functions.py": "from mini.runtime.jit import numba\n",
+    "losses/softmax.py": "from mini.simd import exp\n",
+    "simd/__init__.py": "from mini import plot\n",
+    "simd/exp.py": '"""Like this:\n\n>>> from mini import plot\n"""\n',
+    "simd/tiles.py": "from mini.simd.exp import (  # (all of it)\n    a,  # a, b)\n    b as c,\n)\n",
+    "simd/stripes.py": "from mini.simd import tiles as t, \\\n    exp\n",
+    "kernels/__init__.py": "",
+    "kernels/plain.py": "from mini.runtime.jit import jit\n",
+    "kernels/rows.py": "from mini.simd import (\n    stripes,\n)\nfrom mini.contracts import Params\n",
+    "kernels/verbs.py": "def f():\n    import mini.losses.row_functions as r\n",
+    "kernels/cycle.py": "from mini.kernels import plain, cycle\nfrom mini.kernels.verbs import f\n",
+    "plot.py": "import mini\n",
+}
+REACHED = {  # beside the file itself and runtime
+    "kernels/plain.py": set(),
+    "simd/tiles.py": {"simd/exp.py"},
+    "simd/stripes.py": {"simd/exp.py", "simd/tiles.py"},
+    "kernels/rows.py": {
+        "simd/stripes.py", "simd/tiles.py", "simd/exp.py", "contracts/__init__.py", "contracts/values.py"
+    },
+    "kernels/verbs.py": {"losses/__init__.py", "losses/row_functions.py", "losses/softmax.py", "simd/exp.py"},
+    "kernels/cycle.py": {
+        "kernels/plain.py", "kernels/verbs.py",
+        "losses/__init__.py", "losses/row_functions.py", "losses/softmax.py", "simd/exp.py",
+    },
+    "plot.py": {"__init__.py"},
+}  # fmt: skip
+
+
+@pytest.fixture
+def mini(tmp_path):
+    """The folder of a package in miniature."""
+    root = tmp_path / "mini"
+    for name, text in MINI.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(textwrap.dedent(text))
+    return root
+
+
+@pytest.mark.parametrize("name", REACHED)
+def test_what_goes_into_a_kernel(name, mini):
+    found = {Path(path).relative_to(mini).as_posix() for path in Sources(mini).closure(str(mini / name))}
+    assert found == REACHED[name] | {name, "runtime/__init__.py", "runtime/jit.py"}
+
+
+@pytest.mark.parametrize("name", REACHED)
+def test_seals_change_with_what_goes_into_a_kernel_and_nothing_else(name, mini):
+    path = str(mini / name)
+    before = Sources(mini).seal(path)
+    assert Sources(mini).seal(path) == before
+    for other in MINI:
+        text = (mini / other).read_text()
+        edit(mini / other)
+        changes = other in REACHED[name] | {name} or other.startswith("runtime/")
+        assert (Sources(mini).seal(path) != before) == changes, other
+        (mini / other).write_text(text)
+
+
+def test_seals_are_of_what_was_imported(mini):
+    # not of what lies there when the first kernel has been compiled
+    sources = Sources(mini)
+    path = str(mini / "kernels" / "rows.py")
+    before = sources.seal(path)
+    edit(mini / "simd" / "exp.py")
+    edit(mini / "runtime" / "jit.py")
+    assert sources.seal(path) == before
+    assert Sources(mini).seal(path) != before
+
+
+def test_seals_do_not_depend_on_the_place(mini, tmp_path):
+    shutil.copytree(mini, tmp_path / "there" / "mini")
+    there = Sources(tmp_path / "there" / "mini").seal(
+        str(tmp_path / "there" / "mini" / "kernels" / "rows.py")
+    )
+    assert there == Sources(mini).seal(str(mini / "kernels" / "rows.py"))
+
+
+def test_seals_of_files_outside_of_the_package(mini, tmp_path):
+    outside = tmp_path / "loss.py"
+    outside.write_text("import mini.simd.exp\n")
+    before = Sources(mini).seal(str(outside))
+    edit(mini / "contracts" / "values.py")
+    assert Sources(mini).seal(str(outside)) == before
+    edit(mini / "simd" / "exp.py")
+    after = Sources(mini).seal(str(outside))
+    assert after != before
+    edit(outside)
+    assert Sources(mini).seal(str(outside)) != after
+    with pytest.raises(OSError, match="nowhere"):
+        Sources(mini).seal(str(tmp_path / "nowhere.py"))
+
+
+KERNELS = ("kernels/cpu/dense.py", "kernels/cpu/rows.py", "linalg/vectors.py", "simd/exponentials.py")
+EDITS = {  # which of these an edit changes
+    "plot/history.py": (),
+    "cli/fit.py": (),
+    "estimator/softmax_regression.py": (),
+    "persistence/container.py": (),
+    "data/readers/npz.py": (),
+    "contracts/protocols.py": (),
+    "solvers/lbfgs.py": (),
+    "__init__.py": (),
+    "kernels/cpu/__init__.py": (),
+    "kernels/cpu/dense.py": ("kernels/cpu/dense.py",),
+    "linalg/vectors.py": ("linalg/vectors.py",),
+    "losses/sigmoid.py": ("kernels/cpu/dense.py", "kernels/cpu/rows.py"),
+    "simd/registers.py": ("kernels/cpu/dense.py", "kernels/cpu/rows.py", "simd/exponentials.py"),
+    "runtime/jit.py": KERNELS,
+}
+
+
+def test_seals_of_this_package(tmp_path):
+    root = tmp_path / "fastsoftmax"
+    shutil.copytree(Path(fastsoftmax.__file__).parent, root, ignore=shutil.ignore_patterns("__pycache__"))
+
+    def seals():
+        sources = Sources(root)
+        return {name: sources.seal(str(root / name)) for name in KERNELS}
+
+    before = seals()
+    for name, changed in EDITS.items():
+        text = (root / name).read_text()
+        edit(root / name)
+        after = seals()
+        assert {each for each in KERNELS if after[each] != before[each]} == set(changed), name
+        (root / name).write_text(text)
+
+
+def test_imports_are_found_as_python_finds_them():
+    # by the slow way, for every module of the package
+    root = Path(fastsoftmax.__file__).parent
+    sources = Sources(root)
+
+    def imported(node):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            return
+        if isinstance(node, ast.Import):
+            yield from (each.name for each in node.names)
+        if isinstance(node, ast.ImportFrom):
+            for each in node.names:
+                whole = f"{node.module}.{each.name}"
+                yield whole if whole in sources._files else node.module
+        for child in ast.iter_child_nodes(node):
+            yield from imported(child)
+
+    for path in root.rglob("*.py"):
+        wanted = {sources._files.get(name) for name in imported(ast.parse(path.read_text()))} - {None}
+        found = set(sources._of(str(path))[1])
+        assert found == wanted or (found > wanted and path.parent.name == "runtime"), (
+            path
+        )  # lines in a string
+
+
+def test_a_disk_that_takes_nothing_any_more(use, tmp_path):
+    before = """
+    import fastsoftmax.runtime.kernel_cache as cache
+    import pathlib, small
+    def full(self, data):
+        raise OSError(28, "No space left on device")
+    pathlib.Path.write_bytes = full
+    """
+    assert use("0", "1", before=before) == (0, 2)
+    assert use.errors.count("compiled anew") == 1
+    assert "No space left" in use.errors
+    assert not kernels(tmp_path)
+
+
+def test_nowhere_to_write(tmp_path):
+    # As in site-packages that belong to somebody else, with no HOME; a file where a folder is needed keeps
+    # even the superuser from writing.
+    site = tmp_path / "site"
+    shutil.copytree(
+        Path(fastsoftmax.__file__).parent, site / "fastsoftmax", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    for folder in [site / "fastsoftmax", *(site / "fastsoftmax").rglob("*")]:
+        if folder.is_dir():
+            (folder / "__pycache__").touch()
+    code = """
+    import numpy as np
+    import fastsoftmax
+    print(fastsoftmax.softmax(np.zeros((3, 4)), axis=1).tolist() == [[0.25] * 4] * 3, fastsoftmax.__file__)
+    """
+    env = {"PYTHONPATH": str(site), "HOME": "/dev/null", "XDG_CACHE_HOME": "/dev/null"}
+    status, out, err = run_python(code, cwd=site, NUMBA_CACHE_DIR="", **env)
+    assert status == 0, err
+    assert out == f"True {site}/fastsoftmax/__init__.py"
+    assert err.count("compiled anew") == 1, err
+    assert err.count("\n") == 0, err
+    assert not list(tmp_path.rglob("*.kernel"))
+
+
+def test_two_processes_at_once(use, tmp_path):
+    # Each compiles other kinds of one function; no kernel is lost, and none taken for another.
+    for _ in range(TRIES):
+        shutil.rmtree(tmp_path / "cache", ignore_errors=True)
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", textwrap.dedent(USE), *kinds], env=os.environ | use.env, text=True
+            )
+            for kinds in ("012", "321")
+        ]
+        assert [process.wait(timeout=100) for process in processes] == [0, 0]
+        assert use("0", "1", "2", "3") == (4, 0)
+        assert len(kernels(tmp_path)) == 4
+
+
+@pytest.mark.parametrize("options", [{}, SETTINGS], ids=["Numba's own", "ours"])
+def test_what_a_kernel_calls_is_its_own(options):
+    # Else the first copy that a process loads would run in all its callers, and the copies differ in bits.
+    @numba.njit(**options)
+    def leaves(n):
+        return 1.0 if n < 2 else leaves(n - 1) + leaves(n - 2)  # calls itself: it is not inlined whole
+
+    @numba.njit(**options)
+    def outer(n):
+        return leaves(n) + leaves(n + 1)
+
+    assert outer(8) == 34.0 + 55.0
+    library = outer.overloads[outer.signatures[0]].library
+    shared = [each.name for each in library.get_defined_functions() if each.linkage == Linkage.linkonce_odr]
+    assert bool(shared) == (not options), shared
