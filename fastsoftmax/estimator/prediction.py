@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from fastsoftmax import devices
-from fastsoftmax.contracts import DeviceArray, Params, is_narrow, row_slice
+from fastsoftmax.contracts import Params, is_narrow, row_slice
 from fastsoftmax.data import validation
 
 if TYPE_CHECKING:
@@ -29,7 +29,9 @@ MIN_ROWS = 64  # of a block: fewer would not repay converting the coefficients f
 class Prediction:
     """The mixin of SoftmaxRegression with predictions, from `coef_`, `intercept_` and `classes_`.
 
-    For rows on a GPU, results are arrays there of the same library, except for labels that are text.
+    For rows on a GPU, results are arrays there of the same library, except for labels that are text. Logits
+    and probabilities are float32 for float32 and narrower rows, float16 and bfloat16 included, float64
+    otherwise.
     """
 
     coef_: Any
@@ -113,7 +115,7 @@ class Prediction:
         shape = rows.shape[0], int(k)
         with devices.work(rows):
             classes, labels_of = devices.labels_for(rows, self.classes_, shape)
-            proba = devices.empty(rows, shape, _result_dtype(X, rows))
+            proba = devices.empty(rows, shape, _result_dtype(rows))
             best = self._top_of_two if self._is_binary() else self._top_of_many
             for part, index, probabilities in best(device, rows, int(k)):
                 classes[part] = labels_of(index)
@@ -195,13 +197,13 @@ class Prediction:
     def _outputs(self, X: MatrixLike, n_columns: int, finish: Callable[[Device, Array], Array]) -> Array:
         """Return finish(device, logits) of all rows, (n, n_columns), as an array of X's library.
 
-        If shape and dtype allow it, logits are computed in the memory of the result and finished in place.
+        If their shape is that of the result, logits are computed in its memory and finished in place.
         """
         rows = self._rows(X, (), reset=False)
         device = self._device_for(rows)
         with devices.work(rows):
-            out = devices.empty(rows, (rows.shape[0], n_columns), _result_dtype(X, rows))
-            in_place = n_columns == self.coef_.shape[0] and out.dtype != np.float16
+            out = devices.empty(rows, (rows.shape[0], n_columns), _result_dtype(rows))
+            in_place = n_columns == self.coef_.shape[0]
             for part, z in self._logits(device, rows, out if in_place else None):
                 finished = finish(device, z)
                 if not in_place:
@@ -223,11 +225,6 @@ class Prediction:
         return z
 
 
-def _result_dtype(X: MatrixLike, rows: Rows) -> type:
-    """Return the dtype of predictions from X: that of products with its rows, or float16 for float16 X."""
-    if not is_narrow(rows):
-        return np.float64
-    half = (
-        rows.dtype == np.float16 if isinstance(rows, DeviceArray) else getattr(X, "dtype", None) == np.float16
-    )
-    return np.float16 if half else np.float32
+def _result_dtype(rows: Rows) -> type:
+    """Return the dtype of predictions: that of products with the rows, so float32 at least."""
+    return np.float32 if is_narrow(rows) else np.float64

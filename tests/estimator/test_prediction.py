@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from scipy.special import expit, log_expit, log_softmax, softmax
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import log_loss
+from sklearn.model_selection import cross_val_score
 
 from fastsoftmax import SoftmaxRegression
 from tests import naive
@@ -175,10 +177,42 @@ def test_top_k_of_half_precision_rows_knows_classes_beyond_its_integers():
     model.classes_ = np.arange(3000)
     classes, proba = model.predict_top_k(X.astype(np.float16), 3)
     np.testing.assert_array_equal(classes, np.tile([2999, 2998, 2997], (len(X), 1)))
-    assert proba.dtype == np.float16
-    for method in ("decision_function", "predict_proba", "predict_log_proba"):
-        assert getattr(model, method)(X.astype(np.float16)).dtype == np.float16, method
+    assert proba.dtype == np.float32
     np.testing.assert_array_equal(model.predict(X.astype(np.float16)), 2999)
+
+
+@pytest.mark.parametrize("kind", ["softmax", "binary", "sigmoid"])
+def test_predictions_of_half_precision_rows_are_those_of_the_same_float32_rows(kind):
+    rng = np.random.default_rng(5)
+    X = rng.normal(size=(401, 7)).astype(np.float16)
+    y = {"softmax": np.arange(401) % 5, "binary": np.arange(401) % 2, "sigmoid": rng.integers(0, 2, (401, 3))}
+    model = SoftmaxRegression(loss="sigmoid" if kind == "sigmoid" else "softmax").fit(X, y[kind])
+    wide = X.astype(np.float32)
+    model.coef_ *= 1e5  # logits that float16 does not hold
+    for method in ("decision_function", "predict_proba", "predict_log_proba"):
+        found = getattr(model, method)(X)
+        assert found.dtype == np.float32, method
+        np.testing.assert_array_equal(found, getattr(model, method)(wide), method)
+        assert np.isfinite(found).all(), method
+    for found, right in zip(model.predict_top_k(X, 2), model.predict_top_k(wide, 2)):
+        assert found.dtype == right.dtype
+        np.testing.assert_array_equal(found, right)
+
+
+def test_metrics_of_half_precision_rows():
+    """scikit-learn's metrics check that rows sum to one, to a precision that float16 does not have."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2000, 16)).astype(np.float16)
+    y = (X @ rng.normal(size=(16, 10)) + rng.gumbel(size=(2000, 10))).argmax(axis=1)
+    wide = X.astype(np.float64)
+    for metric in ("roc_auc_ovr", "neg_log_loss"):
+        found = cross_val_score(SoftmaxRegression(C=1e4), X, y, scoring=metric, cv=3)
+        right = cross_val_score(SoftmaxRegression(C=1e4), wide, y, scoring=metric, cv=3)
+        # two fits to a relative suboptimality of 1e-6 have predictions that differ by its root
+        np.testing.assert_allclose(found, right, rtol=2e-3, err_msg=metric)
+    model = SoftmaxRegression(C=1e4).fit(X, y)
+    # no penalty to speak of: the mean of the losses is the objective
+    assert log_loss(y, model.predict_proba(X)) == pytest.approx(model.objective_, rel=1e-5)
 
 
 def test_many_classes_are_never_held():

@@ -189,6 +189,24 @@ def test_rows_of_bfloat16(xp, monkeypatch):
         SoftmaxObjective(Tensor(bits, "bfloat16"), Y, **OPTIONS)
 
 
+@pytest.mark.parametrize("form", ["bfloat16", "float16"])
+def test_predictions_of_narrow_rows_are_float32(form, xp, monkeypatch):
+    if xp is not np:
+        pytest.skip("the tensor is made of NumPy's memory")
+    monkeypatch.setitem(sys.modules, "torch", libraries.torch())
+    narrow = formats.stored(X, form)
+    wide = formats.numbers(narrow, form).astype(np.float32)
+    model = SoftmaxRegression(device="cuda")
+    model.coef_, model.intercept_ = HERE[:9].reshape(K, D), HERE[9:]
+    model.classes_, model.n_features_in_ = np.arange(K), D
+    rows = Tensor(narrow, form) if form == "bfloat16" else Tensor(narrow)
+    for method in ("decision_function", "predict_proba", "predict_log_proba"):
+        found = getattr(model, method)(rows)
+        assert found.a.dtype == np.float32, method
+        np.testing.assert_array_equal(found.a, getattr(model, method)(Tensor(wide)).a, method)
+    assert model.predict_top_k(rows, 2)[1].a.dtype == np.float32
+
+
 def test_what_the_benchmark_measures(xp):
     """Rows cut to bfloat16 on the device, and rows for which it has not enough memory."""
     from bench.measure import gpu
