@@ -12,13 +12,15 @@ from bench.measure import results
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the grid through pytest, into a result of its own, and show it."""
+    """Run the grid through pytest, into a result of its own that grows with it, and show it."""
+    import ml_dtypes  # noqa: F401 - these two are used by what pytest imports
     import pytest
+    import pytest_benchmark  # noqa: F401
 
     path = results.FOLDER / f"{options.name or time.strftime('%Y%m%d-%H%M%S')}.json"
     path.parent.mkdir(exist_ok=True)
     root = Path(__file__).resolve().parents[1]
-    arguments = [f"--rootdir={root}", str(root / "bench"), "--benchmark-only", f"--benchmark-json={path}"]
+    arguments = [f"--rootdir={root}", str(root / "bench"), "--benchmark-only", f"--save-to={path}"]
     arguments += [] if options.quick else ["--full"]
     arguments += ["-k", options.k] if options.k else []
     return int(pytest.main([*arguments, "--benchmark-columns=median,iqr,rounds,iterations"]))
@@ -147,6 +149,19 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def main(words: list[str] | None = None) -> int:
+    """Run a command and return its status. What it needs and is not installed is said in one line."""
+    chosen = parser().parse_args(words)
+    try:
+        return int(chosen.command(chosen))
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing in ("", "bench", "fastsoftmax"):
+            raise
+        name = chosen.command.__name__
+        print(f'python -m bench {name} needs {missing}: pip install -e ".[bench]"', file=sys.stderr)
+        return 1
+
+
 if __name__ == "__main__":
-    chosen = parser().parse_args()
-    sys.exit(chosen.command(chosen))
+    sys.exit(main())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 # Here and not in a hook: it has to be imported before anything imports Numba.
@@ -13,12 +14,18 @@ if TYPE_CHECKING:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="benchmarks: the full grid, not only the quick one")
+    parser.addoption("--save-to", type=Path, metavar="FILE", help="benchmarks: save the results as they come")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "full: part of the full grid only")
     # A test that is skipped, or fails in the comparison, never comes to its timing; it has said so already.
     config.addinivalue_line("filterwarnings", "ignore:Benchmark fixture was not used at all")
+    path = config.getoption("--save-to")
+    if path is not None:
+        from bench.measure.saving import AsItGoes
+
+        config.pluginmanager.register(AsItGoes(config, path))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,7 @@ def newest() -> Path:
     return results[-1]
 
 
+@functools.cache
 def commit() -> dict[str, Any]:
     """Say which state of the sources was measured."""
     from pytest_benchmark.utils import get_commit_info

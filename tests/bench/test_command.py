@@ -1,0 +1,75 @@
+"""Law: the help of the benchmarks needs no extra, what needs it says so, and nothing measured is lost."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bench import __main__ as command
+from tests.interpreter import ROOT, run_python
+
+EXTRAS = ["pytest", "pytest_benchmark", "ml_dtypes", "rich", "matplotlib", "torch", "numexpr", "mpmath"]
+WITHOUT = f"""
+    import runpy, sys
+    class Missing:
+        def find_spec(self, name, path=None, target=None):
+            if name.partition(".")[0] in {EXTRAS}:
+                raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+    sys.meta_path.insert(0, Missing())
+    runpy.run_module("bench", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize("words", [[], ["run"], ["memory"], ["scaling"], ["optimum"], ["gpu"], ["report"]])
+def test_help_needs_no_extra(words):
+    status, out, err = run_python(WITHOUT, *words, "--help", cwd=ROOT)
+    assert (status, err) == (0, "")
+    assert out.startswith(f"usage: python -m bench{''.join(f' {word}' for word in words)}")
+
+
+@pytest.mark.parametrize(
+    ("words", "missing"), [(["run", "--quick"], "ml_dtypes"), (["report"], "rich"), (["memory"], "ml_dtypes")]
+)
+def test_what_is_missing_is_said_in_one_line(words, missing):
+    status, out, err = run_python(WITHOUT, *words, cwd=ROOT)
+    assert (status, out) == (1, "")
+    assert err == f'python -m bench {words[0]} needs {missing}: pip install -e ".[bench]"'
+
+
+def test_other_errors_are_not_taken_for_a_missing_extra(monkeypatch):
+    def broken(options):
+        raise ModuleNotFoundError("No module named 'bench.gone'", name="bench.gone")
+
+    broken.__name__ = "run"
+    monkeypatch.setattr(command, "run", broken)
+    with pytest.raises(ModuleNotFoundError, match="gone"):
+        command.main(["run"])
+
+
+def test_the_grid_saves_what_it_has(tmp_path, monkeypatch):
+    pytest.importorskip("pytest_benchmark")
+    (tmp_path / "test_two.py").write_text(
+        "import json, pathlib\n"
+        "def test_one(benchmark): benchmark(sum, [1])\n"
+        "def test_other(benchmark):\n"
+        "    found = json.loads(pathlib.Path('found.json').read_text())['benchmarks']\n"
+        "    assert [each['name'] for each in found] == ['test_one']\n"
+        "    benchmark(sum, [2])\n"
+        "def test_stops(): raise KeyboardInterrupt\n"
+    )
+    code = """
+    import pathlib, pytest
+    from bench.measure import machine, results, saving
+    machine.card, results.commit = dict, dict
+    class Plugin:
+        def pytest_configure(self, config):
+            config.pluginmanager.register(saving.AsItGoes(config, pathlib.Path("found.json")))
+    print(int(pytest.main(["-q", "-p", "no:cacheprovider", "test_two.py"], [Plugin()])))
+    """
+    status, out, err = run_python(code, cwd=tmp_path, PYTHONPATH=str(ROOT))
+    assert status == 0, err
+    assert out.splitlines()[-1] == "2", out  # interrupted
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert [each["name"] for each in found["benchmarks"]] == ["test_one", "test_other"]
+    assert not list(tmp_path.glob("*.tmp"))
