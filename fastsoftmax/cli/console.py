@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import functools
 import io
 import json
 import os
+import shutil
 import sys
 import time
 import warnings
@@ -15,12 +17,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import typer
 
+from fastsoftmax.runtime import compiling
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from rich.live import Live
 
     from fastsoftmax.contracts import Array, Record
+    from fastsoftmax.runtime.compiling import Compilation
 
 INTERRUPTED, PIPE_CLOSED = 130, 141  # 128 + the signal's number, as shells count
 _ROWS = 4096  # turned into text at a time
@@ -37,7 +42,8 @@ def says_failures(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def run(*args: Any, **options: Any) -> None:
         try:
-            with warnings.catch_warnings():
+            line = _CompilingLine().show if sys.stderr.isatty() else None
+            with warnings.catch_warnings(), compiling.reporting(line):
                 warnings.filterwarnings("always", category=UserWarning)
                 # print, not typer.echo: that would go past the live line and not above it
                 warnings.showwarning = lambda message, *where: print(
@@ -75,11 +81,27 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {text}".removesuffix(": ")
 
 
+class _CompilingLine:
+    """A line on a terminal that is there while kernels are compiled."""
+
+    def __init__(self) -> None:
+        self._shown = ""
+
+    def show(self, compilation: Compilation) -> None:
+        """Write what is being compiled over the last text, or blanks if nothing is any more."""
+        width = shutil.get_terminal_size().columns - 1  # beyond the last column a terminal wraps
+        text = str(compilation)[:width] if compilation.name else ""
+        ending = "" if text else "\r"
+        print(f"\r{text:<{len(self._shown)}}", end=ending, file=sys.stderr, flush=True)
+        self._shown = text
+
+
 class Progress:
     """One live line on stderr while a fit runs; silent where stderr is not a terminal."""
 
     def __init__(self) -> None:
         self._live: Live | None = None
+        self._reports = contextlib.ExitStack()
         self._count = 0
         self._shown = 0.0
 
@@ -90,9 +112,11 @@ class Progress:
 
             self._live = Live(console=Console(stderr=True), auto_refresh=False, transient=True)
             self._live.start()
+            self._reports.enter_context(compiling.reporting(lambda each: self.say(str(each))))
         return self
 
     def __exit__(self, *error: object) -> None:
+        self._reports.close()
         if self._live is not None:
             self._live.stop()
 

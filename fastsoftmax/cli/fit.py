@@ -76,7 +76,7 @@ def fit(
             check_width(test, X_test, table.X.shape[1])
         if y_test is not None and table.y is not None and y_test.ndim == table.y.ndim == 1:
             check_labels(y_test, np.unique(table.y))
-        progress.say("compiling kernels (first run only) ...")
+        progress.say("fitting ...")
         from fastsoftmax.estimator import SoftmaxRegression
 
         model = SoftmaxRegression(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from fastsoftmax.estimator import fitting, hyperparameters, liblinear
+from fastsoftmax.estimator import fitting, hyperparameters, liblinear, progress_line
 from fastsoftmax.estimator import labels as label_reader
 from fastsoftmax.estimator.anchored import AnchoredObjective
 from fastsoftmax.estimator.fitting import Fit
@@ -69,7 +69,7 @@ class BatchFitting:
         .. [1] O. Chapelle, L. Li, "An empirical evaluation of Thompson sampling", NIPS 2011, algorithm 3.
         """
         model: Any = self
-        with fitting.kept_on_failure(model):
+        with fitting.kept_on_failure(model), progress_line.shown(model.verbose) as line:
             model._validate_params()  # scikit-learn's wrapper does this for the first batch only
             settings = hyperparameters.settle(self)
             precision = getattr(model, "_precision", None)
@@ -90,7 +90,7 @@ class BatchFitting:
             else:
                 centre = fit.parameters_of(model.coef_, model.intercept_, precision)
             anchored = AnchoredObjective(fit.objective, centre, precision, fit.total_weight)
-            solution = model._minimize(hyperparameters.AUTO, anchored, centre)
+            solution = model._minimize(hyperparameters.AUTO, anchored, centre, line)
             model._precision = precision + anchored.curvature(solution.x)
             model.classes_, model._multilabel = labels.classes, labels.multilabel
             model._keep(solution, fit, hyperparameters.AUTO)

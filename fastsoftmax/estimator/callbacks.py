@@ -1,35 +1,39 @@
-"""The observers of a fit: callables, a progress line on standard error, and scikit-learn's callbacks."""
+"""The observers of a fit: callables, its progress line, and scikit-learn's callbacks."""
 
 from __future__ import annotations
 
 import contextlib
-import shutil
-import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from fastsoftmax.contracts import Record, Vector
-
-SECONDS_A_LINE = 0.1  # between updates of the live line: a small fit makes thousands of steps
+    from fastsoftmax.estimator.interrupts import LastPoint
+    from fastsoftmax.estimator.progress_line import ProgressLine
 
 
 @contextlib.contextmanager
 def watching(
-    callbacks: Iterable[Callable[[Record], None]], verbose: int, tasks: Tasks | None
+    callbacks: Iterable[Callable[[Record], None]],
+    line: ProgressLine | None,
+    tasks: Tasks | None,
+    last: LastPoint | None,
 ) -> Iterator[Callable[[Record, Vector], None] | None]:
-    """Yield the callback for a solver, called with the record and parameters of each step, or None."""
+    """Yield the callback for a solver, called with the record and parameters of each step, or None.
+
+    A point is noted as the `last` before anything else sees it, and the progress line is ended at the end.
+    """
     observers = list(callbacks)
-    line = StandardErrorLine() if verbose else None
     if line is not None:
         observers.append(line.show)
-    if not observers and tasks is None:
+    if not observers and tasks is None and last is None:
         yield None
         return
 
     def observe(record: Record, x: Vector) -> None:
+        if last is not None:
+            last.note(record, x)
         for callback in observers:
             callback(record)
         if tasks is not None:
@@ -40,40 +44,6 @@ def watching(
     finally:
         if line is not None:
             line.end()
-
-
-class StandardErrorLine:
-    """The progress of a fit on standard error: one live line on a terminal, a line a record elsewhere."""
-
-    def __init__(self) -> None:
-        self._live = sys.stderr.isatty()
-        self._text = ""
-        self._shown = ""
-        self._time = -float("inf")
-
-    def show(self, record: Record) -> None:
-        """Write the record; on a terminal it overwrites the last one."""
-        gap = "" if record.gap is None else f"  gap {record.gap:.2e}"
-        self._text = (
-            f"{record.seconds:8.2f} s  passes {record.passes:5d}  objective {record.objective:.9f}"
-            f"  gradient {record.grad_norm:.2e}{gap}"
-        )
-        if not self._live:
-            print(self._text, file=sys.stderr)
-        elif time.perf_counter() - self._time >= SECONDS_A_LINE:
-            self._rewrite()
-
-    def end(self) -> None:
-        """Write the last record of a live line, and end the line."""
-        if self._live and self._text:
-            self._rewrite()
-            print(file=sys.stderr)
-
-    def _rewrite(self) -> None:
-        # One column stays free: a terminal wraps after writing to the last one.
-        text = self._text[: shutil.get_terminal_size().columns - 1]
-        print(f"\r{text:<{len(self._shown)}}", end="", file=sys.stderr, flush=True)
-        self._shown, self._time = text, time.perf_counter()
 
 
 class Tasks:
@@ -120,11 +90,14 @@ class Tasks:
             if self._steps_left == 0:  # the same point again, with float64 products: no step
                 return
             self._steps_left -= 1
-            self._step.call_on_fit_task_end(**state)
-        self._step = self._root.subcontext(task_name=self._name)
-        self._step.call_on_fit_task_begin(**state)
+            ended, self._step = self._step, None
+            ended.call_on_fit_task_end(**state)
+        begun = self._root.subcontext(task_name=self._name)
+        begun.call_on_fit_task_begin(**state)
+        self._step = begun
 
     def end(self) -> None:
         """End the final, empty step, and the fit, once the estimator has its fitted attributes."""
-        self._step.call_on_fit_task_end(estimator=self._context["estimator"])
+        if self._step is not None:  # None if the fit was interrupted between two
+            self._step.call_on_fit_task_end(estimator=self._context["estimator"])
         self._root.call_on_fit_task_end(**self._context, reconstruction_attributes={})

@@ -43,6 +43,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "dual": ["boolean"],
     "intercept_scaling": [Interval(Real, 0, None, closed="neither")],
     "n_jobs": [None, Integral],
+    "keep_on_interrupt": ["boolean"],
 }
 
 

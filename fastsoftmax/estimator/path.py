@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastsoftmax.estimator import hyperparameters
+from fastsoftmax.estimator import hyperparameters, progress_line
 from fastsoftmax.runtime.scikit_learn import _fit_context
 
 if TYPE_CHECKING:
@@ -90,25 +90,26 @@ class RegularizationPath:
         if model.penalty is None:
             raise ValueError("fit_path needs a penalty whose strength C is; got penalty=None")
         settings = hyperparameters.settle(model, max(strengths))
-        fit, labels = model._prepared(X, y, sample_weight, settings)
-        x = model._start(fit, labels)
         points = {}
-        for C in sorted(set(strengths)):
-            fit = fit.at(C)
-            solution = model._minimize(fit.solver, fit.objective, x)
-            x = solution.x
-            model._keep(solution, fit, fit.solver)
-            if not solution.converged:
-                model._warn(solution, of=f" for C={C:g}")
-            points[C] = PathPoint(
-                C,
-                model.coef_,
-                model.intercept_,
-                model.objective_,
-                model.duality_gap_,
-                model.n_iter_,
-                model.history_,
-            )
+        with progress_line.shown(model.verbose) as line:
+            fit, labels = model._prepared(X, y, sample_weight, settings)
+            x = model._start(fit, labels)
+            for C in sorted(set(strengths)):
+                fit = fit.at(C)
+                solution = model._minimize(fit.solver, fit.objective, x, line)
+                x = solution.x
+                model._keep(solution, fit, fit.solver)
+                if not solution.converged:
+                    model._warn(solution, of=f" for C={C:g}")
+                points[C] = PathPoint(
+                    C,
+                    model.coef_,
+                    model.intercept_,
+                    model.objective_,
+                    model.duality_gap_,
+                    model.n_iter_,
+                    model.history_,
+                )
         return [points[C] for C in strengths]
 
 

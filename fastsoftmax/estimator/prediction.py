@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import numbers
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from fastsoftmax import devices
 from fastsoftmax.contracts import Params, is_narrow, row_slice
 from fastsoftmax.data import validation
+from fastsoftmax.estimator import progress_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,6 +41,7 @@ class Prediction:
     classes_: Array
     device: str
     n_threads: int | None
+    verbose: int
     _multilabel: bool = False  # for models whose coefficients were set by hand
 
     def _rows(self, X: MatrixLike, y: object, *, reset: bool) -> Rows:
@@ -56,7 +59,7 @@ class Prediction:
         check_is_fitted(self)
         rows = self._rows(X, (), reset=False)
         device = self._device_for(rows)
-        with devices.work(rows):
+        with self._work(rows):
             if self._multilabel:
                 labels = devices.empty(rows, (rows.shape[0], self.coef_.shape[0]), np.int64)
                 for part, z in self._logits(device, rows):
@@ -113,7 +116,7 @@ class Prediction:
         rows = self._rows(X, (), reset=False)
         device = self._device_for(rows)
         shape = rows.shape[0], int(k)
-        with devices.work(rows):
+        with self._work(rows):
             classes, labels_of = devices.labels_for(rows, self.classes_, shape)
             proba = devices.empty(rows, shape, _result_dtype(rows))
             best = self._top_of_two if self._is_binary() else self._top_of_many
@@ -133,6 +136,12 @@ class Prediction:
     def _device_for(self, rows: Rows) -> Device:
         """Return the module that computes the logits of rows."""
         return devices.get(devices.settled(self.device, rows, self.coef_.shape[0], PASSES))
+
+    @contextlib.contextmanager
+    def _work(self, rows: Rows) -> Iterator[None]:
+        """Compute on rows in the body, in their library's stream; `verbose` shows what is compiled."""
+        with progress_line.shown(self.verbose), devices.work(rows):
+            yield
 
     def _top_of_two(self, device: Device, rows: Rows, k: int) -> Iterator[tuple[slice, Array, Array]]:
         """Yield slices of the rows, their top class indices and probabilities, for the binary model."""
@@ -201,7 +210,7 @@ class Prediction:
         """
         rows = self._rows(X, (), reset=False)
         device = self._device_for(rows)
-        with devices.work(rows):
+        with self._work(rows):
             out = devices.empty(rows, (rows.shape[0], n_columns), _result_dtype(rows))
             in_place = n_columns == self.coef_.shape[0]
             for part, z in self._logits(device, rows, out if in_place else None):

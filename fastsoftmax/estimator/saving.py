@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import os
 
 # Not part of the model: objects of the program, and choices for its machine.
-LEFT_OUT = ("callbacks", "random_state", "n_threads", "n_jobs", "device", "checkpoint")
+LEFT_OUT = ("callbacks", "random_state", "n_threads", "n_jobs", "device", "checkpoint", "keep_on_interrupt")
 
 
 def parts_of(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -87,8 +87,9 @@ class Persistence:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted model to a file (safetensors: arrays and a JSON header, nothing executable).
 
-        The file is replaced whole or not at all. `callbacks`, `checkpoint`, `random_state`, `n_threads`,
-        `n_jobs` and `device` belong to the program and its machine and are not saved.
+        The file is replaced whole or not at all. `callbacks`, `checkpoint`, `keep_on_interrupt`,
+        `random_state`, `n_threads`, `n_jobs` and `device` belong to the program and its machine, and are not
+        saved.
 
         Raises
         ------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from typing import TYPE_CHECKING, Any, Self
 
@@ -13,7 +14,7 @@ from sklearn.utils.validation import validate_data
 from fastsoftmax import devices
 from fastsoftmax.data import validation
 from fastsoftmax.estimator import callbacks as observers
-from fastsoftmax.estimator import fitting, hyperparameters, liblinear
+from fastsoftmax.estimator import fitting, hyperparameters, interrupts, liblinear, progress_line
 from fastsoftmax.estimator import labels as label_reader
 from fastsoftmax.estimator.batches import BatchFitting
 from fastsoftmax.estimator.checkpointing import problem_of
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from fastsoftmax.contracts.protocols import Checkpoint, Objective
     from fastsoftmax.estimator.hyperparameters import Settings
     from fastsoftmax.estimator.labels import Labels
+    from fastsoftmax.estimator.progress_line import ProgressLine
 
 
 class SoftmaxRegression(
@@ -82,7 +84,8 @@ class SoftmaxRegression(
     random_state : int, RandomState or None
         Not used: fits are deterministic. Kept so that programs written for LogisticRegression run.
     verbose : int, default 0
-        1 writes the progress to standard error: one live line on a terminal, a line a step elsewhere.
+        1 writes the progress to standard error: one live line on a terminal and in a notebook, a line a step
+        elsewhere. While kernels are compiled, once on a machine, it says so, here and in predictions.
     n_threads : int, optional
         None takes every processor that the process may use. The result does not depend on it.
     device : {"cpu", "cuda", "auto"}
@@ -98,6 +101,10 @@ class SoftmaxRegression(
         A file to which `fit` writes its state, every 10 seconds and in at most a twentieth of its time;
         deleted when the fit has ended. After a kill, the same fit continues from it to the same bits (on the
         same machine and libraries). A file of another fit is a ValueError. X is read once more, for a digest.
+    keep_on_interrupt : bool, default False
+        True: a KeyboardInterrupt (Ctrl-C) while `fit` minimises ends it with a ConvergenceWarning, and the
+        last point reached is the result; a checkpoint stays on disk. Costs a copy of each point. Otherwise,
+        and in `partial_fit` and `fit_path`, KeyboardInterrupt is raised, and the estimator stays as it was.
     penalty, dual, intercept_scaling, n_jobs
         As scikit-learn 1.9 has them, for programs that pass them: `penalty` is deprecated there (use
         `l1_ratio` and C), `dual=True` and `intercept_scaling` go with solver "liblinear" (the optimum of
@@ -185,6 +192,7 @@ class SoftmaxRegression(
         dual: bool = False,
         intercept_scaling: float = 1,
         n_jobs: int | None = None,
+        keep_on_interrupt: bool = False,
     ) -> None:
         self.C = C
         self.l1_ratio = l1_ratio
@@ -205,6 +213,7 @@ class SoftmaxRegression(
         self.dual = dual
         self.intercept_scaling = intercept_scaling
         self.n_jobs = n_jobs
+        self.keep_on_interrupt = keep_on_interrupt
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -234,11 +243,13 @@ class SoftmaxRegression(
         Warns
         -----
         ConvergenceWarning
-            If the tolerance was not reached; the message gives the gap and what to change.
+            If the tolerance was not reached; the message gives the gap and what to change. Or if the fit was
+            interrupted, with `keep_on_interrupt`.
         """
         # Outside of `kept_on_failure`: scikit-learn's wrapper removes the attributes that this sets.
         root = self._init_callback_context(max_subtasks=self.max_iter + 1) if HAS_CALLBACKS else None
-        with fitting.kept_on_failure(self):
+        last = interrupts.LastPoint() if self.keep_on_interrupt else None
+        with fitting.kept_on_failure(self), progress_line.shown(self.verbose) as line:
             settings = hyperparameters.settle(self)
             fit, labels = self._prepared(X, y, sample_weight, settings)
             start = self._start(fit, labels)
@@ -253,13 +264,13 @@ class SoftmaxRegression(
                 context = {"estimator": self, "X": X, "y": y, "metadata": metadata}
                 name = f"{fit.solver}-iter"
                 tasks = observers.Tasks(root, name, self.max_iter, fit.attributes_of, **context)
-            solution = self._minimize(fit.solver, fit.objective, start, tasks, checkpoint)
+            solution = self._minimize(fit.solver, fit.objective, start, line, tasks, checkpoint, last)
             # For a later partial_fit, which will not see these rows: one pass.
             self._precision = fit.precision_at(solution.x)
             self._keep(solution, fit, fit.solver)
             if tasks is not None:
                 tasks.end()
-            if checkpoint is not None:
+            if checkpoint is not None and solution.message != interrupts.INTERRUPTED:
                 checkpoint.remove()
         if not solution.converged:
             self._warn(solution)
@@ -314,15 +325,21 @@ class SoftmaxRegression(
         solver: str,
         objective: Objective,
         start: Vector,
+        line: ProgressLine | None,
         tasks: observers.Tasks | None = None,
         checkpoint: Checkpoint | None = None,
+        last: interrupts.LastPoint | None = None,
     ) -> Solution:
-        """Return the solution of a solver, with this estimator's limits and observers."""
+        """Return the solution of a solver, with this estimator's limits and observers.
+
+        With `last`, that of an interrupted minimisation is the last point reached.
+        """
         limits: dict[str, Any] = {"tol": self.tol, "max_iter": self.max_iter}
-        with observers.watching(self.callbacks or (), self.verbose, tasks) as callback:
-            return fitting.minimize(
-                objective, start, solver, **limits, callback=callback, checkpoint=checkpoint
+        with observers.watching(self.callbacks or (), line, tasks, last) as callback:
+            minimize = functools.partial(
+                fitting.minimize, objective, start, solver, **limits, callback=callback
             )
+            return minimize(checkpoint=checkpoint) if last is None else last.kept(minimize, checkpoint)
 
     def _keep(self, solution: Solution, fit: Fit, solver: str) -> None:
         """Set the fitted attributes."""
@@ -336,9 +353,11 @@ class SoftmaxRegression(
 
     def _warn(self, solution: Solution, of: str = "") -> None:
         """Warn that a fit stopped short of its tolerance."""
-        shortfall = fitting.shortfall(solution, self.tol)
+        end, shortfall = "failed to converge", fitting.shortfall
+        if solution.message == interrupts.INTERRUPTED:
+            end, shortfall = "was interrupted", interrupts.shortfall
         warnings.warn(
-            f"{self.solver_}{of} failed to converge after {self.n_iter_[0]} iteration(s): {shortfall}",
+            f"{self.solver_}{of} {end} after {self.n_iter_[0]} iteration(s): {shortfall(solution, self.tol)}",
             ConvergenceWarning,
             stacklevel=4,  # the caller of fit: above are this function, fit, and scikit-learn's wrapper
         )

@@ -16,6 +16,7 @@ What modules keep between calls. All of it is safe to use from several threads.
   of ranges (`even_bounds`).
 - `seals`: the sources of kernels, their imports and seals, each read once (`SOURCES`).
 - `kernel_cache`, `self_test`: what has been said in the log already.
+- `compiling`: how many kernels were compiled and in how long, and who is told of it (`_state`).
 - Numba: the lock of its compiler, what each jitted function has compiled, its threading layer.
 - Elsewhere, `devices.registry`: the modules that compute on a device, once they have been found usable.
   Those of the GPU keep its context, streams and compiled kernels, which a forked child cannot use.
@@ -40,6 +41,8 @@ blas         take its lock release it    new lock; forget users in  calls of oth
                                          threads that are not there child: it would have one thread for good
 thread_pool                              new queue, no threads      a child has none of the pool's threads
 executor                                 no `prange` from now on    GNU OpenMP would end the child
+compiling                                no reports to lines of the a child would write over the line of
+                                         parent                     its parent
 ============ ============= ============= ========================== ========================================
 
 Private parts of other libraries

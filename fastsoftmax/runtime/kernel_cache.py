@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 import numba
 
+from fastsoftmax.runtime import compiling
 from fastsoftmax.runtime.numba_internals import FunctionCache, dumps, named_tuple_class
 from fastsoftmax.runtime.seals import SOURCES
 
@@ -44,6 +45,7 @@ SETTINGS = ("OPT", "DEBUGINFO_DEFAULT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUN
 @functools.cache
 def warn_uncached(reason: str) -> None:
     """Say once for each reason that kernels are not kept."""
+    compiling.not_kept()
     logger.warning("fastsoftmax: kernels are compiled anew in every process (%s)", reason)
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from llvmlite import binding as llvm
 
+from fastsoftmax.runtime import compiling
 from fastsoftmax.runtime.numba_internals import Compiler, JITCodeLibrary
 
 if TYPE_CHECKING:
@@ -39,4 +40,5 @@ class PrivateCompiler(Compiler):
             library = _PrivateLibrary(self.state.targetctx.codegen(), func.__qualname__)
             library.enable_object_caching()  # as Numba does where it makes the library
             self.state.library = library
-        return super().compile_extra(func)
+        with compiling.announced(func.__name__):
+            return super().compile_extra(func)

@@ -147,24 +147,45 @@ class TestOnPosix:
         assert done.stderr == ""
 
     def test_a_terminal_sees_the_fit_go_on(self):
-        import pty
-
-        master, slave = pty.openpty()
-        command = [sys.executable, "-m", "fastsoftmax", "fit", "digits", "--json"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=slave) as process:
-            os.close(slave)
-            seen = b""
-            while True:
-                try:
-                    chunk = os.read(master, 65536)
-                except OSError:  # Linux says EIO where the last writer has gone
-                    break
-                if not chunk:
-                    break
-                seen += chunk
-            assert json.loads(process.stdout.read())["rows"] == 1442
-        os.close(master)
+        out, seen = _on_a_terminal("fit", "digits", "--json")
+        assert json.loads(out)["rows"] == 1442
         assert b"reading digits" in seen
-        assert b"compiling kernels (first run only)" in seen
         assert b"iteration" in seen
         assert b"passes" in seen
+
+    def test_a_terminal_sees_what_is_compiled_and_nothing_else(self, tmp_path):
+        assert _run("fit", "iris", "--out", "m").exit_code == 0
+        said = b"compiling kernels (once on this machine): the first one"
+        for command in ("predict", "score"):
+            cache = str(tmp_path / command)
+            _, seen = _on_a_terminal(command, "m", "iris", NUMBA_CACHE_DIR=cache)
+            assert said in seen
+            assert b"\n" not in seen
+            assert seen.rsplit(b"\r", 2)[1].isspace()  # nothing stands there when the results come
+            assert _on_a_terminal(command, "m", "iris", NUMBA_CACHE_DIR=cache)[1] == b""
+        assert said in _on_a_terminal("fit", "iris", NUMBA_CACHE_DIR=str(tmp_path / "fit"))[1]
+
+
+def _on_a_terminal(*words, **env):
+    """The output of a command, and what it writes to its standard error, which is a terminal."""
+    import pty
+
+    master, slave = pty.openpty()
+    command = [sys.executable, "-m", "fastsoftmax", *words]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=slave, env={**os.environ, **env}
+    ) as process:
+        os.close(slave)
+        seen = b""
+        while True:
+            try:
+                chunk = os.read(master, 65536)
+            except OSError:  # Linux says EIO where the last writer has gone
+                break
+            if not chunk:
+                break
+            seen += chunk
+        out = process.stdout.read()
+    os.close(master)
+    assert process.returncode == 0
+    return out, seen

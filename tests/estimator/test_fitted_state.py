@@ -33,6 +33,7 @@ DEFAULTS = {
     "dual": False,
     "intercept_scaling": 1,
     "n_jobs": None,
+    "keep_on_interrupt": False,
 }
 FITTED = [
     "coef_",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import io
-import sys
 
 import joblib
 import numpy as np
@@ -175,29 +174,6 @@ def test_scikit_learns_callbacks(solver):
     with pytest.raises(ValueError, match="NaN"):
         model.set_params(C=1.0).fit(np.where(X > 2, np.nan, X), y)
     assert seen == ["setup", "teardown"]
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-def test_verbose_is_one_live_line_on_a_terminal(monkeypatch):
-    monkeypatch.setattr(sys, "stderr", Terminal())
-    model = SoftmaxRegression(verbose=1).fit(*dataset("digits"))
-    written = sys.stderr.getvalue()
-    assert written.count("\n") == 1
-    assert written.endswith("\n")
-    last = written.rsplit("\r", 1)[-1]
-    assert f"passes {model.history_[-1].passes:5d}" in last
-    assert f"objective {model.objective_:.9f}" in last
-
-
-def test_verbose_is_plain_lines_elsewhere(monkeypatch):
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
-    model = SoftmaxRegression(verbose=1).fit(*dataset("iris"))
-    assert len(sys.stderr.getvalue().splitlines()) == len(model.history_)
-    assert "\r" not in sys.stderr.getvalue()
 
 
 @pytest.mark.parametrize("name", ["iris", "breast_cancer"])

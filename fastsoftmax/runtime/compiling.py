@@ -1,0 +1,110 @@
+"""Reports of what is being compiled: a first run may wait for that longer than for its work.
+
+`private_library` announces every function that it compiles, and nothing that is loaded from disk. A caller
+that shows it registers a function by `reporting`; without one, nothing is said.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from fastsoftmax.runtime.forks import at_fork
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+class Compilation(NamedTuple):
+    """What has been compiled since a report was asked for.
+
+    `name` is the kernel that is being compiled, "" if the last one is done; `n_done` the number of those that
+    are, each with the functions that it calls; `seconds` the time that it has taken; `kept` whether kernels
+    are kept on disk. How many are to come is not known before the work that needs them is done.
+    """
+
+    name: str
+    n_done: int
+    seconds: float
+    kept: bool
+
+    def __str__(self) -> str:
+        """Return it as one line."""
+        often = "once on this machine" if self.kept else "in every process: they cannot be kept"
+        so_far = f"{self.n_done} so far, {self.seconds:.0f} s" if self.n_done else "the first one"
+        return f"compiling kernels ({often}): {so_far}" + (f", now {self.name}" if self.name else "")
+
+
+class _State:
+    """What this process has compiled. Changed under Numba's compiler lock, which a compilation holds."""
+
+    def __init__(self) -> None:
+        self.name = ""
+        self.depth = 0  # of compilations within one another: of a kernel, and of functions that it calls
+        self.began = 0.0
+        self.n_done = 0
+        self.seconds = 0.0
+        self.kept = True
+        self.reports: list[Callable[[], None]] = []
+
+
+_state = _State()
+# A line that a child writes over its parent's would say nothing of either.
+at_fork(in_child=_state.reports.clear)
+
+
+def not_kept() -> None:
+    """Note that kernels are compiled anew in every process."""
+    _state.kept = False
+
+
+@contextlib.contextmanager
+def announced(name: str) -> Iterator[None]:
+    """Report the compilation of a function in the body. Called under Numba's compiler lock."""
+    if _state.depth == 0:
+        _state.name, _state.began = name, time.perf_counter()
+    _state.depth += 1
+    try:
+        _report()
+        yield
+        if _state.depth == 1:
+            _state.n_done += 1
+    finally:
+        _state.depth -= 1
+        if _state.depth == 0:
+            _state.seconds += time.perf_counter() - _state.began
+            _state.name = ""
+            _report()
+
+
+def _report() -> None:
+    """Call the function that was registered last, if there is one."""
+    for report in _state.reports[-1:]:
+        with contextlib.suppress(OSError, ValueError):  # a closed stream is no reason not to compile
+            report()
+
+
+@contextlib.contextmanager
+def reporting(report: Callable[[Compilation], None] | None) -> Iterator[None]:
+    """Call a function as each kernel of the body, or a function that it calls, begins to be compiled.
+
+    And once more as a kernel is done. Of several functions that are registered, in any thread, the last one
+    alone is called. None registers nothing.
+    """
+    if report is None:
+        yield
+        return
+    n_before, seconds_before = _state.n_done, _state.seconds
+
+    def tell() -> None:
+        current = time.perf_counter() - _state.began if _state.depth else 0.0
+        seconds = _state.seconds - seconds_before + current
+        report(Compilation(_state.name, _state.n_done - n_before, seconds, _state.kept))
+
+    _state.reports.append(tell)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):  # of a child that was forked in the body
+            _state.reports.remove(tell)
