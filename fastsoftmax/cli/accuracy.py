@@ -22,6 +22,7 @@ def measure(model: SoftmaxRegression, X: Features, y: Array) -> tuple[int, float
     classes = classes if classes.dtype.kind in "biufU" else classes.astype(str)
     if y.ndim == 1:
         check_labels(y, classes)
+    order = np.argsort(classes)  # those of soft labels in a frame stand in the order of its columns
     right, total = 0, 0.0
     for start in range(0, len(y), _BLOCK_ROWS):
         block, label = X[start : start + _BLOCK_ROWS], y[start : start + _BLOCK_ROWS]
@@ -31,7 +32,7 @@ def measure(model: SoftmaxRegression, X: Features, y: Array) -> tuple[int, float
             total += float((np.logaddexp(0, logits) - label * logits).sum())
             continue
         log_proba = np.asarray(model.predict_log_proba(block), dtype=np.float64)
-        at = np.searchsorted(classes, label) if label.ndim == 1 else label.argmax(axis=1)
+        at = order[np.searchsorted(classes, label, sorter=order)] if label.ndim == 1 else label.argmax(axis=1)
         right += int((log_proba.argmax(axis=1) == at).sum())
         target = np.eye(len(classes))[at] if label.ndim == 1 else label
         total -= float(np.where(target > 0, target * log_proba, 0).sum())

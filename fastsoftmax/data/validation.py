@@ -11,6 +11,7 @@ import numpy as np
 
 from fastsoftmax import devices, losses
 from fastsoftmax.contracts import NATIVE_DTYPES, Halves, compute_dtype
+from fastsoftmax.contracts.wording import shown
 from fastsoftmax.data import sparse
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def total(weight: Vector) -> float:
 def check_divisor(name: str, total: float) -> None:
     """Raise ValueError if a sum of weights, or its reciprocal, is infinite."""
     if not 4.0 * np.finfo(np.float64).tiny <= total < math.inf:
-        raise ValueError(f"{name} must have a sum that can be divided by; got {total!r}")
+        raise ValueError(f"{name} must have a sum that can be divided by; got {shown(total)}")
 
 
 def design_matrix(X: MatrixLike, *, name: str = "X", checked: bool = False, min_rows: int = 1) -> Rows:
@@ -201,9 +202,9 @@ def thread_count(n_threads: int | None) -> int | None:
     if n_threads is None:
         return None
     if not isinstance(n_threads, numbers.Integral):
-        raise TypeError(f"n_threads must be an integer or None; got {n_threads!r}")
+        raise TypeError(f"n_threads must be an integer or None; got {shown(n_threads)}")
     if n_threads < 1:
-        raise ValueError(f"n_threads must be at least 1; got {n_threads!r}")
+        raise ValueError(f"n_threads must be at least 1; got {shown(n_threads)}")
     return int(n_threads)
 
 
@@ -284,9 +285,11 @@ def probabilities(
     if rows_sum_to_one:
         totals = y.sum(axis=1, dtype=np.float64)
         if y.size and np.abs(totals - 1.0).max() > 1e-3:
-            raise ValueError(
-                f"{name}: each row of probabilities must sum to 1; one sums to {totals.min():.6g}"
-            )
+            worst = int(np.abs(totals - 1.0).argmax())
+            said = f"each row of probabilities must sum to 1; row {worst} sums to {totals[worst]:.6g}"
+            if ((y == 0) | (y == 1)).all():
+                said += '. For labels that do not exclude each other, 0 or 1 each, it is loss="sigmoid"'
+            raise ValueError(f"{name}: {said}")
     return np.require(y, dtype, ("C", "A"))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, TypeVar, cast
 
+from fastsoftmax.contracts.wording import shown
 from fastsoftmax.runtime import lazy_imports
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def get(name: str) -> Device:
         If the device cannot be used here; the message says why.
     """
     if name not in DEVICES:
-        raise ValueError(f"device must be one of {', '.join(map(repr, CHOICES))}; got {name!r}")
+        raise ValueError(f"device must be one of {', '.join(map(repr, CHOICES))}; got {shown(name)}")
     device = cast("Device", lazy_imports.module(DEVICES[name]))
     device.require()
     return device

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from fastsoftmax.contracts.wording import shown
 from fastsoftmax.estimator import fitting, hyperparameters, liblinear, progress_line
 from fastsoftmax.estimator import labels as label_reader
 from fastsoftmax.estimator.anchored import AnchoredObjective
@@ -76,8 +77,10 @@ class BatchFitting:
             if precision is None and classes is None:
                 raise ValueError("classes must be given with the first call of partial_fit")
             known = model.classes_ if precision is not None else np.unique(np.asarray(classes))
-            if classes is not None and not np.array_equal(known, np.unique(np.asarray(classes))):
-                raise ValueError(f"classes must be those of the first batch, {known}; got {classes}")
+            if classes is not None and not np.array_equal(np.sort(known), np.unique(np.asarray(classes))):
+                raise ValueError(
+                    f"classes must be those of the first batch, {shown(known)}; got {shown(classes)}"
+                )
             rows, y, sample_weight = model._given(X, y, sample_weight, reset=precision is None)
             labels = label_reader.read(y, rows, model.loss, known)
             weight = label_reader.weights(y, sample_weight, model.class_weight)

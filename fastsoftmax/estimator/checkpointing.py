@@ -8,6 +8,7 @@ import numpy as np
 
 from fastsoftmax import __version__, devices
 from fastsoftmax.contracts import Csr, DeviceArray, Halves
+from fastsoftmax.contracts.wording import shown
 from fastsoftmax.persistence.checkpoint import digest
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def problem_of(
     """
     parameters = {**settings._asdict(), "tol": model.tol, "max_iter": model.max_iter, "device": device}
     return {
-        **{name: repr(value) for name, value in parameters.items()},
+        **{name: shown(value) for name, value in parameters.items()},
         "fit_intercept": repr(bool(model.fit_intercept)),
         "X": _rows_digest(rows),
         "y": digest(labels.target, note=f"{labels.loss} {labels.classes.tolist()}"),

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastsoftmax import devices
+from fastsoftmax.contracts.wording import shown
 from fastsoftmax.runtime.scikit_learn import Hidden, Interval, StrOptions
 
 AUTO = "lbfgs"
@@ -80,8 +81,8 @@ def settle(model: Any, C: float | None = None) -> Settings:
     _warn_of_ignored(model, penalty, C)
     if penalty == "l1" or (penalty == "elasticnet" and model.l1_ratio != 0):
         raise ValueError(
-            f"l1_ratio must be 0.0: only the squared penalty is here; got l1_ratio={model.l1_ratio!r} and "
-            f"penalty={penalty!r}"
+            f"l1_ratio must be 0.0: only the squared penalty is here; got l1_ratio={shown(model.l1_ratio)} "
+            f"and penalty={shown(penalty)}"
         )
     scaled = model.solver == "liblinear" and model.fit_intercept
     return Settings(

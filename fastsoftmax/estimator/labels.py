@@ -9,6 +9,7 @@ from sklearn.preprocessing import LabelEncoder
 from sklearn.utils import assert_all_finite, check_consistent_length, column_or_1d, compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
+from fastsoftmax.contracts.wording import shown
 from fastsoftmax.data import validation
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def read(y: ArrayLike, rows: Rows, loss: str, classes: Array | None = None) -> L
     ----------
     y : array_like
         (n,) labels of any kind that sorts; or (n, K) probabilities, or with loss "sigmoid" independent
-        labels in [0, 1].
+        labels in [0, 1]. The columns of a frame, if their names are all strings, name the classes.
     rows : ndarray or Csr, (n, d)
     loss : {"softmax", "sigmoid"}
     classes : ndarray (K,), optional
@@ -48,7 +49,7 @@ def read(y: ArrayLike, rows: Rows, loss: str, classes: Array | None = None) -> L
     ------
     ValueError
         If y has another length than the rows, one class only, or labels that are not among the classes, or
-        is a matrix that does not hold probabilities.
+        is a matrix that does not hold probabilities, or whose columns are not the classes.
 
     Notes
     -----
@@ -57,7 +58,7 @@ def read(y: ArrayLike, rows: Rows, loss: str, classes: Array | None = None) -> L
     validation.refuse_masked("y", y)
     shape = np.asarray(y).shape
     if len(shape) == 2 and (shape[1] > 1 or loss == "sigmoid"):
-        return _matrix(y, rows, loss, shape[1])
+        return _matrix(y, rows, loss, shape[1], classes)
     if len(shape) != 1 and shape[1:] != (1,):
         raise ValueError(f"y must be labels (n,) or a matrix (n, K); got shape {shape}")
     y = column_or_1d(y, warn=True)
@@ -67,13 +68,13 @@ def read(y: ArrayLike, rows: Rows, loss: str, classes: Array | None = None) -> L
     encoder = LabelEncoder().fit(y if classes is None else classes)
     unknown = np.setdiff1d(y, encoder.classes_)
     if len(unknown):
-        raise ValueError(f"y holds labels that are not among the classes: {unknown[:5]}")
+        raise ValueError(f"y holds labels that are not among the classes: {shown(unknown[:5])}")
     codes = encoder.transform(y)
     all_classes = encoder.classes_
     if len(all_classes) < 2:
         raise ValueError(
             "SoftmaxRegression needs samples of at least 2 classes in the data, but the data contains "
-            f"only one class: {all_classes[0]!r}"
+            f"only one class: {shown(all_classes[0])}"
         )
     if len(all_classes) == 2:
         column = (codes == 1)[:, np.newaxis]
@@ -88,12 +89,37 @@ def read(y: ArrayLike, rows: Rows, loss: str, classes: Array | None = None) -> L
     )
 
 
-def _matrix(y: ArrayLike, rows: Rows, loss: str, width: int) -> Labels:
-    """Return the classes 0 … K − 1 and the targets of a matrix (n, K) of probabilities."""
+def _matrix(y: Any, rows: Rows, loss: str, width: int, classes: Array | None) -> Labels:
+    """Return the classes and the targets of a matrix (n, K) of probabilities.
+
+    The classes are the names of its columns, in their order, or 0 … K − 1; or `classes`, to whose order the
+    columns of those names are brought.
+    """
+    names = _column_names(y)
+    if classes is not None:
+        if width != len(classes):
+            raise ValueError(f"y has {width} columns; there are {len(classes)} classes: {shown(classes)}")
+        if names is not None and classes.dtype.kind in "UO":
+            place = {name: j for j, name in enumerate(names)}
+            if place.keys() != set(classes.tolist()):
+                raise ValueError(f"y has the columns {shown(names)}; the classes are {shown(classes)}")
+            y = np.asarray(y)[:, [place[name] for name in classes.tolist()]]
+    elif names is not None:
+        if len(set(names)) < width:
+            raise ValueError(f"the columns of y must have different names; got {shown(names)}")
+        classes = np.array(names)
+    else:
+        classes = np.arange(width)
     target = validation.targets(y, width, loss, rows)
     if loss == "softmax" and width == 2:
-        return Labels(np.arange(2), np.ascontiguousarray(target[:, 1:]), "sigmoid", 1)
-    return Labels(np.arange(width), target, loss, width)
+        return Labels(classes, np.ascontiguousarray(target[:, 1:]), "sigmoid", 1)
+    return Labels(classes, target, loss, width)
+
+
+def _column_names(y: Any) -> list[str] | None:
+    """Return the names of the columns of a frame of any library, if all are strings; else None."""
+    names = list(getattr(y, "columns", ()))
+    return [str(name) for name in names] if names and all(isinstance(n, str) for n in names) else None
 
 
 def weights(

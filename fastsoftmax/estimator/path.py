@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastsoftmax.contracts.wording import shown
 from fastsoftmax.estimator import hyperparameters, progress_line
 from fastsoftmax.runtime.scikit_learn import _fit_context
 
@@ -117,5 +118,5 @@ def _strengths(Cs: ArrayLike) -> list[float]:
     """Return the values of C as floats; ValueError unless they are a list of positive numbers."""
     array = np.asarray(Cs)
     if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "iuf" or not np.all(array > 0):
-        raise ValueError(f"Cs must be a list of positive numbers; got {Cs!r}")
+        raise ValueError(f"Cs must be a list of positive numbers; got {shown(Cs)}")
     return [float(C) for C in array]

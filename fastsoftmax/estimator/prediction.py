@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastsoftmax import devices
 from fastsoftmax.contracts import Params, is_narrow, row_slice
+from fastsoftmax.contracts.wording import shown
 from fastsoftmax.data import validation
 from fastsoftmax.estimator import progress_line
 
@@ -112,7 +113,7 @@ class Prediction:
         check_is_fitted(self)
         n_classes = len(self.classes_)
         if not (isinstance(k, numbers.Integral) and 1 <= k <= n_classes):
-            raise ValueError(f"k must be an integer from 1 to {n_classes}; got {k!r}")
+            raise ValueError(f"k must be an integer from 1 to {n_classes}; got {shown(k)}")
         rows = self._rows(X, (), reset=False)
         device = self._device_for(rows)
         shape = rows.shape[0], int(k)

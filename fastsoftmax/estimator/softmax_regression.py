@@ -117,7 +117,8 @@ class SoftmaxRegression(
         `sparsify`.
     intercept_ : ndarray (K,) or (1,)
     classes_ : ndarray (K,)
-        The labels in sorted order; 0 … K − 1 for probability and multi-label targets.
+        The labels in sorted order. For probability and multi-label targets the names of the columns in
+        their order, if y is a frame and all are strings; otherwise 0 … K − 1.
     n_features_in_ : int
     feature_names_in_ : ndarray (d,), where X had names that are all strings
     n_iter_ : ndarray (1,), int32
@@ -233,6 +234,7 @@ class SoftmaxRegression(
         X : array_like or SciPy sparse, (n, d), or an array on a GPU
             Arrays of CuPy, PyTorch and others are read on the GPU without a copy; `device` must not be "cpu".
         y : array_like, (n,) labels, or (n, K) probabilities (multi-label: labels in [0, 1])
+            The columns of a frame name the classes.
         sample_weight : array_like (n,), optional
             Not negative. A row of weight zero has no effect.
 

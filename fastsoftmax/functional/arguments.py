@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from fastsoftmax import devices
+from fastsoftmax.contracts.wording import shown
 from fastsoftmax.data import validation
 
 if TYPE_CHECKING:
@@ -78,10 +79,10 @@ def laid_out(name: str, a: Array, dtype: Any) -> Array:
 def check_index(ignore_index: Any) -> int:
     """Return `ignore_index` as an int of 64 bits, as kernels take it."""
     if not isinstance(ignore_index, numbers.Integral):
-        raise TypeError(f"ignore_index must be an integer; got {ignore_index!r}")
+        raise TypeError(f"ignore_index must be an integer; got {shown(ignore_index)}")
     index = int(ignore_index)
     if not -(2**63) <= index < 2**63:
-        raise ValueError(f"ignore_index must be an integer of 64 bits; got {ignore_index!r}")
+        raise ValueError(f"ignore_index must be an integer of 64 bits; got {shown(ignore_index)}")
     return index
 
 
@@ -100,7 +101,9 @@ def weights(name: str, weights: ArrayLike | None, length: int) -> Vector | None:
 def check_reduction(reduction: str) -> None:
     """Raise ValueError unless the reduction is one of REDUCTIONS."""
     if reduction not in REDUCTIONS:
-        raise ValueError(f"reduction must be one of {', '.join(map(repr, REDUCTIONS))}; got {reduction!r}")
+        raise ValueError(
+            f"reduction must be one of {', '.join(map(repr, REDUCTIONS))}; got {shown(reduction)}"
+        )
 
 
 def check_options(options: CrossEntropyOptions) -> CrossEntropyOptions:
@@ -108,12 +111,12 @@ def check_options(options: CrossEntropyOptions) -> CrossEntropyOptions:
     check_reduction(options.reduction)
     ignore_index = check_index(options.ignore_index)
     if not 0.0 <= options.label_smoothing <= 1.0:
-        raise ValueError(f"label_smoothing must lie in [0, 1]; got {options.label_smoothing!r}")
+        raise ValueError(f"label_smoothing must lie in [0, 1]; got {shown(options.label_smoothing)}")
     if not math.isfinite(options.z_loss):
-        raise ValueError(f"z_loss must be a finite number; got {options.z_loss!r}")
+        raise ValueError(f"z_loss must be a finite number; got {shown(options.z_loss)}")
     softcap = options.softcap
     if softcap is not None and not (math.isfinite(softcap) and softcap > 0.0):
-        raise ValueError(f"softcap must be a positive number or None; got {softcap!r}")
+        raise ValueError(f"softcap must be a positive number or None; got {shown(softcap)}")
     return options._replace(ignore_index=ignore_index)
 
 

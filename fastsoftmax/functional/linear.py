@@ -9,6 +9,7 @@ import numpy as np
 
 from fastsoftmax import devices
 from fastsoftmax.contracts import CrossEntropyOptions, Csr, DeviceArray, Params, RowBlock, Sums, row_slice
+from fastsoftmax.contracts.wording import shown
 from fastsoftmax.data import validation
 from fastsoftmax.functional import arguments
 from fastsoftmax.functional.problem import checked_softmax
@@ -127,7 +128,7 @@ def linear_cross_entropy_value_and_grad(
     """
     unknown = set(wrt) - {"X", "weight", "bias"}
     if unknown:
-        raise ValueError(f"wrt takes 'X', 'weight' and 'bias'; got {sorted(unknown)}")
+        raise ValueError(f"wrt takes 'X', 'weight' and 'bias'; got {shown(sorted(unknown))}")
     options = CrossEntropyOptions(
         class_weight, sample_weight, ignore_index, label_smoothing, reduction, z_loss, softcap
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from fastsoftmax.contracts.wording import shown
 from fastsoftmax.runtime import lazy_imports
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def family(name: str) -> LossFamily:
     """Return the family of a loss by name. Raises ValueError for an unknown name."""
     found = _FAMILIES.get(name)
     if found is None:
-        raise ValueError(f"loss must be one of {', '.join(map(repr, _FAMILIES))}; got {name!r}")
+        raise ValueError(f"loss must be one of {', '.join(map(repr, _FAMILIES))}; got {shown(name)}")
     return cast("LossFamily", lazy_imports.module(found)) if isinstance(found, str) else found
 
 

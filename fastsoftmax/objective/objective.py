@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from fastsoftmax import devices, losses
 from fastsoftmax.contracts import RowBlock
+from fastsoftmax.contracts.wording import shown
 from fastsoftmax.data import validation
 from fastsoftmax.objective.source_objective import SourceObjective
 from fastsoftmax.penalties.squared_norm import SquaredNorm
@@ -143,7 +144,7 @@ class SoftmaxObjective(SourceObjective):
         penalty = SquaredNorm().with_strength(options.get("l2", 0.0))
         label_smoothing = options.get("label_smoothing", 0.0)
         if not 0.0 <= label_smoothing <= 1.0:
-            raise ValueError(f"label_smoothing must lie in [0, 1]; got {label_smoothing!r}")
+            raise ValueError(f"label_smoothing must lie in [0, 1]; got {shown(label_smoothing)}")
         device = devices.settled(options.get("device", "cpu"), rows.X, int(n_classes))
         n_threads = validation.thread_count(options.get("n_threads"))
         family = losses.family(options.get("loss", "softmax"))

@@ -17,6 +17,7 @@ import numpy as np
 
 from fastsoftmax import losses
 from fastsoftmax.contracts.queries import LossGrad, LossGrads
+from fastsoftmax.contracts.wording import shown
 from fastsoftmax.data import validation
 from fastsoftmax.linalg.vectors import Algebra
 from fastsoftmax.objective import on_device
@@ -228,7 +229,9 @@ class SourceObjective:
             raise ValueError(f"params must be (m, {self.n_params}) with m at least 1; got {vectors.shape}")
         strengths = np.full(len(vectors), self.l2) if l2 is None else validation.real("l2", l2)
         if strengths.shape != (len(vectors),) or not np.all(np.isfinite(strengths) & (strengths >= 0.0)):
-            raise ValueError(f"l2 must be {len(vectors)} finite numbers that are not negative; got {l2!r}")
+            raise ValueError(
+                f"l2 must be {len(vectors)} finite numbers that are not negative; got {shown(l2)}"
+            )
         sets = tuple(self.unpack(vector) for vector in vectors)
         many_sums = self._rows.sum(LossGrads(sets, self._dtype)).each
         values, grads = np.empty(len(vectors)), np.empty(vectors.shape)

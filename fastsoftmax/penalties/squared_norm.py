@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
+from fastsoftmax.contracts.wording import shown
+
 if TYPE_CHECKING:
     from fastsoftmax.contracts import Vector
     from fastsoftmax.contracts.device import DeviceNumbers
@@ -50,7 +52,7 @@ class SquaredNorm(NamedTuple):
     def with_strength(self, strength: float) -> SquaredNorm:
         """Return the penalty with l2 = `strength`. Raises ValueError unless it is finite and ≥ 0."""
         if not (math.isfinite(strength) and strength >= 0.0):
-            raise ValueError(f"l2 must be a finite number that is not negative; got {strength!r}")
+            raise ValueError(f"l2 must be a finite number that is not negative; got {shown(strength)}")
         return SquaredNorm(float(strength))
 
     def add_gradient(

@@ -52,6 +52,17 @@ def new_figure(
     return figure
 
 
+def axes_for(
+    ax: Axes | None, width: float, height: float, layout: Literal["constrained", "compressed"] = "constrained"
+) -> tuple[Figure, Axes]:
+    """Return given axes and their figure, or those of a new figure."""
+    if ax is None:
+        figure = new_figure(width, height, layout)
+        return figure, figure.subplots()
+    owner: Any = ax.figure
+    return getattr(owner, "figure", owner), ax  # of a part of a figure, the whole
+
+
 def colours(n_classes: int) -> NDArray[np.float64]:
     """Return (K, 3) colours: a palette made for categories as far as it goes, the rainbow beyond."""
     import matplotlib

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastsoftmax.plot.canvas import MAX_NAMES, new_figure, set_ticks
+from fastsoftmax.data.validation import dense
+from fastsoftmax.plot.canvas import MAX_NAMES, axes_for, new_figure, set_ticks
+from fastsoftmax.plot.models import classifier_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.gridspec import GridSpecBase
 
@@ -19,26 +22,30 @@ if TYPE_CHECKING:
     from fastsoftmax.plot.models import LinearClassifier
 
 
-def coefficients(model: LinearClassifier, image_shape: tuple[int, int] | None = None) -> Figure:
+def coefficients(
+    model: LinearClassifier, image_shape: tuple[int, int] | None = None, *, ax: Axes | None = None
+) -> Figure:
     """Draw the coefficients of a model: a row a class, or, for images, an image a class.
 
     Parameters
     ----------
-    model : classifier
+    model : classifier, or pipeline that ends in one
         Fitted, with `coef_` (K, d), or (1, d) for two classes.
     image_shape : tuple of int, optional
         (height, width) of the images that the features are the pixels of, row by row.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw, without `image_shape`; by default in a new figure.
 
     Returns
     -------
     figure : matplotlib.figure.Figure
         Red is positive (for the class), blue negative, white 0. Colours end at the 99.5th percentile of the
-        sizes, so that one odd feature does not whiten the rest.
+        sizes, so that one odd feature does not whiten the rest. With `ax`, the figure that it is in.
 
     Raises
     ------
     ValueError
-        `image_shape` does not hold as many pixels as there are features.
+        `image_shape` does not hold as many pixels as there are features, or goes with `ax`.
     ImportError
         matplotlib is not installed.
 
@@ -50,11 +57,14 @@ def coefficients(model: LinearClassifier, image_shape: tuple[int, int] | None = 
     >>> coefficients(LogisticRegression(max_iter=1000).fit(X, y)).axes[0].get_ylabel()
     'class'
     """
-    coef = np.asarray(model.coef_, dtype=float)
+    model = classifier_in(model)
+    coef = np.asarray(dense(model.coef_), dtype=float)
     n_rows, n_features = coef.shape
     classes = np.asarray(model.classes_)
     labels = [str(label) for label in classes[-n_rows:]]
     if image_shape is not None:
+        if ax is not None:
+            raise ValueError("image_shape makes a picture of several axes; it does not go with ax")
         height, width = image_shape
         columns = min(n_rows, 5 if n_rows <= 20 else 10)
         lines = -(-n_rows // columns)
@@ -63,8 +73,7 @@ def coefficients(model: LinearClassifier, image_shape: tuple[int, int] | None = 
         return figure
     names = getattr(model, "feature_names_in_", None)
     named = [] if names is None or n_features > MAX_NAMES else [str(name) for name in names]
-    figure = new_figure(12, float(np.clip(1.8 + 0.4 * n_rows, 3.2, 10)) + (1.4 if named else 0))
-    axes = figure.subplots()
+    figure, axes = axes_for(ax, 12, float(np.clip(1.8 + 0.4 * n_rows, 3.2, 10)) + (1.4 if named else 0))
     image = axes.imshow(coef, aspect="auto", **_shades(coef))
     set_ticks(axes, labels, "y")
     if named:

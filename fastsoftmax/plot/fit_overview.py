@@ -12,6 +12,7 @@ from fastsoftmax.data.validation import dense
 from fastsoftmax.plot.canvas import new_figure
 from fastsoftmax.plot.coef_heatmap import draw_images
 from fastsoftmax.plot.history import draw_history, loss_curve
+from fastsoftmax.plot.models import classifier_in, history_of
 from fastsoftmax.plot.predictions import confusion_side, draw_confusion
 from fastsoftmax.plot.regions import draw_regions
 
@@ -48,7 +49,7 @@ def overview(
 
     Parameters
     ----------
-    model : SoftmaxRegression
+    model : SoftmaxRegression, or pipeline that ends in it
         Fitted.
     X, y : array_like or sparse matrix (n, d), and array_like (n,) or (n, K)
         What it was fitted on.
@@ -84,19 +85,21 @@ def overview(
     >>> [axes.get_title() for axes in figure.axes[:3]]
     ['0', '1', '2']
     """
-    X = X if scipy.sparse.issparse(X) else np.asarray(X)
+    history, classifier = history_of(model), classifier_in(model)
+    numbers: Any = X if scipy.sparse.issparse(X) else np.asarray(X)
     names = dict(enumerate(class_names or ()))
-    side = square_side(X)
+    # A pipeline may be fitted on words, and may give its classifier other features than pixels.
+    side = square_side(numbers) if numbers.dtype.kind in "biuf" else None
     if np.ndim(y) != 1:
-        return loss_curve(model.history_, title=title)
-    if X.shape[1] == 2:
+        return loss_curve(history, title=title)
+    if numbers.shape[1] == 2:
         figure, left, right = _halves(7, 6)
         axes = figure.add_subplot(left)
-        draw_regions(axes, model, dense(X), y, names=names)
+        draw_regions(axes, model, dense(numbers), y, names=names)
         if feature_names is not None:
             axes.set(xlabel=feature_names[0], ylabel=feature_names[1])
-    elif side is not None:
-        coef = np.asarray(dense(model.coef_), dtype=float)
+    elif side is not None and classifier.coef_.shape[1] == side**2:
+        coef = np.asarray(dense(classifier.coef_), dtype=float)
         columns = math.ceil(math.sqrt(1.5 * len(coef)))
         lines = -(-len(coef) // columns)
         figure, left, right = _halves(1 + 1.9 * columns, 0.4 + 2.1 * lines)
@@ -107,7 +110,7 @@ def overview(
         figure, left, right = _halves(inches + 1.0, inches)
         rows, which = ((X, y), "training rows") if y_test is None else ((X_test, y_test), "test rows")
         draw_confusion(figure.add_subplot(left), model, *rows, names=names, rows=which)
-    draw_history(figure, right, model.history_)
+    draw_history(figure, right, history)
     if title is not None:
         figure.suptitle(title, fontsize=13)
     return figure

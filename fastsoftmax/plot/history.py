@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastsoftmax.plot.canvas import BLUE, GREY, new_figure, tidy
+from fastsoftmax.plot.models import history_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +23,7 @@ _UNITS = {"passes": "passes over the data", "seconds": "seconds"}
 MAX_MARKERS = 60  # more points than this run into a thick line
 
 
-def loss_curve(history: Sequence[Record], *, title: str | None = None) -> Figure:
+def loss_curve(history: Sequence[Record] | Any, *, title: str | None = None) -> Figure:
     """Draw the convergence of a fit: its objective and its gap, against passes and against time.
 
     Above, the objective F. Below, on a logarithmic scale, the certified gap F − L, where
@@ -31,8 +32,9 @@ def loss_curve(history: Sequence[Record], *, title: str | None = None) -> Figure
 
     Parameters
     ----------
-    history : sequence of Record
-        `SoftmaxRegression.history_`: at least one record.
+    history : sequence of Record, or SoftmaxRegression
+        `SoftmaxRegression.history_`: at least one record. Or the fitted model itself, or a pipeline that ends
+        in it.
     title : str, optional
         A line above the picture.
 
@@ -45,6 +47,10 @@ def loss_curve(history: Sequence[Record], *, title: str | None = None) -> Figure
     ------
     ValueError
         The history is empty.
+    TypeError
+        It is neither records nor a model that has them.
+    sklearn.exceptions.NotFittedError
+        The model is not fitted.
     ImportError
         matplotlib is not installed.
 
@@ -56,8 +62,7 @@ def loss_curve(history: Sequence[Record], *, title: str | None = None) -> Figure
     >>> [each.get_xlabel() for each in figure.axes[2:]]
     ['passes over the data', 'seconds']
     """
-    if len(history) == 0:
-        raise ValueError("history is empty; loss_curve takes at least one record")
+    history = history_of(history)
     figure = new_figure(12, 7.6)
     grid = figure.subplots(2, 2, sharex="col", sharey="row")
     for column, unit in enumerate(_UNITS):

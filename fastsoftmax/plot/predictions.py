@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastsoftmax.plot.canvas import BLUE, GREY, new_figure, set_ticks, tidy
+from fastsoftmax.contracts.wording import shown
+from fastsoftmax.plot.canvas import BLUE, GREY, axes_for, new_figure, set_ticks, tidy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,22 +20,25 @@ if TYPE_CHECKING:
     from fastsoftmax.plot.models import Classifier, ProbabilisticClassifier
 
 
-def confusion(model: Classifier, X: Any, y: ArrayLike) -> Figure:
+def confusion(model: Classifier, X: Any, y: ArrayLike, *, ax: Axes | None = None) -> Figure:
     """Draw a confusion matrix: how many rows of each class a model predicts to be of each class.
 
     Parameters
     ----------
-    model : classifier
+    model : classifier, or pipeline that ends in one
         Fitted.
     X : array_like or sparse matrix (n, d)
         Rows, best ones that it was not fitted on.
     y : array_like (n,)
         Their labels.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; by default in a new figure.
 
     Returns
     -------
     figure : matplotlib.figure.Figure
-        True classes down, predicted classes across; shades are fractions of the true class.
+        True classes down, predicted classes across; shades are fractions of the true class. With `ax`, the
+        figure that it is in.
 
     Raises
     ------
@@ -52,8 +56,8 @@ def confusion(model: Classifier, X: Any, y: ArrayLike) -> Figure:
     'predicted class'
     """
     side = confusion_side(len(model.classes_))
-    figure = new_figure(side + 1.2, side, "compressed")
-    draw_confusion(figure.subplots(), model, X, y)
+    figure, axes = axes_for(ax, side + 1.2, side, "compressed")
+    draw_confusion(axes, model, X, y)
     return figure
 
 
@@ -107,7 +111,7 @@ def reliability(model: ProbabilisticClassifier, X: Any, y: ArrayLike, *, n_bins:
 
     Parameters
     ----------
-    model : classifier
+    model : classifier, or pipeline that ends in one
         Fitted, with `predict_proba`.
     X : array_like or sparse matrix (n, d)
         Rows, best ones that it was not fitted on.
@@ -172,7 +176,7 @@ def _forecasts(model: ProbabilisticClassifier, X: Any, y: ArrayLike) -> tuple[ND
         raise ValueError(f"y has shape {y.shape}; X with {len(proba)} rows takes ({len(proba)},)")
     unknown = np.setdiff1d(y, classes)
     if len(unknown):
-        raise ValueError(f"y holds labels that are not among the model's classes: {unknown[:5]}")
+        raise ValueError(f"y holds labels that are not among the model's classes: {shown(unknown[:5])}")
     if len(classes) == 2:
         return y == classes[1], proba[:, 1], f"of class {classes[1]}"
     best = proba.argmax(axis=1)

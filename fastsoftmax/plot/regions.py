@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastsoftmax.plot.canvas import MAX_NAMES, colours, new_figure, tidy
+from fastsoftmax.plot.canvas import MAX_NAMES, axes_for, colours, new_figure, tidy
 from fastsoftmax.plot.history import draw_objective
+from fastsoftmax.plot.models import history_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,21 +26,24 @@ GRID = 401  # points along a side
 MAX_LEGEND_CLASSES = 10  # more classes than this would hide the points under their legend
 
 
-def decision_regions(model: Classifier, X: ArrayLike, y: ArrayLike) -> Figure:
+def decision_regions(model: Classifier, X: ArrayLike, y: ArrayLike, *, ax: Axes | None = None) -> Figure:
     """Draw the decision regions of a model of two features, and the points of a data set.
 
     Parameters
     ----------
-    model : classifier
+    model : classifier, or pipeline that ends in one
         Fitted on two features.
     X : array_like (n, 2)
         The points.
     y : array_like (n,)
         Their labels, among `model.classes_`.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; by default in a new figure.
 
     Returns
     -------
     figure : matplotlib.figure.Figure
+        With `ax`, the figure that it is in.
 
     Raises
     ------
@@ -57,8 +61,7 @@ def decision_regions(model: Classifier, X: ArrayLike, y: ArrayLike) -> Figure:
     >>> figure.axes[0].get_xlabel()
     'feature 0'
     """
-    figure = new_figure(7.5, 6)
-    axes = figure.subplots()
+    figure, axes = axes_for(ax, 7.5, 6)
     draw_regions(axes, model, X, y, with_legend=False)
     n_classes = len(model.classes_)
     if n_classes <= MAX_NAMES:
@@ -72,7 +75,7 @@ def boundary_and_loss(model: SoftmaxRegression, X: ArrayLike, y: ArrayLike) -> F
 
     Parameters
     ----------
-    model : SoftmaxRegression
+    model : SoftmaxRegression, or pipeline that ends in it
         Fitted on two features.
     X : array_like (n, 2)
         The points.
@@ -100,10 +103,11 @@ def boundary_and_loss(model: SoftmaxRegression, X: ArrayLike, y: ArrayLike) -> F
     >>> [each.get_xlabel() for each in figure.axes]
     ['feature 0', 'passes over the data']
     """
+    history = history_of(model)
     figure = new_figure(12, 5)
     left, right = figure.subplots(1, 2)
     draw_regions(left, model, X, y)
-    draw_objective(right, model.history_, "passes")
+    draw_objective(right, history, "passes")
     return figure
 
 
@@ -129,7 +133,8 @@ def draw_regions(
     margin = np.where(high > low, 0.08 * (high - low), 1.0)
     across, up = (np.linspace(low[j] - margin[j], high[j] + margin[j], GRID) for j in (0, 1))
     classes = np.asarray(model.classes_)
-    region = np.searchsorted(classes, _predicted(model, across, up))
+    order = np.argsort(classes)  # the classes of soft labels in a frame are in the order of its columns
+    region = order[np.searchsorted(classes, _predicted(model, across, up), sorter=order)]
     shades = colours(len(classes))
     # one image in true colours: contours between class numbers 0 and 2 would draw a strip of class 1
     faint = 1 - 0.32 * (1 - shades)

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numba
 import numpy as np
 
+from fastsoftmax.contracts.wording import shown
 from fastsoftmax.runtime import native, thread_pool
 from fastsoftmax.runtime.forks import at_fork
 from fastsoftmax.runtime.jit import jit
@@ -85,7 +86,7 @@ def kernel(function: Callable[..., None] | None = None, **options: Any) -> Any:
 
 def _checked(name: str) -> str:
     if name not in EXECUTORS:
-        raise ValueError(f"executor must be one of {', '.join(map(repr, EXECUTORS))}; got {name!r}")
+        raise ValueError(f"executor must be one of {', '.join(map(repr, EXECUTORS))}; got {shown(name)}")
     return name
 
 

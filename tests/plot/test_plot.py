@@ -7,13 +7,22 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
+from sklearn.compose import make_column_transformer
+from sklearn.datasets import load_iris
+from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from fastsoftmax import plot
+from fastsoftmax import SoftmaxRegression, plot
 from fastsoftmax.contracts import Record
 from fastsoftmax.data.readers import read
+from fastsoftmax.plot.canvas import new_figure
 
 pytest.importorskip("matplotlib")
 
@@ -304,6 +313,67 @@ def test_overview_of_labels_that_are_a_matrix(iris):
     figure = plot.overview(Fitted(iris.X, iris.y), iris.X, np.eye(3)[iris.y], title="soft")
     assert [axes.get_xlabel() for axes in figure.axes[2:]] == ["passes over the data", "seconds"]
     assert figure.get_suptitle() == "soft"
+
+
+def test_pipelines_and_fitted_models():
+    X, y = load_iris(return_X_y=True)
+    names = np.array(["setosa", "versicolor", "virginica"])[y]
+    pipeline = make_pipeline(StandardScaler(), SoftmaxRegression()).fit(X[:, 2:], names)
+    model = pipeline[-1]
+    search = GridSearchCV(pipeline, {"softmaxregression__C": [0.1, 1.0]}, cv=2).fit(X[:, 2:], names)
+    for source in (model, pipeline, model.history_):
+        objective = plot.loss_curve(source).axes[0].lines[0].get_ydata()
+        np.testing.assert_array_equal(objective, [record.objective for record in model.history_])
+    np.testing.assert_array_equal(
+        plot.coefficients(pipeline).axes[0].images[0].get_array(), model.coef_.astype(float)
+    )
+    for source in (pipeline, search):
+        assert plot.loss_curve(source).axes
+        assert len(plot.boundary_and_loss(source, X[:, 2:], names).axes) == 2
+        assert plot.decision_regions(source, X[:, 2:], names).axes
+        assert plot.confusion(source, X[:, 2:], names).axes
+        assert plot.reliability(source, X[:, 2:], names).axes
+        assert len(plot.overview(source, X[:, 2:], names).axes) == 3
+    words = pd.DataFrame({"a": X[:, 0], "kind": np.array(["u", "v"])[y % 2], "c": X[:, 2]})
+    encoder = make_column_transformer((OneHotEncoder(), ["kind"]), remainder="passthrough")
+    mixed = make_pipeline(encoder, SoftmaxRegression()).fit(words, y)
+    assert plot.overview(mixed, words, y).axes[0].get_xlabel() == "predicted class"
+    images = np.tile(np.arange(64.0), (150, 1)) + X[:, :1]
+    cut = make_pipeline(PCA(3), SoftmaxRegression()).fit(images, y)
+    assert plot.overview(cut, images, y).axes[0].get_xlabel() == "predicted class"
+
+
+def test_what_has_no_history():
+    X, y = load_iris(return_X_y=True)
+    with pytest.raises(TypeError, match="history must be records or a model with history_; got a Logistic"):
+        plot.loss_curve(make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y))
+    for model in (SoftmaxRegression(), make_pipeline(StandardScaler(), SoftmaxRegression())):
+        with pytest.raises(NotFittedError):
+            plot.loss_curve(model)
+
+
+def test_pictures_of_one_axes_go_where_they_are_told():
+    X, y = load_iris(return_X_y=True)
+    model = SoftmaxRegression().fit(X[:, 2:], y)
+    figure = new_figure(12, 4)
+    left, right = figure.subfigures(1, 2)
+    places = [left.subplots(), *right.subplots(1, 2)]
+    assert plot.decision_regions(model, X[:, 2:], y, ax=places[0]) is figure
+    assert plot.confusion(model, X[:, 2:], y, ax=places[1]) is figure
+    assert plot.coefficients(model, ax=places[2]) is figure
+    assert [each.get_xlabel() for each in places] == ["feature 0", "predicted class", "feature"]
+    _rendered(figure)
+    with pytest.raises(ValueError, match="does not go with ax"):
+        plot.coefficients(model, (1, 2), ax=places[2])
+
+
+def test_regions_of_classes_that_are_not_sorted():
+    X, y = load_iris(return_X_y=True)
+    soft = pd.DataFrame(np.eye(3)[y], columns=["z", "a", "m"])
+    model = SoftmaxRegression().fit(X[:, 2:], soft)
+    image = plot.decision_regions(model, X[:, 2:], np.array(["z", "a", "m"])[y]).axes[0].images[0]
+    known = plot.decision_regions(SoftmaxRegression().fit(X[:, 2:], y), X[:, 2:], y).axes[0].images[0]
+    assert (image.get_array() == known.get_array()).all(axis=-1).mean() > 0.999
 
 
 def test_square_images_are_told_by_their_neighbours(monkeypatch):
