@@ -160,7 +160,7 @@ def test_private_parts_have_one_door_each():
 
 def test_forks_have_one_door():
     assert where(r"register_at_fork\(") == {"runtime/forks.py"}
-    users = {"blas", "executor", "jit", "lazy_imports", "thread_pool"}
+    users = {"blas", "compiling", "executor", "jit", "lazy_imports", "thread_pool"}
     assert where(r"^at_fork\(") == {f"runtime/{name}.py" for name in users}
 
 
