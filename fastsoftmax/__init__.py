@@ -20,6 +20,7 @@ _MODULE_OF = {
     "cross_entropy_value_and_grad": "functional",
     "linear_cross_entropy": "functional",
     "linear_cross_entropy_value_and_grad": "functional",
+    "load": "estimator",
     "log_softmax": "functional",
     "logsumexp": "functional",
     "set_executor": "runtime.executor",
@@ -37,6 +38,7 @@ __all__ = [
     "cross_entropy_value_and_grad",
     "linear_cross_entropy",
     "linear_cross_entropy_value_and_grad",
+    "load",
     "log_softmax",
     "logsumexp",
     "set_executor",
@@ -47,7 +49,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from fastsoftmax.contracts import DeviceUnavailable
-    from fastsoftmax.estimator import SoftmaxRegression
+    from fastsoftmax.estimator import SoftmaxRegression, load
     from fastsoftmax.functional import (
         cross_entropy,
         cross_entropy_value_and_grad,

@@ -22,6 +22,10 @@ def measure(model: SoftmaxRegression, X: Features, y: Array) -> tuple[int, float
     classes = classes if classes.dtype.kind in "biufU" else classes.astype(str)
     if y.ndim == 1:
         check_labels(y, classes)
+    elif y.shape[1] != len(classes):
+        raise ValueError(
+            f"the labels are a matrix of {y.shape[1]} columns, the model has {len(classes)} classes"
+        )
     order = np.argsort(classes)  # those of soft labels in a frame stand in the order of its columns
     right, total = 0, 0.0
     for start in range(0, len(y), _BLOCK_ROWS):

@@ -141,15 +141,23 @@ class Progress:
         )
 
 
-def csv_text(values: Array, header: list[str] | None) -> Iterator[str]:
-    """Yield the lines of a CSV file, some thousands at a time; floats in the fewest digits that are exact."""
+def csv_text(
+    values: Array, header: list[str], ids: Array | None = None, id_name: str = "id"
+) -> Iterator[str]:
+    """Yield the lines of a CSV file, some thousands at a time; floats in the fewest digits that are exact.
+
+    Where the rows have names, these are the first column.
+    """
     rows = values.reshape(len(values), -1)
     for start in range(0, max(len(rows), 1), _ROWS):
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
-        if start == 0 and header is not None:
-            writer.writerow(header)
-        writer.writerows(rows[start : start + _ROWS].astype(str).tolist())
+        if start == 0:
+            writer.writerow(header if ids is None else [id_name, *header])
+        lines = rows[start : start + _ROWS].astype(str).tolist()
+        if ids is not None:
+            lines = [[name, *line] for name, line in zip(ids[start : start + _ROWS].tolist(), lines)]
+        writer.writerows(lines)
         yield buffer.getvalue()
 
 
@@ -165,6 +173,12 @@ def print_json(result: dict[str, Any]) -> None:
         return str(value) if isinstance(value, float) and not np.isfinite(value) else value
 
     typer.echo(json.dumps(plain(result), allow_nan=False, ensure_ascii=False))
+
+
+def print_notes(notes: Sequence[str]) -> None:
+    """Print what is to be said of a data set to stderr, where results do not go."""
+    for note in notes:
+        typer.echo(f"fastsoftmax: note: {one_line(note)}", err=True)
 
 
 def print_rows(*rows: tuple[str, str]) -> None:

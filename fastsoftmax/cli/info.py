@@ -13,7 +13,7 @@ from fastsoftmax.persistence import container
 @says_failures
 def info(model: Model, as_json: AsJson = False) -> None:
     """Say what MODEL is: classes, shape, penalty, how it was fitted and by which versions."""
-    fitted = load_model(model)
+    fitted, expected = load_model(model)
     _, header = container.load(model)
     result = {
         "model": model,
@@ -27,16 +27,21 @@ def info(model: Model, as_json: AsJson = False) -> None:
         "iterations": int(np.max(fitted.n_iter_)),
         "objective": fitted.objective_,
         "duality_gap": fitted.duality_gap_,
+        "feature_names": None if expected.feature_names is None else list(expected.feature_names),
+        "target": expected.target,
+        "index_base": expected.index_base,
         "written_by": header["written_by"],
     }
     if as_json:
         print_json(result)
         return
+    names = "" if expected.feature_names is None else f"   {listed(expected.feature_names)}"
     versions = ", ".join(f"{name} {version}" for name, version in header["written_by"].items())
     print_rows(
         ("model", model),
+        *((("label", expected.target),) if expected.target is not None else ()),
         ("classes", listed(fitted.classes_)),
-        ("features", f"{fitted.n_features_in_:,}"),
+        ("features", f"{fitted.n_features_in_:,}{names}"),
         ("coefficients", f"{' × '.join(map(str, fitted.coef_.shape))} {fitted.coef_.dtype}"),
         ("loss, C", f"{fitted.loss}, {fitted.C:g}"),
         ("solver", f"{fitted.solver_}   {result['iterations']:,} iterations"),

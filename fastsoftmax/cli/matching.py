@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastsoftmax.cli.console import listed
+from fastsoftmax.data.readers import Expected
 
 if TYPE_CHECKING:
     from fastsoftmax.contracts import Array
@@ -14,11 +15,53 @@ if TYPE_CHECKING:
     from fastsoftmax.estimator import SoftmaxRegression
 
 
-def load_model(path: str) -> SoftmaxRegression:
-    """Return the model in a file."""
+def load_model(path: str) -> tuple[SoftmaxRegression, Expected]:
+    """Return the model in a file, and what it expects of a data set.
+
+    The names of its features are in the second part only: scikit-learn would warn of an X without names.
+    """
     from fastsoftmax.estimator import SoftmaxRegression
 
-    return SoftmaxRegression.load(path)
+    model = SoftmaxRegression.load(path)
+    names = model.__dict__.pop("feature_names_in_", None)
+    return model, expected(model.classes_, model.n_features_in_, names, getattr(model, "_table", {}))
+
+
+def expected(
+    classes: Array, n_features: int, names: Array | tuple[str, ...] | None, table: dict[str, object]
+) -> Expected:
+    """Return what a model expects of a data set; `table` is what `facts` kept."""
+    target, base, left_out = (table.get(key) for key in ("target", "index_base", "left_out"))
+    return Expected(
+        n_features,
+        None if names is None else tuple(map(str, names)),
+        target if isinstance(target, str) else None,
+        tuple(left_out) if isinstance(left_out, list) else (),
+        base if isinstance(base, int) else None,
+        np.asarray(classes).dtype.kind not in "biuf",
+    )
+
+
+def facts(table: Table) -> dict[str, object]:
+    """Return what a model file keeps of the table that the model was fitted on."""
+    return {"target": table.target, "left_out": list(table.left_out), "index_base": table.index_base}
+
+
+def check_target(data: str, table: Table) -> tuple[str, ...]:
+    """Return a note if labels look like something else; ValueError if they are measurements."""
+    y = table.y
+    if y is None or y.ndim != 1 or table.target is None:
+        return ()
+    called = f"{table.target!r}, taken for the label,"
+    if y.dtype.kind == "f" and (y != np.rint(y)).any():
+        value = y[y != np.rint(y)][0].item()
+        raise ValueError(
+            f"{data!r}: {called} holds numbers with fractions ({value!r}); --target names another"
+        )
+    n_classes = len(np.unique(y))
+    if n_classes <= max(10, len(y) // 2):
+        return ()
+    return (f"{called} has {n_classes:,} different values in {len(y):,} rows; --target names another",)
 
 
 def test_part(table: Table) -> tuple[Features, Array | None]:
@@ -34,19 +77,13 @@ def check_width(data: str, X: Features, n_features: int, hint: bool = False) -> 
         raise ValueError(f"{data!r} has {X.shape[1]} features, the model takes {n_features}{advice}")
 
 
-def check_names(data: str, table: Table, model: SoftmaxRegression) -> None:
-    """Raise ValueError for a feature that the model has at another place; unknown ones are accepted."""
-    names = model.__dict__.pop("feature_names_in_", ())  # scikit-learn would warn of an X without names
-    at = {str(name): j for j, name in enumerate(names)}
-    for j, name in enumerate(table.feature_names or ()):
-        if at.get(name, j) != j:
-            raise ValueError(f"{data!r} has feature {name!r} at place {j}, the model at place {at[name]}")
-
-
 def check_labels(y: Array, classes: Array) -> None:
     """Raise ValueError for labels without a probability in the model: their log-loss is infinite."""
     if (classes.dtype.kind in "biuf") != (y.dtype.kind in "biuf"):
-        raise ValueError(f"the test labels are of dtype {y.dtype}, the model's classes of {classes.dtype}")
+        raise ValueError(
+            f"the test labels are of dtype {y.dtype}, the model's classes of {classes.dtype}: "
+            f"{listed(np.unique(y)[:3])} beside {listed(classes[:3])}"
+        )
     unknown = np.setdiff1d(y, classes)
     if len(unknown):
         raise ValueError(f"the model does not know these labels of the test data: {listed(unknown)}")

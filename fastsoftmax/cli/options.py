@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,22 +12,26 @@ import typer
 from fastsoftmax.data import readers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-_DATA_HELP = f"An embedded set ({', '.join(readers.EMBEDDED)}) or a file ({readers.KINDS})."
-Data = Annotated[str, typer.Argument(metavar="DATA", help=_DATA_HELP)]
-Model = Annotated[str, typer.Argument(metavar="MODEL", help="A file written by `fit --out`.")]
-Target = Annotated[
-    str | None, typer.Option(metavar="COLUMN", help="Label column, by name or index (default: the last).")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="Threads to use (default: all cores).")]
+_DATA_HELP = (
+    f"An embedded set ({', '.join(readers.EMBEDDED)}), a file ({readers.KINDS}), or - for standard input."
+)
+_BLANKS = r"\s+"
+_SEPARATORS = {"tab": "\t", "\\t": "\t", "blanks": _BLANKS, "space": _BLANKS, " ": _BLANKS}
 
 
 def positive(value: float | None) -> float | None:
     """Return the value of an option, refused unless it is above zero."""
     if value is not None and not value > 0:
         raise typer.BadParameter(f"{value} is not above 0")
+    return value
+
+
+def fraction(value: float | None) -> float | None:
+    """Return the value of an option, refused unless it lies between zero and one."""
+    if value is not None and not 0 < value < 1:
+        raise typer.BadParameter(f"{value} is not between 0 and 1")
     return value
 
 
@@ -38,3 +44,95 @@ def ends_in(*suffixes: str) -> Callable[[str | None], str | None]:
         return value
 
     return check
+
+
+def ends_in_none(*suffixes: str) -> Callable[[str | None], str | None]:
+    """Return a check of an option: a file name that does not promise another format than is written."""
+
+    def check(value: str | None) -> str | None:
+        if value is not None and Path(value).suffix.lower() in suffixes:
+            raise typer.BadParameter(
+                f"{value!r} ends in {Path(value).suffix}, but a model file is written (.safetensors)"
+            )
+        return value
+
+    return check
+
+
+def separator(value: str | None) -> str | None:
+    """Return what separates columns: one character, or a name for it."""
+    if value is None:
+        return None
+    value = _SEPARATORS.get(value, value)
+    if value != _BLANKS and (len(value) != 1 or value.isalnum() or value in '"\n\r\0'):
+        raise typer.BadParameter(f"{value!r} is no separator; takes one character, tab or blanks")
+    return value
+
+
+def known_format(value: str | None) -> str | None:
+    """Return the name of a format, refused unless there is a reader for it."""
+    if value is None:
+        return None
+    value = value.lower().removeprefix(".")
+    if value not in readers.FORMATS:
+        raise typer.BadParameter(f"{value!r} is none of {', '.join(readers.FORMATS)}")
+    return value
+
+
+def columns_of(values: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the columns that an option names, separated by commas, with quotes as in a CSV file.
+
+    Examples
+    --------
+    >>> columns_of(['a, b', '"c, d"'])
+    ('a', 'b', 'c, d')
+    """
+    rows = csv.reader(values or (), skipinitialspace=True)
+    return tuple(column.strip() for row in rows for column in row if column.strip())
+
+
+class IndexBase(StrEnum):
+    """Where the indices of an svmlight file start."""
+
+    auto = "auto"
+    zero = "0"
+    one = "1"
+
+    @property
+    def number(self) -> int | None:
+        """The first index, or None where it is to be found."""
+        return None if self is IndexBase.auto else int(self.value)
+
+
+Data = Annotated[str, typer.Argument(metavar="DATA", help=_DATA_HELP)]
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="A file written by `fit --out`.")]
+Target = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLUMN", help="Label column, by name or index (default: that of the model, or the last)."
+    ),
+]
+Sep = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CHARACTER",
+        callback=separator,
+        help="What separates columns of text: a character, tab, blanks (default: it is found).",
+    ),
+]
+Header = Annotated[
+    bool | None,
+    typer.Option(
+        "--header/--no-header", help="The first row holds names, or data (default: the rows below decide)."
+    ),
+]
+Format = Annotated[
+    str | None,
+    typer.Option("--format", metavar="FORMAT", callback=known_format, help="In place of the file's suffix."),
+]
+Base = Annotated[
+    IndexBase, typer.Option("--index-base", help="First index of an svmlight file (auto: as the model's).")
+]
+DropMissing = Annotated[bool, typer.Option("--drop-missing", help="Leave out rows with empty cells.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="Threads to use (default: all cores).")]

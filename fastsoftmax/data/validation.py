@@ -12,7 +12,7 @@ import numpy as np
 from fastsoftmax import devices, losses
 from fastsoftmax.contracts import NATIVE_DTYPES, Halves, compute_dtype
 from fastsoftmax.contracts.wording import shown
-from fastsoftmax.data import sparse
+from fastsoftmax.data import places, sparse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -151,15 +151,24 @@ def design_matrix(X: MatrixLike, *, name: str = "X", checked: bool = False, min_
 def converting(X: Any, name: str = "X") -> Iterator[None]:
     """Raise ValueError for faults of X that scikit-learn's and SciPy's conversions in the body do not check.
 
-    These are masked elements, sparse indices outside the matrix, and Python integers beyond float64.
+    That is masks, indices that lie outside the matrix, and Python's integers beyond float64. What they say of
+    a cell is said again with the place of the cell.
     """
     import scipy.sparse
 
     refuse_masked(name, X)
     if scipy.sparse.issparse(X):
         sparse.check_convertible(X, name)
-    with named(name):
-        yield
+    try:
+        with named(name):
+            yield
+    except ValueError as error:
+        said, _, rest = str(error).partition("\n")
+        is_of_a_cell = type(error) is ValueError and ("contains" in said or "could not convert" in said)
+        place = places.first_bad(X) if is_of_a_cell else None
+        if place is None:
+            raise
+        raise ValueError("\n".join([f"{said.removesuffix('.')}: {place}", rest]).strip()) from error
 
 
 def _is_text(X: Any) -> bool:

@@ -61,6 +61,7 @@ def read(y: ArrayLike, rows: Rows, loss: str, classes: Array | None = None) -> L
         return _matrix(y, rows, loss, shape[1], classes)
     if len(shape) != 1 and shape[1:] != (1,):
         raise ValueError(f"y must be labels (n,) or a matrix (n, K); got shape {shape}")
+    _refuse_missing(y)
     y = column_or_1d(y, warn=True)
     check_consistent_length(rows, y)
     assert_all_finite(y, input_name="y")
@@ -87,6 +88,33 @@ def read(y: ArrayLike, rows: Rows, loss: str, classes: Array | None = None) -> L
     return Labels(
         all_classes, validation.targets(codes, len(all_classes), "softmax", rows), "softmax", len(all_classes)
     )
+
+
+def _refuse_missing(y: ArrayLike) -> None:
+    """Raise an error that names the first of labels that is missing, or text among numbers."""
+    # a list as NumPy takes it makes a class 'nan' of text and NaN
+    labels = np.array(y, dtype=object) if isinstance(y, list | tuple) else np.asarray(y)
+    if labels.dtype.kind == "f" and np.isnan(labels).any():
+        row = int(np.flatnonzero(np.isnan(labels))[0])
+        raise ValueError(f"Input y contains NaN: the label of row {row} (the first is 0) is nan")
+    if labels.dtype.kind != "O":
+        return
+    first_text = first_other = None
+    for row, label in enumerate(labels.ravel().tolist()):
+        if label is None or type(label).__name__ in ("NAType", "NaTType") or (label != label) is True:
+            raise ValueError(
+                f"Input y contains NaN: the label of row {row} (the first is 0) is {shown(label)}"
+            )
+        if isinstance(label, str):
+            first_text = row if first_text is None else first_text
+        elif first_other is None:
+            first_other = row
+    if first_text is not None and first_other is not None and not isinstance(y, list | tuple):
+        raise TypeError(
+            f"y mixes text and other labels: rows {first_text} and {first_other} (the first is 0) have "
+            f"{shown(labels.ravel()[first_text])} and {shown(labels.ravel()[first_other])}; "
+            "make it text: y.astype(str)"
+        )
 
 
 def _matrix(y: Any, rows: Rows, loss: str, width: int, classes: Array | None) -> Labels:

@@ -38,10 +38,29 @@ def parts_of(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         "history": [list(record) for record in model.history_],
         "multilabel": model._multilabel,
     }
+    if table_of(model):
+        header["table"] = table_of(model)
     arrays = {"coef": validation.dense(model.coef_), "intercept": model.intercept_}
     if hasattr(model, "_precision"):
         arrays["precision"] = model._precision
     return arrays, header
+
+
+def table_of(model: Any, table: Any = None) -> dict[str, Any]:
+    """Return what is known of the table that a model was fitted on: by default what the model has kept.
+
+    That is "target" (the label column), "left_out" (places of columns that were no features, in a file
+    without names) and "index_base" (the first index of an svmlight file). ValueError for anything else under
+    these names.
+    """
+    known = (getattr(model, "_table", None) if table is None else table) or {}
+    target, left_out, base = (known.get(key) for key in ("target", "left_out", "index_base"))
+    left_out = [] if left_out is None else left_out
+    whole = isinstance(left_out, list) and all(type(place) is int and place >= 0 for place in left_out)
+    if not whole or not isinstance(target, str | None) or base not in (None, 0, 1):
+        raise ValueError("what is said of the table is not what is kept of one")
+    facts = {"target": target, "left_out": left_out, "index_base": None if base is None else int(base)}
+    return facts if known else {}
 
 
 def restored(kind: type, arrays: dict[str, Any], header: dict[str, Any]) -> Any:
@@ -68,6 +87,7 @@ def restored(kind: type, arrays: dict[str, Any], header: dict[str, Any]) -> Any:
         model.feature_names_in_ = np.array([str(name) for name in header["feature_names"]], dtype=object)
         if len(model.feature_names_in_) != model.n_features_in_:
             raise ValueError(f"{len(model.feature_names_in_)} names of {model.n_features_in_} features")
+    model._table = table_of(model, header.get("table"))  # an older file has none
     model.n_iter_ = np.array([header["n_iter"]], dtype=np.int32)
     model.solver_ = header["solver"]
     model.device_ = header.get("device", "cpu")  # files of older versions have none

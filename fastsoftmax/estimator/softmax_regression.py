@@ -260,6 +260,7 @@ class SoftmaxRegression(
                 problem = problem_of(self, settings, fit.device, *fit.data, start)
                 checkpoint = FitCheckpoint(self.checkpoint, problem)
             self.classes_, self._multilabel = labels.classes, labels.multilabel
+            self.__dict__.pop("_table", None)  # what a file said of other rows
             tasks = None
             if root is not None:
                 metadata = None if sample_weight is None else {"sample_weight": sample_weight}
@@ -288,8 +289,10 @@ class SoftmaxRegression(
             return rows
         with validation.converting(X):
             finite = not validation.is_half(X)
-            X = validate_data(self, X, **missing, **validation.CHECKS, reset=reset, ensure_all_finite=finite)
-        return validation.design_matrix(X, checked=True)
+            checked = validate_data(
+                self, X, **missing, **validation.CHECKS, reset=reset, ensure_all_finite=finite
+            )
+            return validation.design_matrix(checked, checked=True)
 
     def _given(
         self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None, *, reset: bool

@@ -18,15 +18,30 @@ import atheris
 
 from fastsoftmax import SoftmaxRegression
 from fastsoftmax.data import readers, sparse
-from fastsoftmax.data.readers import comma_separated, embedded, frame, npy, npz, parquet, svmlight, table
+from fastsoftmax.data.readers import (
+    columns,
+    comma_separated,
+    dialect,
+    embedded,
+    frame,
+    header,
+    index_columns,
+    npy,
+    npz,
+    parquet,
+    svmlight,
+    table,
+    text_labels,
+)
 from fastsoftmax.estimator import saving
 from fastsoftmax.persistence import container
 from tests.fuzz.anything import outcome
 from tests.fuzz.test_files import RAN, WHOLE, X, Y
 
 FORMATS = (comma_separated, embedded, frame, npy, npz, parquet, svmlight, table)
+PARTS = (columns, dialect, header, index_columns, text_labels)
 # Function by function: `instrument_imports` would rewrite what Numba compiles as well.
-for module in (readers, *FORMATS, container, saving, sparse):
+for module in (readers, *FORMATS, *PARTS, container, saving, sparse):
     for found in vars(module).values():
         if inspect.isfunction(found) and found.__module__ == module.__name__:
             atheris.instrument_func(found)

@@ -72,11 +72,22 @@ WHOLE = {
         b'"a\nb",c\n1,2\n',
         b"a;b\n1;2\n",
         "ü,é\n1,2\n".encode(),
+        b",a,b,label\n0,1,2,x\n1,?,4,y\n2,3,,x\n",
+        b"400.5,401.0,kind\n0.1,0.2,0111\n0.3,0.5,111\n0.4,0.1,111\n",
+        b"a|b|c\n1,5|2,5|NA\n1,7|2,1|\n",
     ],
+    ".tsv": [b"a\tb\tlabel\n1\t2\tx\n3\t4\ty\n"],
     ".csv.gz": [gzip.compress(b"a,b,label\n1,2,x\n3,4,y\n", mtime=0)],
     ".svm": [b"1 1:0.5 3:2\n0 2:1\n", b"1 0:1 1:2\n", b"1,2 1:1\n", b"# nothing\n"],
     ".svm.gz": [gzip.compress(b"1 1:0.5 3:2\n0 2:1\n", mtime=0)],
 }
+
+
+MODELS = [
+    readers.Expected(2, ("b", "a"), "label", text_labels=True),
+    readers.Expected(2, left_out=(1,), target="1"),
+    readers.Expected(3, index_base=0),
+]
 
 
 def spoilt(draw, whole):
@@ -113,8 +124,23 @@ def test_readers(folder, data, suffix):
     path = folder / f"data{suffix}"
     path.write_bytes(spoilt(data.draw, data.draw(st.sampled_from(WHOLE[suffix]))))
     target = data.draw(st.sampled_from([None, None, None, "label", "0", "-1", "99", "y"]))
-    labelled = data.draw(st.booleans())
-    table, refusal = outcome(lambda: readers.read(str(path), target=target, labelled=labelled))
+    request = data.draw(
+        st.builds(
+            readers.Request,
+            target=st.just(target),
+            labelled=st.booleans(),
+            model=st.sampled_from([None, *MODELS]),
+            features=st.sampled_from([(), (), ("a",), ("1", "0")]),
+            drop=st.sampled_from([(), (), ("b",), ("-1",)]),
+            weight=st.sampled_from([None, None, "b", "1", "y"]),
+            ids=st.sampled_from([None, None, "a", "0"]),
+            drop_missing=st.booleans(),
+            sep=st.sampled_from([None, None, ";", r"\s+"]),
+            header=st.sampled_from([None, None, True, False]),
+            index_base=st.sampled_from([None, 0, 1]),
+        )
+    )
+    table, refusal = outcome(lambda: readers.read(str(path), request))
     assert not RAN
     if refusal is not None:
         assert "\n" not in str(refusal)
@@ -124,7 +150,10 @@ def test_readers(folder, data, suffix):
     assert table.X.dtype.kind in "biuf"
     if sp.issparse(table.X):
         table.X.check_format(full_check=True)
-    assert table.y is None or len(table.y) == table.X.shape[0]
+    for part in (table.y, table.weight, table.ids):
+        assert part is None or len(part) == table.X.shape[0]
+    assert request.weight is None or table.weight is not None
+    assert request.ids is None or table.ids is not None
 
 
 def test_damage_in_the_header_of_an_array(folder):

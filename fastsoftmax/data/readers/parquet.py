@@ -10,15 +10,16 @@ from fastsoftmax.data.readers.table import Table, damage_reported
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from fastsoftmax.data.readers.request import Request
 
-def read(path: Path, target: str | None, labelled: bool, n_features: int | None) -> Table:
+
+def read(path: Path, source: str, request: Request) -> Table:
     """Return the table in a Parquet file; pyarrow or fastparquet parses it."""
     import pandas
 
     try:
-        with damage_reported(path, "parquet"):
-            frame = pandas.read_parquet(path)
+        with damage_reported(source, "parquet"):
+            frame = pandas.read_parquet(path).reset_index(drop=True)
     except ImportError as error:
-        raise ImportError(f"reading {str(path)!r} needs pyarrow: pip install pyarrow") from error
-    frame.columns = [str(name) for name in frame.columns]
-    return table_of(path, frame, target, labelled)
+        raise ImportError(f"reading {source!r} needs pyarrow: pip install pyarrow") from error
+    return table_of(source, frame, [str(name) for name in frame.columns], request)
