@@ -160,9 +160,11 @@ class TestOnPosix:
             cache = str(tmp_path / command)
             _, seen = _on_a_terminal(command, "m", "iris", NUMBA_CACHE_DIR=cache)
             assert said in seen
-            assert b"\n" not in seen
-            assert seen.rsplit(b"\r", 2)[1].isspace()  # nothing stands there when the results come
-            assert _on_a_terminal(command, "m", "iris", NUMBA_CACHE_DIR=cache)[1] == b""
+            line = seen.partition(b"fastsoftmax: note")[0]  # which is of the rows that are held out
+            assert b"\n" not in line
+            assert line.rsplit(b"\r", 2)[1].isspace()  # nothing stands there when the results come
+            again = _on_a_terminal(command, "m", "iris", NUMBA_CACHE_DIR=cache)[1]
+            assert b"compiling" not in again
         assert said in _on_a_terminal("fit", "iris", NUMBA_CACHE_DIR=str(tmp_path / "fit"))[1]
 
 
