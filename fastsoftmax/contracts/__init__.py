@@ -15,6 +15,7 @@ from fastsoftmax.contracts.storages import (
     row_slice,
 )
 from fastsoftmax.contracts.values import (
+    Centre,
     CrossEntropyOptions,
     DeviceUnavailable,
     ManySums,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NATIVE_DTYPES",
+    "Centre",
     "CrossEntropyOptions",
     "Csr",
     "DeviceArray",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fastsoftmax.contracts.storages import DeviceArray, Resident, RowBlock, Rows
     from fastsoftmax.contracts.values import (
         Array,
+        Centre,
         CrossEntropyOptions,
         DType,
         Mixture,
@@ -126,10 +127,12 @@ class PassDevice(Protocol):
         *,
         dtype: DType | type = np.float64,
         classes: tuple[int, int] | None = None,
+        centre: Centre | None = None,
     ) -> Sums:
         """Return the class blocks of the Hessian of Σ wᵢ ℓᵢ as `coef`: its diagonal blocks, or all `pairs`.
 
-        `classes` (start, stop) limits them to a range of classes. With `params` None the result is the
+        `classes` (start, stop) limits them to a range of classes. `centre` is subtracted from each row; the
+        parameters remain those of the rows as they are. With `params` None the result is the
         weighted Gram matrix of the rows Σ wᵢ xᵢ xᵢᵀ, the block of a curvature of 1.
         """
 
@@ -186,7 +189,14 @@ class PassDevice(Protocol):
         """
 
     def top(
-        self, params: Params, X: Rows, k: int, n_threads: int | None = None, *, with_totals: bool = False
+        self,
+        params: Params,
+        X: Rows,
+        k: int,
+        n_threads: int | None = None,
+        *,
+        with_totals: bool = False,
+        dtype: DType | None = None,
     ) -> Top:
         """Return the k largest logits of each row. The (n, K) logits are never held."""
 

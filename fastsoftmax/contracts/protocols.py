@@ -266,6 +266,9 @@ class Objective(Protocol):
     def is_float32(self) -> bool:
         """Whether products are float32, and `in_float64` returns an objective."""
 
+    def as_stored(self, x: Vector) -> Vector:
+        """Return x as it is after the parameters have been stored in the dtype of the rows."""
+
     def in_float64(self) -> Objective | None:
         """Return the same objective with float64 products, or None if they are float64 already.
 

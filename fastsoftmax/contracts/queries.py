@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fastsoftmax.contracts.device import Loss, PassDevice
     from fastsoftmax.contracts.points import Point
     from fastsoftmax.contracts.storages import RowBlock
-    from fastsoftmax.contracts.values import Array, DType, Mixture, Sums, Vector
+    from fastsoftmax.contracts.values import Array, Centre, DType, Mixture, Sums, Vector
 
 
 def _at(
@@ -98,16 +98,20 @@ class Gram:
     """The diagonal blocks (one a class) of the Hessian of Σ wᵢ ℓᵢ as `coef`; with `pairs`, all blocks.
 
     With `params` None it is the weighted Gram matrix of the rows, the block of a curvature of 1. `dtype` is
-    that of the blocks' products and of the result.
+    that of the blocks' products and of the result. With `centre` the blocks are those of centred rows, in
+    float64.
     """
 
     params: Params | None
     pairs: bool
     dtype: DType | type = np.float64
+    centre: Centre | None = None
 
     def on(self, device: PassDevice, loss: Loss, block: RowBlock, n_threads: int | None) -> Sums:
         """Return the answer for one block."""
-        return device.gram(loss, self.params, self.pairs, block, n_threads, dtype=self.dtype)
+        return device.gram(
+            loss, self.params, self.pairs, block, n_threads, dtype=self.dtype, centre=self.centre
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -127,6 +127,8 @@ class Solution(NamedTuple):
     `x` the parameters; `value` and `grad` F and ∇F there; `gap` the certified upper bound of F − F* in nats
     (None if there is none); `suboptimality` the certified or estimated (F − F*) / max(F, tiny); `converged`
     whether that is at most the tolerance; `message` why the solver stopped; `history` a `Record` a step.
+    `rounded` tells that the products were float32 to the end: `value` and `gap` are then those of
+    `Objective.as_stored`(x), from float64 products.
     """
 
     x: Vector
@@ -137,6 +139,7 @@ class Solution(NamedTuple):
     converged: bool
     message: str
     history: Sequence[Record]
+    rounded: bool = False
 
 
 class State(NamedTuple):
@@ -172,6 +175,18 @@ class Mixture(NamedTuple):
     intercept_shift: Vector
     theta: float
     q: Vector
+
+
+class Centre(NamedTuple):
+    """A point m amid the rows, in the columns whose mean is large beside their deviation.
+
+    `mean` is m, (d,) float64, zero in other columns; `variance` (d,) is that of a sample of the rows;
+    `columns` holds the indices where m is not zero.
+    """
+
+    mean: Vector
+    variance: Vector
+    columns: NDArray[np.intp]
 
 
 class CrossEntropyOptions(NamedTuple):

@@ -8,6 +8,7 @@ from fastsoftmax.devices.external import (
     labels_for,
     refuse_on_the_host,
     take_rows,
+    taken_to_host,
     with_constant,
     work,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "refuse_on_the_host",
     "settled",
     "take_rows",
+    "taken_to_host",
     "with_constant",
     "work",
 ]

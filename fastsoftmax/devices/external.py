@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fastsoftmax.contracts import Array, DType, Rows
+    from fastsoftmax.contracts import Array, DType, HostRows, Rows
     from fastsoftmax.contracts.device import Accelerator
 
 CUDA_KINDS = (2, 13)  # DLPack's device types kDLCUDA and kDLCUDAManaged
@@ -116,6 +116,12 @@ def take_rows(rows: Rows | Resident, places: NDArray[np.int64]) -> Rows:
         return accelerator().some_rows(source, places)
     taken: Rows = storage_of(source).take(source, places)
     return taken
+
+
+def taken_to_host(rows: Rows, places: NDArray[np.int64]) -> HostRows:
+    """Return a copy of the rows with these indices on the host."""
+    taken: Any = take_rows(rows, places)
+    return accelerator().fetched(taken) if isinstance(taken, DeviceArray) else taken
 
 
 def with_constant(rows: DeviceArray, value: float) -> DeviceArray:

@@ -85,6 +85,10 @@ class AnchoredObjective:
         """Whether products are float32, and `in_float64` returns an objective."""
         return self._objective.is_float32
 
+    def as_stored(self, x: Vector) -> Vector:
+        """Return x as it is after the parameters have been stored in the dtype of the rows."""
+        return self._objective.as_stored(x)
+
     def in_float64(self) -> AnchoredObjective | None:
         """Return the same objective from float64 products, or None if it has them already."""
         objective = self._objective.in_float64()

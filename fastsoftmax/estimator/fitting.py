@@ -10,7 +10,7 @@ import numpy as np
 
 from fastsoftmax import devices, losses, solvers
 from fastsoftmax.contracts import Params, RowBlock
-from fastsoftmax.data import validation
+from fastsoftmax.data import statistics, validation
 from fastsoftmax.estimator import liblinear
 from fastsoftmax.objective.objective import Options, SoftmaxObjective
 from fastsoftmax.objective.row_space import RowSpace, is_worth_it
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 # A logit this far below all others gives its class a probability of exactly 0: in float64 e^−746 is 0.
 CERTAIN = 1000.0
+# The most by which F may rise as parameters are stored as float32, as a fraction of the F − F* to stop at.
+HIDDEN = 0.25
 
 
 class Fit:
@@ -59,6 +61,8 @@ class Fit:
         The solver that runs: "newton-cg" instead of "newton-cholesky" if the Hessian is too large.
     device : str
         The device that computes on the rows.
+    float64_products : bool
+        Whether the rows are narrow, but so far from zero that products with them have to be float64.
     """
 
     def __init__(
@@ -72,11 +76,15 @@ class Fit:
         penalised: bool = True,
     ) -> None:
         self.data = rows, labels, weight
+        self._penalised = penalised
+        self.float64_products = False
         self._scaling = settings.intercept_scaling
         self._n_outputs = labels.n_outputs
         self._family = losses.family(labels.loss)
-        # The dtype of fitted attributes, by scikit-learn's rule: LIBLINEAR computes in double.
-        self._dtype = np.float32 if rows.dtype == np.float32 and model.solver != "liblinear" else np.float64
+        # The dtype of fitted attributes, by scikit-learn's rule, where it is precise enough (`stored`).
+        self._dtype: type = (
+            np.float32 if rows.dtype == np.float32 and model.solver != "liblinear" else np.float64
+        )
         self.total_weight = float(weight.sum())
         # By the rows as passed in, not their row-space coordinates: one problem goes to one device.
         self.device = devices.settled(model.device, rows, labels.n_outputs)
@@ -97,8 +105,24 @@ class Fit:
             target = labels.target if labels.target.ndim == 1 else labels.target.astype(np.float64)
             block = RowBlock(self._space.rows, target, weight)
             self.objective = SoftmaxObjective.of_rows(block, labels.n_outputs, **options)
+        # Nor is that quadratic one of centred rows' intercepts.
+        if penalised and self.objective.fit_intercept:
+            self._centre(block.X)
+        if self.objective.is_float32:
+            self.objective = self.objective.storing(self._dtype)
         too_large = settings.solver == "newton-cholesky" and not self.objective.has_explicit_hessian
         self.solver = "newton-cg" if too_large else settings.solver
+
+    def _centre(self, rows: Rows) -> None:
+        """Centre the columns that are far from zero for their deviation: float32 products would hide it."""
+        centre = statistics.centre_of(rows)
+        if centre is None:
+            return
+        self.objective = self.objective.centred(centre)
+        if centre.variance[centre.columns].any():  # a constant column has no deviation to be hidden
+            self.float64_products = self.objective.is_float32
+            self.objective = self.objective.in_float64() or self.objective
+            self._dtype = np.float64
 
     def at(self, C: float) -> Fit:
         """Return the same fit with another C; everything that depends on the rows alone is shared."""
@@ -141,12 +165,37 @@ class Fit:
             coef = self._space.coordinates(coef)
         return self.objective.pack(coef, intercept)
 
-    def attributes_of(self, x: Vector) -> dict[str, Array]:
-        """Return `coef_` and `intercept_` of flat parameters, copied, in the dtype of fitted attributes."""
+    def stored(self, solution: Solution, tol: float) -> tuple[dict[str, Array], Solution]:
+        """Return `coef_` and `intercept_` of a solution, and the solution with F and the gap of those.
+
+        For float32 rows they are float32 if that raises F by little beside the tolerance, otherwise float64.
+        Solvers see to that while products are float32; after float64 products it is one pass here. Batches of
+        `partial_fit` approximate the loss of earlier ones more roughly than float32: they are not checked.
+        """
+        if self._dtype == np.float64 or solution.rounded or not self._penalised:
+            return self.attributes_of(solution.x), solution
+        attributes = self.attributes_of(solution.x)
+        objective = self._on_features.with_l2(self.objective.l2)
+        objective = objective.in_float64() or objective
+        coef, intercept = attributes["coef_"], attributes["intercept_"]
+        if self._scaling is not None:
+            coef = liblinear.joined(coef, intercept, self._scaling)
+        value = objective.value(objective.pack(coef, intercept))
+        excess = value - solution.value
+        if not abs(excess) <= HIDDEN * tol * abs(value):
+            return self.attributes_of(solution.x, np.float64), solution
+        gap = None if solution.gap is None else max(0.0, solution.gap + excess)
+        last = solution.history[-1]._replace(objective=value, gap=gap)
+        history = [*solution.history[:-1], last._replace(passes=last.passes + 1)]
+        return attributes, solution._replace(value=value, gap=gap, history=history)
+
+    def attributes_of(self, x: Vector, dtype: type | None = None) -> dict[str, Array]:
+        """Return `coef_` and `intercept_` of flat parameters, copied; by default in the dtype of the rows."""
+        stored_dtype = dtype or self._dtype
         coef, intercept = self._unpacked(x)
         if self._scaling is not None:
             coef, intercept = liblinear.split(coef, self._scaling)
-        fitted_coef = np.empty(coef.shape, self._dtype)
+        fitted_coef: Array = np.empty(coef.shape, stored_dtype)
         if self._family.SHIFT_INVARIANT and self.objective.penalty.centres_classes:
             # The mean over classes changes no logit difference and is only penalised: zero at the optimum.
             with blas.one_thread():  # the bits depend on the number of threads
@@ -154,7 +203,7 @@ class Fit:
             np.subtract(coef, class_mean, out=fitted_coef, casting="same_kind")
         else:
             fitted_coef[:] = coef
-        return {"coef_": fitted_coef, "intercept_": np.array(intercept, self._dtype)}
+        return {"coef_": fitted_coef, "intercept_": np.array(intercept, stored_dtype)}
 
     def ridge(self, settings: Settings) -> Vector:
         """Return the diagonal of the Hessian of the penalty ‖coef‖² / (2 C), with LIBLINEAR's intercept."""

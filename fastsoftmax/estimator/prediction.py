@@ -43,7 +43,9 @@ class Prediction:
     device: str
     n_threads: int | None
     verbose: int
-    _multilabel: bool = False  # for models whose coefficients were set by hand
+    # For models whose coefficients were set by hand:
+    _multilabel: bool = False
+    _float64_products: bool = False  # whether float32 products do not tell the rows of the fit apart
 
     def _rows(self, X: MatrixLike, y: object, *, reset: bool) -> Rows:
         """Return validated rows; implemented by the estimator."""
@@ -119,7 +121,7 @@ class Prediction:
         shape = rows.shape[0], int(k)
         with self._work(rows):
             classes, labels_of = devices.labels_for(rows, self.classes_, shape)
-            proba = devices.empty(rows, shape, _result_dtype(rows))
+            proba = devices.empty(rows, shape, self._dtype_with(rows))
             best = self._top_of_two if self._is_binary() else self._top_of_many
             for part, index, probabilities in best(device, rows, int(k)):
                 classes[part] = labels_of(index)
@@ -162,6 +164,10 @@ class Prediction:
                 with np.errstate(invalid="ignore"):  # of a row with an infinite logit, NaN
                     yield part, top.classes, np.exp(z - z[:, :1]) / top.totals[:, None]
 
+    def _dtype_with(self, rows: Rows) -> type:
+        """Return the dtype of products with rows, and of predictions: float32 at least."""
+        return np.float32 if is_narrow(rows) and not self._float64_products else np.float64
+
     def _is_binary(self) -> bool:
         return self.coef_.shape[0] == 1 and not self._multilabel
 
@@ -191,18 +197,18 @@ class Prediction:
 
     def _logits(self, device: Device, rows: Rows, out: Array | None = None) -> Iterator[tuple[slice, Array]]:
         """Yield slices of the rows and their logits, which are written to `out` if given."""
-        params = self._params(rows)
+        params, dtype = self._params(rows), np.dtype(self._dtype_with(rows))
         for part, block in self._blocks(rows, 8 * self.coef_.shape[0]):
             buffer = None if out is None else out[part]
-            yield part, device.logits(params, block, self.n_threads, out=buffer)
+            yield part, device.logits(params, block, self.n_threads, out=buffer, dtype=dtype)
 
     def _top(
         self, device: Device, rows: Rows, k: int, *, with_totals: bool = False
     ) -> Iterator[tuple[slice, Top]]:
         """Yield slices of the rows and their k largest logits."""
-        params = self._params(rows)
+        params, dtype = self._params(rows), np.dtype(self._dtype_with(rows))
         for part, block in self._blocks(rows, 32 * k):  # classes, logits, labels, probabilities
-            yield part, device.top(params, block, k, self.n_threads, with_totals=with_totals)
+            yield part, device.top(params, block, k, self.n_threads, with_totals=with_totals, dtype=dtype)
 
     def _outputs(self, X: MatrixLike, n_columns: int, finish: Callable[[Device, Array], Array]) -> Array:
         """Return finish(device, logits) of all rows, (n, n_columns), as an array of X's library.
@@ -212,7 +218,7 @@ class Prediction:
         rows = self._rows(X, (), reset=False)
         device = self._device_for(rows)
         with self._work(rows):
-            out = devices.empty(rows, (rows.shape[0], n_columns), _result_dtype(rows))
+            out = devices.empty(rows, (rows.shape[0], n_columns), self._dtype_with(rows))
             in_place = n_columns == self.coef_.shape[0]
             for part, z in self._logits(device, rows, out if in_place else None):
                 finished = finish(device, z)
@@ -233,8 +239,3 @@ class Prediction:
     def _sigmoid(self, device: Device, z: Array, *, log: bool = False) -> Array:
         device.sigmoid(z, z, self.n_threads, log=log)
         return z
-
-
-def _result_dtype(rows: Rows) -> type:
-    """Return the dtype of predictions: that of products with the rows, so float32 at least."""
-    return np.float32 if is_narrow(rows) else np.float64

@@ -113,8 +113,9 @@ class SoftmaxRegression(
     Attributes
     ----------
     coef_ : ndarray (K, d), or (1, d) for two classes
-        float32 where X is (or float16, and the solver is not "liblinear"), float64 otherwise. CSR after
-        `sparsify`.
+        float32 where X is (and the solver is not "liblinear") and stores them precisely enough: rounded to
+        float32 they must not raise F by more than a quarter of what `tol` allows. Otherwise float64. CSR
+        after `sparsify`.
     intercept_ : ndarray (K,) or (1,)
     classes_ : ndarray (K,)
         The labels in sorted order. For probability and multi-label targets the names of the columns in
@@ -128,9 +129,9 @@ class SoftmaxRegression(
     device_ : {"cpu", "cuda"}
         The device that computed the passes over X.
     objective_ : float
-        F at the solution, in nats.
+        F at `coef_` and `intercept_` as they are stored, in nats, from float64 products.
     duality_gap_ : float or None
-        An upper bound of F − F*, in nats; None for C = inf.
+        An upper bound of `objective_` − F*, in nats; None for C = inf.
     history_ : list of Record
         (seconds, objective, grad_norm, gap, passes) at the start and after every step.
 
@@ -144,6 +145,13 @@ class SoftmaxRegression(
     -----
     float16, float32, float64, uint8, int8 and int16 X are read as they are, without a copy or a conversion of
     the whole. Products are float32 for float32 and narrower X; sums, gradients and parameters are float64.
+    The last point is read once more with float64 products; where those find that float32 hid more than `tol`
+    allows, the fit goes on with them.
+
+    With a free intercept, columns whose mean is more than 100 times their deviation (timestamps, dates as
+    numbers; told from 512 rows) are centred in the parametrisation: X is not copied, sparse X stays sparse,
+    coefficients and F are those of X as it is. If X is narrow, products with it are then float64, in
+    predictions, too.
 
     Dense X with at least twice as many features as rows, and 48 MiB as float64 at most, is factorised once:
     the solver sees the rows' n float64 coordinates in the row space. The optimum is the same; the passes of
@@ -348,7 +356,9 @@ class SoftmaxRegression(
 
     def _keep(self, solution: Solution, fit: Fit, solver: str) -> None:
         """Set the fitted attributes."""
-        self.__dict__.update(fit.attributes_of(solution.x))
+        attributes, solution = fit.stored(solution, self.tol)
+        self.__dict__.update(attributes)
+        self._float64_products = fit.float64_products
         # A point that is evaluated again with float64 products is a record, but not a step.
         self.n_iter_ = np.array([min(len(solution.history) - 1, self.max_iter)], dtype=np.int32)
         self.solver_, self.device_ = fit.ran(solver), fit.device

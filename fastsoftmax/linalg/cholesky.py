@@ -18,9 +18,9 @@ MAX_SHIFTS = (
     12  # 100¹² times the first shift, of the order of eps, exceeds any unit-diagonal matrix of finite size
 )
 NOT_FINITE = "the Hessian is not finite; X or the parameters are too large"
-MIN_CURVATURE = (
-    1e-200  # below it a column has no curvature; products of two scales, 1 / this, are far from overflow
-)
+# Below it a column has no curvature. Products of two scales, 1 / this, do not overflow, and columns of 1e-140
+# keep theirs.
+MIN_CURVATURE = 1e-290
 
 
 class Factor(NamedTuple):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fastsoftmax.contracts import DType, Params, Sums, Vector
     from fastsoftmax.contracts.protocols import Algebra, LossFamily, Penalty
     from fastsoftmax.objective.counted import CountedSource
+    from fastsoftmax.objective.layout import Layout
 
 # Newton steps for the intercepts' shift. Each costs a pass where logits are not kept; from near the optimum
 # they converge quadratically, and from far off more of them do not help.
@@ -115,6 +116,7 @@ class Certificate:
     Parameters
     ----------
     rows : CountedSource
+    layout : Layout
     family : LossFamily
     penalty : Penalty
     algebra : Algebra
@@ -125,12 +127,13 @@ class Certificate:
     def __init__(
         self,
         rows: CountedSource,
+        layout: Layout,
         family: LossFamily,
         penalty: Penalty,
         algebra: Algebra,
         dtype: DType | None,
     ) -> None:
-        self._rows, self._family, self._penalty = rows, family, penalty
+        self._rows, self._layout, self._family, self._penalty = rows, layout, family, penalty
         self._algebra, self._dtype = algebra, dtype
 
     @lazy
@@ -142,6 +145,7 @@ class Certificate:
     def with_free_intercept(self, params: Params, keep: bool) -> float:
         """Return a lower bound of min F, in nats, of an objective with free intercepts, by `dual_sums`."""
         sums = dual_sums(self._rows, self._family, params, self.mean_target, keep=keep, dtype=self._dtype)
+        self._layout.centred(sums)  # the residuals' sum is zero up to rounding, which a large mean magnifies
         conjugate = self._penalty.conjugate(self._algebra, sums.coef.ravel(), sums.weight)
         return max(0.0, -sums.value / sums.weight - conjugate)
 

@@ -1,4 +1,11 @@
-"""The order of coefficients and intercepts in a flat parameter vector; no other module knows it."""
+"""The coordinates of a flat parameter vector; no other module knows their order.
+
+With free intercepts, F does not change if every row is shifted by −m and the intercepts by W m. A vector may
+therefore hold the intercepts of rows that are centred at m: directions that nearly cancel in the rows as they
+are, those of columns with a large mean, do not there. Rows are never shifted (sparse ones stay sparse): their
+sums are taken at the intercepts b − W m of the rows as they are, and the gradients' chain rule is applied
+here.
+"""
 
 from __future__ import annotations
 
@@ -12,19 +19,21 @@ from fastsoftmax.data import validation
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from fastsoftmax.contracts import Sums, Vector
+    from fastsoftmax.contracts import Centre, Sums, Vector
     from fastsoftmax.contracts.protocols import Algebra, Penalty
 
 
 class Layout(NamedTuple):
     """The layout of a parameter vector: coefficients (K, d) in C order, then the intercepts (K,), if any.
 
-    K = `n_classes` counts the columns of the logits, d = `n_features`.
+    K = `n_classes` counts the columns of the logits, d = `n_features`. With a `centre`, the intercepts in a
+    vector are those of centred rows; `pack` takes and `unpack` returns those of the rows as they are.
     """
 
     n_classes: int
     n_features: int
     fit_intercept: bool
+    centre: Centre | None = None
 
     @property
     def n_coef(self) -> int:
@@ -46,13 +55,21 @@ class Layout(NamedTuple):
         intercept = np.zeros(self.n_classes) if intercept is None else validation.real("intercept", intercept)
         if intercept.shape != (self.n_classes,):
             raise ValueError(f"intercept must be {(self.n_classes,)}; got {intercept.shape}")
+        if self.centre is not None:
+            intercept = intercept + self._shift(coef)
         return np.concatenate((coef.ravel(), intercept))
 
     def unpack(self, params: ArrayLike, *, name: str = "params") -> Params:
         """Return coefficients and intercepts as views of a flat vector; zeros if there are no intercepts.
 
-        Raises ValueError for another shape; `name` is the vector's name in the message.
+        With a centre the intercepts are no view. Raises ValueError for another shape; `name` is the vector's
+        name in the message.
         """
+        coef, intercept = self.split(params, name=name)
+        return Params(coef, intercept if self.centre is None else intercept - self._shift(coef))
+
+    def split(self, params: ArrayLike, *, name: str = "params") -> Params:
+        """Return the two parts of a flat vector as views, in the coordinates of the vector."""
         params = validation.real(name, params)
         if params.shape != (self.size,):
             raise ValueError(f"{name} must have shape ({self.size},); got {params.shape}")
@@ -64,7 +81,19 @@ class Layout(NamedTuple):
 
         The vector shares the memory of the sums, which are overwritten.
         """
+        self.centred(sums)
         flat: Vector = sums.joined[: self.size]
         value: float = penalty.add_gradient(algebra, flat[: self.n_coef], 1.0 / sums.weight, coef.ravel())
         flat[self.n_coef :] *= 1.0 / sums.weight
         return flat, value
+
+    def centred(self, sums: Sums) -> Sums:
+        """Return sums of gradients by (W, b) of the rows, in place, as those of the centred rows."""
+        if self.centre is not None:
+            sums.coef[:] -= np.outer(sums.intercept, self.centre.mean)
+        return sums
+
+    def _shift(self, coef: Vector) -> Vector:
+        """Return W m (K,)."""
+        assert self.centre is not None
+        return np.asarray(coef[:, self.centre.columns] @ self.centre.mean[self.centre.columns])

@@ -131,13 +131,22 @@ class Preconditioning:
         """Return v ↦ (∇²F)⁻¹ v; a pseudo-inverse if ∇²F is singular. Raises ValueError if it is too large."""
         if not self.has_explicit_hessian:
             raise ValueError(f"the Hessian of {self._layout.size} parameters is too large to be factorised")
-        sums = self._rows.sum(Gram(params, True, np.float64))
+        sums = self._rows.sum(self._gram(params, pairs=True, dtype=np.float64))
         return self._applied(self._built(sums, "full", None))
 
     def curvatures(self, params: Params) -> Params:
-        """Return the diagonal of the Hessian of the mean loss, without the penalty. One pass over X."""
+        """Return the diagonal of the Hessian of the mean loss, without the penalty. One pass over X.
+
+        With a centre it is an estimate in the centred columns: there, the difference of the sums over rows
+        would be rounding.
+        """
         sums = self._rows.sum(Diagonal(params, self._dtype))
         np.divide(sums.joined, sums.weight, out=sums.joined)
+        centre = self._layout.centre
+        if centre is not None:
+            # The curvature of a row's logit is taken to be independent of the row's place in such a column.
+            varying = centre.variance[centre.columns]
+            sums.coef[:, centre.columns] = sums.intercept[:, np.newaxis] * varying
         return Params(sums.coef, sums.intercept)
 
     @lazy
@@ -148,15 +157,20 @@ class Preconditioning:
     @lazy
     def _spectrum(self) -> kronecker.Spectrum:
         """The rows' principal axes, which do not depend on the parameters. One pass over X."""
-        sums = self._rows.sum(Gram(None, False, np.float64))
+        sums = self._rows.sum(self._gram(None, pairs=False, dtype=np.float64))
         return kronecker.spectrum(sums.coef[0], sums.weight, self._layout.fit_intercept)
+
+    def _gram(self, params: Params | None, *, pairs: bool, dtype: type) -> Gram:
+        """Return the query for blocks of the rows, centred where the layout is: those are float64."""
+        centre = self._layout.centre
+        return Gram(params, pairs, dtype if centre is None else np.float64, centre)
 
     def _applied(self, inverse: Inverse) -> Callable[[Vector], Vector]:
         """Return an in-place inverse of `Params` as a function of flat vectors that returns a copy."""
 
         def apply(vector: Vector) -> Vector:
             out = self._algebra.copied(vector)
-            inverse(self._layout.unpack(out))
+            inverse(self._layout.split(out))
             return out
 
         return apply
@@ -204,7 +218,7 @@ class Preconditioning:
         curvature = self._family.curvature_at_zero(self._layout.n_classes)
         source = self._rows.source
         rows = source.sample(self._sample_size(fraction * self._layout.n_classes))
-        sums = self._rows.sum(Gram(None, False, self.form[1]), rows=rows)
+        sums = self._rows.sum(self._gram(None, pairs=False, dtype=self.form[1]), rows=rows)
         sums.joined[:] *= curvature
         entries = None
         if rows is not source:
@@ -218,7 +232,7 @@ class Preconditioning:
         form, dtype = self.form
         source = self._rows.source
         rows = source.sample(self._sample_size(fraction))
-        sums = self._rows.sum(Gram(params, form == "full", dtype), rows=rows)
+        sums = self._rows.sum(self._gram(params, pairs=form == "full", dtype=dtype), rows=rows)
         return _Blocks(sums, None if rows is source else self.curvatures(params), fraction)
 
     def _sample_size(self, fraction: float) -> int:

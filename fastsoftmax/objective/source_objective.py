@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from fastsoftmax.contracts import DType, Loss, Params, Vector
+    from fastsoftmax.contracts import Centre, DType, Loss, Params, Vector
     from fastsoftmax.contracts.protocols import Penalty, Source
     from fastsoftmax.runtime.buffers import BufferPool
 
@@ -89,6 +89,7 @@ class SourceObjective:
         self.device = device
         self._n_threads = validation.thread_count(n_threads)
         self._dtype: DType | None = None  # of the products; None takes that of the rows
+        self._stored_dtype: DType = np.dtype(np.float64)  # of parameters, once a solver has ended
         self._loss, self._family = loss, losses.family_of(loss)
         self._layout = Layout(spec.n_outputs, spec.n_features, bool(fit_intercept))
         self.algebra = Algebra(self._n_threads, buffers)
@@ -98,7 +99,7 @@ class SourceObjective:
         """Build the parts that depend on the rows and on the penalty."""
         family, algebra = self._family, self.algebra
         self._rows, self._penalty = rows, penalty
-        self._certificate = Certificate(rows, family, penalty, algebra, self._dtype)
+        self._certificate = Certificate(rows, self._layout, family, penalty, algebra, self._dtype)
         self._preconditioning = Preconditioning(
             rows, self._layout, family, penalty, algebra, self._n_threads, self._dtype
         )
@@ -120,6 +121,21 @@ class SourceObjective:
         preconditioning = self._preconditioning.with_penalty(penalty, rows)
         other._join(rows, penalty)
         other._preconditioning = preconditioning
+        return other
+
+    def centred(self, centre: Centre) -> Self:
+        """Return the same objective with parameter vectors that hold the intercepts of rows centred there.
+
+        Only `pack` and `unpack` tell: they translate between those vectors and coefficients and intercepts of
+        the rows as they are. The minimum is the same; with columns whose mean is large beside their deviation
+        the Hessian is far better conditioned. Parameters on a GPU are not taken. Raises ValueError without
+        intercepts.
+        """
+        if not self.fit_intercept:
+            raise ValueError("rows are centred by their intercepts; this objective has none")
+        other = self._sibling()
+        other._layout = self._layout._replace(centre=centre)
+        other._join(self._rows, self._penalty)
         return other
 
     @property
@@ -347,12 +363,28 @@ class SourceObjective:
         >>> round(objective.likely_gap(grad), 3)
         0.5
         """
-        return self._certificate.likely_gap(self.unpack(grad).coef.ravel()) if self.has_lower_bound else 0.0
+        return (
+            self._certificate.likely_gap(self._layout.split(grad).coef.ravel())
+            if self.has_lower_bound
+            else 0.0
+        )
 
     @property
     def is_float32(self) -> bool:
         """Whether products are float32, so that `in_float64` returns an objective."""
         return self._dtype is None and self._rows.spec.dtype == np.float32
+
+    def storing(self, dtype: DType | type) -> Self:
+        """Return the same objective, for parameters that will be stored in that dtype (`as_stored`)."""
+        other = self._sibling()
+        other._stored_dtype = np.dtype(dtype)
+        return other
+
+    def as_stored(self, x: Vector) -> Vector:
+        """Return x as it is after its coefficients and intercepts have been stored: by default, itself."""
+        if self._stored_dtype == np.float64:
+            return x
+        return self.pack(*(part.astype(self._stored_dtype) for part in self.unpack(x)))
 
     def in_float64(self) -> Self | None:
         """Return this objective with float64 products, or None if it has them already.
@@ -382,4 +414,6 @@ class SourceObjective:
         device_array = on_device.taken(params, self.device)
         if device_array is None:
             return None
+        if self._layout.centre is not None:
+            raise TypeError("a centred objective takes parameters of the host")
         return on_device.DeviceParams(device_array, self._rows, self._layout, self._penalty, self._dtype)

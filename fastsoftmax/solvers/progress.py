@@ -32,6 +32,8 @@ STALLED = 20
 # than ROUNDED of the gap to stop at, but a larger gap is found, the rest is the rounding of F.
 RESOLVED = 1e-8
 ROUNDED = 0.1
+# The most that float32 products may hide, as a fraction of the F − F* to stop at.
+HIDDEN = 0.25
 
 
 class Progress:
@@ -52,6 +54,10 @@ class Progress:
     cost a few passes over the data: it is computed at a start that is not zero; when the solver's estimate
     and the gradient predict that it will certify the goal, then at growing intervals; otherwise after every
     60 passes; and at the end.
+
+    Where products are float32, the last point's F and ∇F are computed once more with float64 products, at the
+    parameters as they will be stored. F and the gap are then those of that reading; if it differs by too much
+    for the tolerance, the objective has to go on in float64.
     """
 
     def __init__(
@@ -66,6 +72,10 @@ class Progress:
         self._bound_pass = self._first_pass
         self._least_norm = np.inf
         self._stalled_steps = 0
+        self._exact: Objective | None = None  # the objective in float64, for readings of single points
+        self._n_checks = 0  # readings by it
+        self._checked: tuple[float, float] | None = None  # F in float64 at the last point, and the error
+        self._doubted = False  # whether float32 products hid too much
         self.history: list[Record] = []
         self.suboptimality = np.inf
         self.converged = False
@@ -75,11 +85,12 @@ class Progress:
         """Return the state for `resume`: everything that the records and the stopping rule depend on."""
         return {
             "seconds": time.perf_counter() - self._start,
-            "passes": self._objective.passes - self._first_pass,
+            "passes": self._passes,
             "bound": self._bound,
             "bound_pass": self._bound_pass - self._first_pass,
             "least_norm": self._least_norm,
             "still": self._stalled_steps,
+            "doubted": self._doubted,
             "history": [list(record) for record in self.history],
         }
 
@@ -90,6 +101,7 @@ class Progress:
         self._bound = state["bound"]
         self._bound_pass = self._first_pass + state["bound_pass"]
         self._least_norm, self._stalled_steps = state["least_norm"], state["still"]
+        self._doubted = state.get("doubted", False)  # which files of earlier versions do not have
         self.history = [Record(*line) for line in state["history"]]
         if self._callback is not None:
             self._callback(self.history[-1], x)
@@ -117,21 +129,24 @@ class Progress:
         if bound_is_due:
             self._improve_bound(x, value, grad)
         gap = None if self._bound is None else max(value - self._bound, 0.0)
-        record = Record(
-            time.perf_counter() - self._start,
-            value,
-            self._objective.algebra.norm(grad),
-            gap,
-            self._objective.passes - self._first_pass,
-        )
+        grad_norm = self._objective.algebra.norm(grad)
+        estimate = decrement if trusted and not self._objective.has_lower_bound else np.inf
+        excess = estimate if gap is None else gap
+        at_minimum = grad_norm == 0.0 and "gradient" in self._objective.offers
+        stops = excess <= goal or at_minimum
+        self._checked = None
+        if stops and self._objective.is_float32:
+            stops = not self._doubted and self._is_confirmed(x, value, grad, goal)
+            if stops:
+                value, gap = self._of_stored(gap)
+                excess = estimate if gap is None else gap
+                stops = excess <= goal or at_minimum
+        record = Record(time.perf_counter() - self._start, value, grad_norm, gap, self._passes)
         self.history.append(record)
         if self._callback is not None:
             self._callback(record, x)
-        estimate = decrement if trusted and not self._objective.has_lower_bound else np.inf
-        excess = estimate if gap is None else gap
         self.suboptimality = excess / max(abs(value), TINY)
-        at_minimum = record.grad_norm == 0.0 and "gradient" in self._objective.offers
-        if excess <= goal or at_minimum:
+        if stops:
             self.converged = True
             self.message = "estimated by the Newton decrement" if gap is None else "certified"
         elif not self._objective.has_lower_bound and value <= SEPARATED:
@@ -147,9 +162,40 @@ class Progress:
             rounded = predicted_gap <= ROUNDED * goal
         else:
             rounded = goal < resolved and predicted_gap <= resolved
-        if rounded and excess > goal and self._objective.is_float32:
+        if self._objective.is_float32 and (self._doubted or (rounded and excess > goal)):
             self._stalled_steps = STALLED
         return bool(self.message)
+
+    @property
+    def _passes(self) -> int:
+        """The number of passes since the start, the readings for checks included."""
+        return self._objective.passes - self._first_pass + self._n_checks
+
+    def _check(self, x: Vector, value: float, grad: Vector) -> tuple[float, float]:
+        """Return F at x as stored, from float64 products, and what float32 products and storage hid, in nats.
+
+        One pass. What they hid of F, and of the gap's part that the gradient predicts.
+        """
+        if self._exact is None:
+            self._exact = self._objective.in_float64()
+        assert self._exact is not None
+        exact_value, exact_grad = self._exact.value_and_grad(self._exact.as_stored(x))
+        self._n_checks += 1
+        predicted = [self._exact.likely_gap(gradient) for gradient in (grad, exact_grad)]
+        self._checked = exact_value, abs(exact_value - value) + abs(predicted[1] - predicted[0])
+        return self._checked
+
+    def _is_confirmed(self, x: Vector, value: float, grad: Vector, goal: float) -> bool:
+        """Return whether float32 products hide little beside the goal at x; if not, doubt them for good."""
+        error = self._check(x, value, grad)[1]
+        self._doubted = not error <= HIDDEN * goal
+        return not self._doubted
+
+    def _of_stored(self, gap: float | None) -> tuple[float, float | None]:
+        """Return F and its gap at the stored parameters, after `_check`, from the gap by float32 products."""
+        assert self._checked is not None
+        exact_value, error = self._checked
+        return exact_value, None if gap is None else gap + error
 
     def _goal(self, value: float) -> float:
         """Return the F − F* to stop at, for that value of F."""
@@ -190,6 +236,8 @@ class Progress:
             self.stopped("no step lowers the objective any more at the precision of the products")
             return None
         self._objective = objective
+        self._first_pass -= self._n_checks  # from now on they are counted there
+        self._n_checks, self._checked = 0, None
         self._least_norm, self._stalled_steps = np.inf, 0
         # The bound is of another function, by the rounding of its products.
         self._bound, self._bound_pass = None, self._first_pass
@@ -204,10 +252,15 @@ class Progress:
         if self._bound is None:
             self._improve_bound(x, value, grad)
         gap = None if self._bound is None else max(value - self._bound, 0.0)
+        rounded = self._objective.is_float32
+        if rounded:
+            if self._checked is None:
+                self._check(x, value, grad)
+            value, gap = self._of_stored(gap)
         if gap is not None:
             self.suboptimality = gap / max(abs(value), TINY)
             self.converged |= self.suboptimality <= self._tol
-            self.history[-1] = self.history[-1]._replace(gap=gap)
+        self.history[-1] = self.history[-1]._replace(objective=value, gap=gap, passes=self._passes)
         return Solution(
             x,
             value,
@@ -217,6 +270,7 @@ class Progress:
             self.converged,
             self.message,
             self.history,
+            rounded,
         )
 
 

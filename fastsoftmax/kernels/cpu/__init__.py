@@ -31,7 +31,18 @@ from fastsoftmax.losses import family_of
 from fastsoftmax.losses.row_functions import registered
 
 if TYPE_CHECKING:
-    from fastsoftmax.contracts import Array, DType, Loss, Mixture, Params, Resident, RowBlock, Rows, Vector
+    from fastsoftmax.contracts import (
+        Array,
+        Centre,
+        DType,
+        Loss,
+        Mixture,
+        Params,
+        Resident,
+        RowBlock,
+        Rows,
+        Vector,
+    )
     from fastsoftmax.runtime.buffers import BufferPool
 
 __all__ = [
@@ -241,14 +252,18 @@ def gram(
     *,
     dtype: DType | type = np.float64,
     classes: tuple[int, int] | None = None,
+    centre: Centre | None = None,
 ) -> Sums:
     """Return the diagonal class blocks of the Hessian of Σ wᵢ ℓᵢ, or all with `pairs`, as `coef`.
 
-    `classes` (first, last) restricts them to classes first to before last. Without parameters: the Gram
+    `classes` (first, last) restricts them to classes first to before last. With `centre` (float64 only) they
+    are those of centred rows, at the same logits. Without parameters: the Gram
     matrix of the rows, that of a curvature of 1. `grams.sums` describes the layout.
     """
     storage = _storage(block.X)
-    return grams.sums(storage, _known(loss), params, pairs, block, n_threads, dtype=dtype, classes=classes)
+    return grams.sums(
+        storage, _known(loss), params, pairs, block, n_threads, dtype=dtype, classes=classes, centre=centre
+    )
 
 
 def logits(

@@ -18,7 +18,7 @@ from fastsoftmax.runtime import blas
 from fastsoftmax.runtime.executor import even_bounds, kernel, run
 
 if TYPE_CHECKING:
-    from fastsoftmax.contracts import DType, Loss
+    from fastsoftmax.contracts import Centre, DType, Loss
 
 # Rows of the result that are computed at a time. Above the diagonal only a triangle of each panel is computed
 # in vain, so a narrow panel saves flops; a wide one is a better shape for BLAS.
@@ -87,6 +87,7 @@ def sums(
     *,
     dtype: DType | type,
     classes: tuple[int, int] | None = None,
+    centre: Centre | None = None,
 ) -> Sums:
     """Return the class blocks of the Hessian of Σ wᵢ ℓᵢ with respect to coefficients and intercept.
 
@@ -106,6 +107,9 @@ def sums(
         Of the products and of the result.
     classes : (first, last), optional
         Only the classes from first up to, not including, last; by default all.
+    centre : Centre, optional
+        Its mean is subtracted from each row before the products, which must be float64: of large numbers with
+        a small deviation, the difference of the sums would be rounding.
 
     Returns
     -------
@@ -136,6 +140,8 @@ def sums(
             columns, weights = columns[:, :count].copy(), weights[:, :count].copy()
         chunk_rows = slice(start, start + count)
         storage.columns(rows, columns[:-1], n_threads)
+        if centre is not None:
+            columns[centre.columns] -= centre.mean[centre.columns, np.newaxis]
         columns[-1] = 1.0
         if params is None:
             weights[0] = block.weight[chunk_rows]

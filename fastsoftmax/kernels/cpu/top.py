@@ -174,6 +174,7 @@ def top(
     n_threads: int | None = None,
     *,
     with_totals: bool = False,
+    dtype: DType | None = None,
 ) -> Top:
     """Return the k largest logits of each row, in descending order, and their classes.
 
@@ -187,6 +188,8 @@ def top(
     n_threads : int, optional
     with_totals : bool
         Whether the exponentials of all logits are summed, too.
+    dtype : dtype, optional
+        Of the products; by default that of the rows.
 
     Returns
     -------
@@ -198,7 +201,7 @@ def top(
     Reads X once; 2·n·d·K flops (2·K for each stored entry). Extra memory: the coefficients in the dtype of
     the products, and for each thread a tile of half a megabyte of logits, and one of X where X is widened.
     """
-    dtype = compute_dtype(X)
+    dtype = compute_dtype(X, dtype)
     (n_rows, n_features), n_outputs = X.shape, len(params.intercept)
     ranges = partition.class_bounds(n_outputs)
     tile_rows = partition.logits_rows(n_features, int(np.diff(ranges).max()), dtype.itemsize)

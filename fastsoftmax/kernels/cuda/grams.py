@@ -14,7 +14,7 @@ from fastsoftmax.kernels.cuda.passes import logits_of, loss_on_device, params_on
 from fastsoftmax.kernels.cuda.runtime import arrays
 
 if TYPE_CHECKING:
-    from fastsoftmax.contracts import DType, Loss, Params, RowBlock
+    from fastsoftmax.contracts import Centre, DType, Loss, Params, RowBlock
     from fastsoftmax.kernels.cuda.runtime import DeviceNumbers
 
 
@@ -27,12 +27,14 @@ def gram(
     *,
     dtype: DType | type = np.float64,
     classes: tuple[int, int] | None = None,
+    centre: Centre | None = None,
 ) -> Sums:
     """Return the diagonal class blocks of the Hessian of Σ wᵢ ℓᵢ, or all with `pairs`, as `coef`.
 
     `coef` (m, d + 1, d + 1) is of `dtype`; the last row and column are the intercept's. `pairs` are in the
     order (0, 0), (1, 0), (1, 1), …. `classes` (first, last) restricts them to classes first to before last.
-    Without parameters: the Gram matrix of the rows, that of a curvature of 1. 2 m n d² flops.
+    Without parameters: the Gram matrix of the rows, that of a curvature of 1. With `centre` (float64 only)
+    the blocks are those of centred rows, at the same logits. 2 m n d² flops.
     """
     loss_functions.of(loss)
     xp, dtype = arrays(), np.dtype(dtype)
@@ -51,6 +53,8 @@ def gram(
             columns = _columns(loss, logits_of(X, at, device_params), target[at], weight[at], chosen, pairs)
         joined = xp.ones((at.stop - at.start, size), dtype)
         joined[:, :-1] = X.dense(at, dtype)
+        if centre is not None:
+            joined[:, :-1] -= xp.asarray(centre.mean)
         for m, curvature in enumerate(columns):
             blocks[m] += (joined * curvature.astype(dtype, copy=False)[:, None]).T @ joined
     result = Sums.empty((n_blocks, size, size), 0, dtype)

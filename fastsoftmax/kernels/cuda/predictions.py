@@ -42,13 +42,21 @@ def logits(
     return result
 
 
-def top(params: Params, X: Rows, k: int, n_threads: int | None = None, *, with_totals: bool = False) -> Top:
+def top(
+    params: Params,
+    X: Rows,
+    k: int,
+    n_threads: int | None = None,
+    *,
+    with_totals: bool = False,
+    dtype: DType | None = None,
+) -> Top:
     """Return the k largest logits of each row in descending order; equal ones in the order of classes.
 
     The result is on the host, unless X is a caller's array on the device. Each chunk of logits is sorted.
     """
     xp = arrays()
-    dtype = compute_dtype(X)
+    dtype = compute_dtype(X, dtype)
     device_params, matrix = params_on_device(params, dtype), Matrix(X)
     n_rows = matrix.shape[0]
     stays = isinstance(X, DeviceArray)

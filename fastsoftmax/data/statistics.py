@@ -1,0 +1,61 @@
+"""Statistics of columns from a few rows, to decide how a fit is to be parametrised."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastsoftmax import devices
+from fastsoftmax.contracts import Centre, Csr, Halves
+
+if TYPE_CHECKING:
+    from fastsoftmax.contracts import HostRows, Rows, Vector
+
+SAMPLE = 512  # rows, evenly spaced: a centre has to lie amid the rows, not at their mean
+# The |mean| / deviation from which a column is centred. The Hessian of such a column and the intercept has a
+# condition number of about its square.
+FAR = 100.0
+
+
+def centre_of(rows: Rows) -> Centre | None:
+    """Return the centre of the columns that are far from zero for their deviation; None if there are none.
+
+    Parameters
+    ----------
+    rows : ndarray, Halves, Csr or DeviceArray, (n, d)
+
+    Notes
+    -----
+    From at most 512 rows, evenly spaced, whatever their weights: O(d) beside 512 d numbers read.
+    """
+    n_rows = rows.shape[0]
+    places = np.unique(np.linspace(0, n_rows - 1, min(n_rows, SAMPLE)).astype(np.int64))
+    mean, variance = _moments(devices.taken_to_host(rows, places))
+    far = np.abs(mean) > FAR * np.sqrt(variance)
+    if not far.any():
+        return None
+    return Centre(np.where(far, mean, 0.0), variance, np.flatnonzero(far))
+
+
+def _moments(sample: HostRows) -> tuple[Vector, Vector]:
+    """Return the mean and the variance of each column; of squares that overflow, infinity."""
+    with np.errstate(over="ignore"):
+        if isinstance(sample, Csr):
+            return _sparse_moments(sample)
+        numbers = (sample.bits.view(np.float16) if isinstance(sample, Halves) else sample).astype(np.float64)
+        # The pivot keeps the digits of a small deviation.
+        pivot = numbers[0]
+        numbers = numbers - pivot
+        shift = numbers.mean(axis=0)
+        return pivot + shift, np.square(numbers - shift).mean(axis=0)
+
+
+def _sparse_moments(sample: Csr) -> tuple[Vector, Vector]:
+    """Return the same for sparse rows, whose entries are read twice."""
+    n_rows, n_features = sample.shape
+    entries = sample.data.astype(np.float64)
+    mean = np.bincount(sample.indices, entries, n_features) / n_rows
+    squares = np.bincount(sample.indices, np.square(entries - mean[sample.indices]), n_features)
+    n_zeros = n_rows - np.bincount(sample.indices, minlength=n_features)
+    return mean, (squares + np.maximum(n_zeros, 0) * mean**2) / n_rows

@@ -1,0 +1,47 @@
+"""The centre of columns that are far from zero, in every storage."""
+
+import numpy as np
+import pytest
+import scipy.sparse
+
+from fastsoftmax.contracts import Halves
+from fastsoftmax.data import statistics, validation
+
+
+def rows_of(X, storage):
+    if storage == "sparse":
+        return validation.design_matrix(scipy.sparse.csr_matrix(X))
+    return validation.design_matrix(np.asfortranarray(X) if storage == "Fortran order" else X)
+
+
+@pytest.mark.parametrize("storage", ["dense", "Fortran order", "sparse"])
+@pytest.mark.parametrize("n_rows", [7, statistics.SAMPLE, 3 * statistics.SAMPLE + 1])
+def test_centre_of_columns_that_are_far_from_zero(storage, n_rows):
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1.0, 1.0, (n_rows, 4)) + np.array([1e9, 0.0, 50.0, -1e4])
+    centre = statistics.centre_of(rows_of(X, storage))
+    np.testing.assert_array_equal(centre.columns, [0, 3])
+    np.testing.assert_array_equal(centre.mean[[1, 2]], 0.0)
+    deviation = 2.0 / np.sqrt(12.0)
+    np.testing.assert_array_less(np.abs(centre.mean[[0, 3]] - [1e9, -1e4]), 1.0)
+    np.testing.assert_allclose(np.sqrt(centre.variance), deviation, rtol=0.6)
+
+
+def test_no_centre_of_columns_near_zero():
+    X = np.random.default_rng(0).normal(size=(100, 3)) + 5.0
+    assert statistics.centre_of(X) is None
+    assert statistics.centre_of(validation.design_matrix(scipy.sparse.csr_matrix(X))) is None
+    assert statistics.centre_of(np.zeros((4, 2))) is None
+
+
+def test_constant_columns_and_halves():
+    halves = np.full((9, 2), 3.0, np.float16)
+    halves[:, 1] = np.arange(9)
+    centre = statistics.centre_of(Halves(halves.view(np.uint16)))
+    np.testing.assert_array_equal(centre.mean, [3.0, 0.0])
+    assert centre.variance[0] == 0.0
+
+
+def test_squares_that_overflow_are_no_reason_to_centre():
+    X = np.array([[1e200], [-1e200], [3e200]])
+    assert statistics.centre_of(X) is None
