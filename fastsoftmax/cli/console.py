@@ -81,6 +81,19 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {text}".removesuffix(": ")
 
 
+def can_ask() -> bool:
+    """Return whether somebody sees a question on stderr and can answer it."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def agreed(question: str) -> bool:
+    """Return the answer to a yes-or-no question on stderr: no if it is interrupted."""
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort:
+        return False
+
+
 class _CompilingLine:
     """A line on a terminal that is there while kernels are compiled."""
 

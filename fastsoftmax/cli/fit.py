@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -13,7 +14,7 @@ import typer
 
 from fastsoftmax.cli import options
 from fastsoftmax.cli.accuracy import measure
-from fastsoftmax.cli.console import Progress, print_json, says_failures
+from fastsoftmax.cli.console import Progress, agreed, can_ask, one_line, print_json, says_failures
 from fastsoftmax.cli.fit_report import print_fit, summary
 from fastsoftmax.cli.matching import check_labels, check_target, check_width, expected, facts, test_part
 from fastsoftmax.cli.options import AsJson, Data, Target, Threads  # noqa: TC001  (typer reads annotations)
@@ -152,8 +153,12 @@ def fit(
             class_weight=None if class_weight is None else class_weight.value,
             n_threads=n_threads,
             callbacks=[progress.record],
+            keep_on_interrupt=can_ask(),
         )
-        model.fit(table.X, table.y, sample_weight=table.weight)
+        interrupted = _interrupted(model, table)
+    if interrupted is not None and not agreed(f"fastsoftmax: {interrupted} Go on with that model?"):
+        raise KeyboardInterrupt
+    with Progress() as progress:
         progress.say("testing ...")
         accuracies = [
             None if X is None or y is None else measure(model, X, y)[0] / len(y)
@@ -174,6 +179,19 @@ def fit(
     if out is not None:
         _save(out, model, table, has_names=data not in readers.EMBEDDED)
     print_json(result) if as_json else print_fit(result, table)
+
+
+def _interrupted(model: SoftmaxRegression, table: Table) -> str | None:
+    """Fit the model; return what is to be said of it if that was interrupted, and else None."""
+    from fastsoftmax.estimator.interrupts import InterruptedFit
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", InterruptedFit)
+        try:
+            model.fit(table.X, table.y, sample_weight=table.weight)
+        except InterruptedFit as warning:  # raised after the last point has been kept
+            return one_line(warning)
+    return None
 
 
 def _with_test(table: Table, data: str, test: str, request: readers.Request) -> Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 
 from fastsoftmax.contracts import Record, Solution
 from fastsoftmax.solvers.progress import TINY
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from fastsoftmax.contracts.protocols import Checkpoint
 
 INTERRUPTED = "interrupted"  # the message of a Solution
+
+
+class InterruptedFit(ConvergenceWarning):
+    """The warning of a fit that was interrupted, and keeps the last point it reached."""
 
 
 class LastPoint:

@@ -368,11 +368,11 @@ class SoftmaxRegression(
 
     def _warn(self, solution: Solution, of: str = "") -> None:
         """Warn that a fit stopped short of its tolerance."""
-        end, shortfall = "failed to converge", fitting.shortfall
+        end, shortfall, kind = "failed to converge", fitting.shortfall, ConvergenceWarning
         if solution.message == interrupts.INTERRUPTED:
-            end, shortfall = "was interrupted", interrupts.shortfall
+            end, shortfall, kind = "was interrupted", interrupts.shortfall, interrupts.InterruptedFit
         warnings.warn(
             f"{self.solver_}{of} {end} after {self.n_iter_[0]} iteration(s): {shortfall(solution, self.tol)}",
-            ConvergenceWarning,
+            kind,
             stacklevel=4,  # the caller of fit: above are this function, fit, and scikit-learn's wrapper
         )

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -75,6 +76,29 @@ def test_interrupt_is_130(monkeypatch):
 
     monkeypatch.setattr(readers, "read", interrupt)
     assert _failure("fit", "iris", "--out", "m", status=130) == "fastsoftmax: interrupted"
+
+
+@pytest.mark.parametrize("answer", ["y\n", "n\n", ""])
+def test_an_interrupted_fit_may_be_kept(monkeypatch, answer):
+    steps = iter(range(3))
+
+    def record(self, record):
+        if next(steps, None) is None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(console.Progress, "record", record)
+    monkeypatch.setattr("fastsoftmax.cli.fit.can_ask", lambda: True)
+    result = CliRunner().invoke(app, ["fit", "iris", "--tol", "1e-14", "--out", "m"], input=answer)
+    assert "lbfgs was interrupted after 3 iteration(s)" in result.stderr
+    assert "Go on with that model? [y/N]" in result.stderr
+    if answer.startswith("y"):
+        assert result.exit_code == 0
+        assert fastsoftmax.load("m").n_iter_.tolist() == [3]
+        return
+    assert result.exit_code == console.INTERRUPTED
+    assert "objective" not in result.stdout
+    assert result.stderr.endswith("fastsoftmax: interrupted\n")
+    assert not Path("m").exists()
 
 
 @pytest.mark.parametrize(
