@@ -16,6 +16,8 @@ SAMPLE = 512  # rows, evenly spaced: a centre has to lie amid the rows, not at t
 # The |mean| / deviation from which a column is centred. The Hessian of such a column and the intercept has a
 # condition number of about its square.
 FAR = 100.0
+# That from which float32 products hide too much of the column's deviation for any tolerance: 6e-5 of it.
+TOO_FAR_FOR_FLOAT32 = 1000.0
 
 
 def centre_of(rows: Rows) -> Centre | None:
@@ -36,6 +38,15 @@ def centre_of(rows: Rows) -> Centre | None:
     if not far.any():
         return None
     return Centre(np.where(far, mean, 0.0), variance, np.flatnonzero(far))
+
+
+def needs_float64(centre: Centre) -> bool:
+    """Return whether products with narrow rows of that centre have to be float64.
+
+    A constant column has no deviation that could be hidden.
+    """
+    deviation = np.sqrt(centre.variance)
+    return bool(np.any((np.abs(centre.mean) > TOO_FAR_FOR_FLOAT32 * deviation) & (deviation > 0.0)))
 
 
 def _moments(sample: HostRows) -> tuple[Vector, Vector]:

@@ -114,12 +114,12 @@ class Fit:
         self.solver = "newton-cg" if too_large else settings.solver
 
     def _centre(self, rows: Rows) -> None:
-        """Centre the columns that are far from zero for their deviation: float32 products would hide it."""
+        """Centre the columns that are far from zero for their deviation; products may have to be float64."""
         centre = statistics.centre_of(rows)
         if centre is None:
             return
         self.objective = self.objective.centred(centre)
-        if centre.variance[centre.columns].any():  # a constant column has no deviation to be hidden
+        if statistics.needs_float64(centre):
             self.float64_products = self.objective.is_float32
             self.objective = self.objective.in_float64() or self.objective
             self._dtype = np.float64

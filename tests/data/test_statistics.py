@@ -42,6 +42,14 @@ def test_constant_columns_and_halves():
     assert centre.variance[0] == 0.0
 
 
+@pytest.mark.parametrize(
+    ("mean", "deviation", "expected"), [(1e5, 10.0, True), (500.0, 1.0, False), (7.0, 0.0, False)]
+)
+def test_float64_where_float32_would_hide_the_deviation(mean, deviation, expected):
+    X = mean + deviation * np.linspace(-2.0, 2.0, 100)[:, np.newaxis]
+    assert statistics.needs_float64(statistics.centre_of(X)) == expected
+
+
 def test_squares_that_overflow_are_no_reason_to_centre():
     X = np.array([[1e200], [-1e200], [3e200]])
     assert statistics.centre_of(X) is None
