@@ -74,6 +74,9 @@ class PassDevice(Protocol):
         wait for them.
         """
 
+    def exact_loss_grad(self, loss: Loss, params: Params, block: RowBlock) -> Sums:
+        """Return the sums of `loss_grad` from float64 products, for few rows: not fast, nor compiled."""
+
     def loss_grads(
         self,
         loss: Loss,

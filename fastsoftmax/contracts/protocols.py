@@ -69,6 +69,9 @@ class LossFamily(Protocol):
     def weighted_target_sum(self, loss: Loss, target: Array, weight: Vector) -> Vector:
         """Return Σᵢ wᵢ tᵢ of the smoothed targets, (K,)."""
 
+    def losses_and_residuals(self, loss: Loss, logits: Vector, target: Array) -> tuple[Vector, Vector]:
+        """Return ℓᵢ in nats, (n,), and ∂ℓᵢ/∂zᵢ, (n, K), of float64 logits, by NumPy: nothing is compiled."""
+
     def shift_curvature(self, logits: Array, weight: Vector) -> Vector:
         """Return Σᵢ wᵢ ∂pᵢ/∂zᵢᵀ, (K, K), of logits (n, K) and weights (n,)."""
 
@@ -266,8 +269,11 @@ class Objective(Protocol):
     def is_float32(self) -> bool:
         """Whether products are float32, and `in_float64` returns an objective."""
 
-    def as_stored(self, x: Vector) -> Vector:
-        """Return x as it is after the parameters have been stored in the dtype of the rows."""
+    def as_stored(self, x: Vector, value: float, grad: Vector) -> tuple[float, Vector]:
+        """Return F and ∇F at x as it will be stored, as by float64 products, from those at x.
+
+        A reading of some of the rows, which is not counted as a pass.
+        """
 
     def in_float64(self) -> Objective | None:
         """Return the same objective with float64 products, or None if they are float64 already.

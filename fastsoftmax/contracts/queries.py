@@ -51,6 +51,17 @@ class LossGrad:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class ExactLossGrad:
+    """The same with float64 products, for a check of few rows: slower, but nothing is compiled for it."""
+
+    params: Params
+
+    def on(self, device: PassDevice, loss: Loss, block: RowBlock, n_threads: int | None) -> Sums:
+        """Return the answer for one block."""
+        return device.exact_loss_grad(loss, self.params, block)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class LossGrads:
     """The losses and gradients of several parameters. One reading of dense X for up to eight of them."""
 

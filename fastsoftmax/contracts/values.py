@@ -127,8 +127,8 @@ class Solution(NamedTuple):
     `x` the parameters; `value` and `grad` F and ∇F there; `gap` the certified upper bound of F − F* in nats
     (None if there is none); `suboptimality` the certified or estimated (F − F*) / max(F, tiny); `converged`
     whether that is at most the tolerance; `message` why the solver stopped; `history` a `Record` a step.
-    `rounded` tells that the products were float32 to the end: `value` and `gap` are then those of
-    `Objective.as_stored`(x), from float64 products.
+    `rounded` tells that the products were float32 to the end: `value` and `gap` are then those of x as it
+    will be stored (`Objective.as_stored`).
     """
 
     x: Vector

@@ -12,6 +12,7 @@ from fastsoftmax import devices, losses, solvers
 from fastsoftmax.contracts import Params, RowBlock
 from fastsoftmax.data import statistics, validation
 from fastsoftmax.estimator import liblinear
+from fastsoftmax.objective import stored
 from fastsoftmax.objective.objective import Options, SoftmaxObjective
 from fastsoftmax.objective.row_space import RowSpace, is_worth_it
 from fastsoftmax.penalties.squared_norm import SquaredNorm
@@ -169,25 +170,23 @@ class Fit:
         """Return `coef_` and `intercept_` of a solution, and the solution with F and the gap of those.
 
         For float32 rows they are float32 if that raises F by little beside the tolerance, otherwise float64.
-        Solvers see to that while products are float32; after float64 products it is one pass here. Batches of
-        `partial_fit` approximate the loss of earlier ones more roughly than float32: they are not checked.
+        Solvers see to that while products are float32. Batches of `partial_fit` approximate the loss of
+        earlier ones more roughly than float32: they are not checked.
         """
         if self._dtype == np.float64 or solution.rounded or not self._penalised:
             return self.attributes_of(solution.x), solution
-        attributes = self.attributes_of(solution.x)
-        objective = self._on_features.with_l2(self.objective.l2)
+        objective = self._on_features.with_l2(self.objective.l2).storing(self._dtype)
         objective = objective.in_float64() or objective
-        coef, intercept = attributes["coef_"], attributes["intercept_"]
-        if self._scaling is not None:
-            coef = liblinear.joined(coef, intercept, self._scaling)
-        value = objective.value(objective.pack(coef, intercept))
+        x = objective.pack(*self._unpacked(solution.x))
+        value, _ = objective.as_stored(x, solution.value, np.zeros_like(x))
         excess = value - solution.value
         if not abs(excess) <= HIDDEN * tol * abs(value):
             return self.attributes_of(solution.x, np.float64), solution
         gap = None if solution.gap is None else max(0.0, solution.gap + excess)
         last = solution.history[-1]._replace(objective=value, gap=gap)
-        history = [*solution.history[:-1], last._replace(passes=last.passes + 1)]
-        return attributes, solution._replace(value=value, gap=gap, history=history)
+        return self.attributes_of(solution.x), solution._replace(
+            value=value, gap=gap, history=[*solution.history[:-1], last]
+        )
 
     def attributes_of(self, x: Vector, dtype: type | None = None) -> dict[str, Array]:
         """Return `coef_` and `intercept_` of flat parameters, copied; by default in the dtype of the rows."""
@@ -195,14 +194,7 @@ class Fit:
         coef, intercept = self._unpacked(x)
         if self._scaling is not None:
             coef, intercept = liblinear.split(coef, self._scaling)
-        fitted_coef: Array = np.empty(coef.shape, stored_dtype)
-        if self._family.SHIFT_INVARIANT and self.objective.penalty.centres_classes:
-            # The mean over classes changes no logit difference and is only penalised: zero at the optimum.
-            with blas.one_thread():  # the bits depend on the number of threads
-                class_mean = np.full(len(coef), 1.0 / len(coef)) @ coef
-            np.subtract(coef, class_mean, out=fitted_coef, casting="same_kind")
-        else:
-            fitted_coef[:] = coef
+        fitted_coef = stored.coefficients(coef, self._family, self.objective.penalty, np.dtype(stored_dtype))
         return {"coef_": fitted_coef, "intercept_": np.array(intercept, stored_dtype)}
 
     def ridge(self, settings: Settings) -> Vector:

@@ -127,6 +127,18 @@ def weighted_target_sum(loss: Sigmoid, target: Array, weight: Vector) -> Vector:
     return (1.0 - loss.label_smoothing) * total + 0.5 * loss.label_smoothing * weight.sum()
 
 
+def losses_and_residuals(loss: Sigmoid, logits: Vector, target: Array) -> tuple[Vector, Vector]:
+    """Return ℓᵢ in nats, (n,), and pᵢ − tᵢ, (n, K), of float64 logits (n, K), for unit class weights.
+
+    By NumPy: nothing is compiled.
+    """
+    smoothed = (1.0 - loss.label_smoothing) * target.astype(np.float64) + 0.5 * loss.label_smoothing
+    e = np.exp(-np.abs(logits))
+    positive = logits >= 0.0
+    values = np.log1p(e) + logits * (positive - smoothed)
+    return values.sum(axis=1), np.where(positive, 1.0, e) / (1.0 + e) - smoothed
+
+
 def shift_curvature(logits: Array, weight: Vector) -> Vector:
     """Return Σᵢ wᵢ diag(pᵢ (1 − pᵢ)), (K, K): the derivative of Σᵢ wᵢ pᵢ by a shift of all rows' logits.
 

@@ -326,6 +326,39 @@ def weighted_target_sum(loss: SoftmaxIndex | SoftmaxProbability, target: Array, 
     return (1.0 - loss.label_smoothing) * total + loss.label_smoothing * weight.sum() / n_classes
 
 
+def losses_and_residuals(
+    loss: SoftmaxIndex | SoftmaxProbability, logits: Vector, target: Array
+) -> tuple[Vector, Vector]:
+    """Return ℓᵢ in nats, (n,), and pᵢ − tᵢ, (n, K), of float64 logits (n, K), for unit class weights.
+
+    By NumPy: nothing is compiled. Without z-loss and cap.
+    """
+    n_rows, n_classes = logits.shape
+    best = np.arange(n_rows), logits.argmax(axis=1)
+    shifted = logits - logits[best][:, np.newaxis]
+    proba = np.exp(shifted)
+    proba[best] = 0.0  # log1p of the others' sum: the loss of a confident row keeps its digits
+    others = proba.sum(axis=1)
+    proba[best] = 1.0
+    proba /= (1.0 + others)[:, np.newaxis]
+    smoothing = loss.label_smoothing / n_classes
+    values = np.log1p(others)
+    if isinstance(loss, SoftmaxIndex):
+        own = np.arange(n_rows), target
+        values -= (1.0 - loss.label_smoothing) * shifted[own]
+        proba[own] -= 1.0 - loss.label_smoothing
+    else:
+        smoothed = (1.0 - loss.label_smoothing) * target.astype(np.float64)
+        values *= smoothed.sum(axis=1) + loss.label_smoothing
+        values -= np.einsum("ik,ik->i", smoothed, shifted)
+        proba *= (smoothed.sum(axis=1) + loss.label_smoothing)[:, np.newaxis]
+        proba -= smoothed
+    if smoothing > 0.0:
+        values -= smoothing * shifted.sum(axis=1)
+        proba -= smoothing
+    return values, proba
+
+
 def shift_curvature(logits: Array, weight: Vector) -> Vector:
     """Return Σᵢ wᵢ (diag(pᵢ) − pᵢ pᵢᵀ), (K, K): the derivative of Σᵢ wᵢ pᵢ by a shift of all rows' logits.
 

@@ -20,7 +20,7 @@ from fastsoftmax.contracts.queries import LossGrad, LossGrads
 from fastsoftmax.contracts.wording import shown
 from fastsoftmax.data import validation
 from fastsoftmax.linalg.vectors import Algebra
-from fastsoftmax.objective import on_device
+from fastsoftmax.objective import on_device, stored
 from fastsoftmax.objective.certificate import Certificate
 from fastsoftmax.objective.counted import CountedSource
 from fastsoftmax.objective.hessian import products_at
@@ -380,11 +380,25 @@ class SourceObjective:
         other._stored_dtype = np.dtype(dtype)
         return other
 
-    def as_stored(self, x: Vector) -> Vector:
-        """Return x as it is after its coefficients and intercepts have been stored: by default, itself."""
-        if self._stored_dtype == np.float64:
-            return x
-        return self.pack(*(part.astype(self._stored_dtype) for part in self.unpack(x)))
+    def as_stored(self, x: Vector, value: float, grad: Vector) -> tuple[float, Vector]:
+        """Return F in nats and ∇F at x as it will be stored, as by float64 products, from those at x.
+
+        Of at most 2,048 rows both are computed exactly. Of more, what rounding changes is taken to be what it
+        changes in a sample of so many; its own error is then that of a mean over the sample, about 10⁻⁹ for
+        float32. Not counted as a pass.
+        """
+        return stored.value_and_grad(
+            self._rows,
+            self._layout,
+            self._family,
+            self._penalty,
+            self.algebra,
+            self._dtype,
+            self._stored_dtype,
+            x,
+            value,
+            grad,
+        )
 
     def in_float64(self) -> Self | None:
         """Return this objective with float64 products, or None if it has them already.

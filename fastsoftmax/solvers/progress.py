@@ -55,9 +55,9 @@ class Progress:
     and the gradient predict that it will certify the goal, then at growing intervals; otherwise after every
     60 passes; and at the end.
 
-    Where products are float32, the last point's F and ∇F are computed once more with float64 products, at the
-    parameters as they will be stored. F and the gap are then those of that reading; if it differs by too much
-    for the tolerance, the objective has to go on in float64.
+    Where products are float32, F and ∇F at the last point are corrected to those of float64 products at the
+    parameters as they will be stored (`Objective.as_stored`). The gap then includes what was corrected; if
+    that is too much for the tolerance, the objective has to go on in float64.
     """
 
     def __init__(
@@ -72,9 +72,7 @@ class Progress:
         self._bound_pass = self._first_pass
         self._least_norm = np.inf
         self._stalled_steps = 0
-        self._exact: Objective | None = None  # the objective in float64, for readings of single points
-        self._n_checks = 0  # readings by it
-        self._checked: tuple[float, float] | None = None  # F in float64 at the last point, and the error
+        self._checked: tuple[float, float] | None = None  # F as stored at the last point, and the correction
         self._doubted = False  # whether float32 products hid too much
         self.history: list[Record] = []
         self.suboptimality = np.inf
@@ -85,7 +83,7 @@ class Progress:
         """Return the state for `resume`: everything that the records and the stopping rule depend on."""
         return {
             "seconds": time.perf_counter() - self._start,
-            "passes": self._passes,
+            "passes": self._objective.passes - self._first_pass,
             "bound": self._bound,
             "bound_pass": self._bound_pass - self._first_pass,
             "least_norm": self._least_norm,
@@ -141,7 +139,13 @@ class Progress:
                 value, gap = self._of_stored(gap)
                 excess = estimate if gap is None else gap
                 stops = excess <= goal or at_minimum
-        record = Record(time.perf_counter() - self._start, value, grad_norm, gap, self._passes)
+        record = Record(
+            time.perf_counter() - self._start,
+            value,
+            grad_norm,
+            gap,
+            self._objective.passes - self._first_pass,
+        )
         self.history.append(record)
         if self._callback is not None:
             self._callback(record, x)
@@ -166,22 +170,13 @@ class Progress:
             self._stalled_steps = STALLED
         return bool(self.message)
 
-    @property
-    def _passes(self) -> int:
-        """The number of passes since the start, the readings for checks included."""
-        return self._objective.passes - self._first_pass + self._n_checks
-
     def _check(self, x: Vector, value: float, grad: Vector) -> tuple[float, float]:
-        """Return F at x as stored, from float64 products, and what float32 products and storage hid, in nats.
+        """Return F at x as stored, and what float32 products and storage hid, in nats.
 
-        One pass. What they hid of F, and of the gap's part that the gradient predicts.
+        That is what they hid of F, and of the gap's part that the gradient predicts.
         """
-        if self._exact is None:
-            self._exact = self._objective.in_float64()
-        assert self._exact is not None
-        exact_value, exact_grad = self._exact.value_and_grad(self._exact.as_stored(x))
-        self._n_checks += 1
-        predicted = [self._exact.likely_gap(gradient) for gradient in (grad, exact_grad)]
+        exact_value, exact_grad = self._objective.as_stored(x, value, grad)
+        predicted = [self._objective.likely_gap(gradient) for gradient in (grad, exact_grad)]
         self._checked = exact_value, abs(exact_value - value) + abs(predicted[1] - predicted[0])
         return self._checked
 
@@ -236,8 +231,7 @@ class Progress:
             self.stopped("no step lowers the objective any more at the precision of the products")
             return None
         self._objective = objective
-        self._first_pass -= self._n_checks  # from now on they are counted there
-        self._n_checks, self._checked = 0, None
+        self._checked = None
         self._least_norm, self._stalled_steps = np.inf, 0
         # The bound is of another function, by the rounding of its products.
         self._bound, self._bound_pass = None, self._first_pass
@@ -260,7 +254,7 @@ class Progress:
         if gap is not None:
             self.suboptimality = gap / max(abs(value), TINY)
             self.converged |= self.suboptimality <= self._tol
-        self.history[-1] = self.history[-1]._replace(objective=value, gap=gap, passes=self._passes)
+        self.history[-1] = self.history[-1]._replace(objective=value, gap=gap)
         return Solution(
             x,
             value,

@@ -122,7 +122,7 @@ class ArraySource:
         parts, first = [], 0
         for block in self._blocks:
             inside = chosen[(chosen >= first) & (chosen < first + block.n_rows)] - first
-            X = devices.take_rows(block.X, inside)
+            X = with_transpose(devices.take_rows(block.X, inside))
             parts.append(block._replace(X=X, target=block.target[inside], weight=block.weight[inside]))
             first += block.n_rows
         return self._with_blocks(parts, self._loss)

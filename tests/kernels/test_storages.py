@@ -164,6 +164,19 @@ def test_every_storage_and_dtype(storage, dtype, executor, small_tiles, tmp_path
         assert_close(found[name], right, dtype=np.float32 if single else np.float64, n_terms=N)
 
 
+@pytest.mark.parametrize(("storage", "dtype"), CASES, ids=map("-".join, CASES))
+def test_few_rows_in_float64(storage, dtype, tmp_path):
+    """What float32 products are checked by has the digits of float64, for every storage and dtype."""
+    here, _, y, weight = problem(dtype)
+    rows = with_transpose(validation.design_matrix((DENSE | SPARSE)[storage](numbers(dtype), tmp_path)))
+    sums = devices.get("cpu").exact_loss_grad(softmax.for_targets(y, K), here, RowBlock(rows, y, weight))
+    right = expected(dtype)
+    assert_close(sums.value, right["value"], n_terms=N)
+    assert_close(sums.coef, right["gradient"], n_terms=N)
+    assert_close(sums.intercept, right["gradient of b"], n_terms=N)
+    assert_close(sums.weight, weight.sum(), n_terms=N)
+
+
 def parameters_after_a_fit(X, dtype, n_threads):
     """SHA-256 of what a few steps of a fit come to."""
     _, _, y, weight = problem(dtype)

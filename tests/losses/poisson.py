@@ -40,6 +40,11 @@ def weighted_target_sum(loss, target, weight):
     return np.einsum("i,ik->k", weight, target, dtype=np.float64)
 
 
+def losses_and_residuals(loss, logits, target):
+    e = np.exp(logits)
+    return (e - target * logits).sum(axis=1), e - target
+
+
 def shift_curvature(logits, weight):
     return np.diag(weight @ np.exp(logits, dtype=np.float64))
 

@@ -77,6 +77,19 @@ def test_on_every_storage(storage):
     np.testing.assert_allclose(grads[0], grad, rtol=0, atol=tolerance * np.abs(grad).max())
 
 
+@pytest.mark.parametrize("storage", STORAGES)
+def test_as_a_model_stores_it(storage):
+    X, t, weight = draw(storage)
+    objective = SoftmaxObjective(X, t, l2=L2, sample_weight=weight, loss="poisson").storing(np.float32)
+    x = 0.2 * np.random.default_rng(1).normal(size=objective.n_params)
+    value, grad = objective.as_stored(x, *objective.value_and_grad(x))
+    if objective.is_float32:
+        t = t.astype(np.float32)
+    wanted, slope = plain(X, t, weight, x.astype(np.float32).astype(np.float64))
+    assert value == pytest.approx(wanted, rel=1e-13)
+    np.testing.assert_allclose(grad, slope, rtol=0, atol=1e-13 * np.abs(slope).max())
+
+
 @pytest.mark.parametrize("solver", [lbfgs, newton_cg, newton_cholesky])
 @pytest.mark.parametrize("storage", ["float64", "float32", "CSR"])
 def test_to_a_certified_minimum(storage, solver):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastsoftmax.contracts import Csr, Halves, Sums
-from fastsoftmax.kernels.cpu import csr, dense, grams, intercept_shifts
+from fastsoftmax.kernels.cpu import csr, dense, exact, grams, intercept_shifts
 from fastsoftmax.kernels.cpu.columns import columns
 from fastsoftmax.kernels.cpu.half_precision import narrow, narrow_losses
 from fastsoftmax.kernels.cpu.index_checks import sparse_faults
@@ -51,6 +51,7 @@ __all__ = [
     "count_targets",
     "diagonal",
     "dual",
+    "exact_loss_grad",
     "float64_speed",
     "gram",
     "has_memory",
@@ -134,6 +135,11 @@ def loss_grad(
         row_values=row_values, X_grad=X_grad, coef_grad=coef_grad, dtype=dtype,
     )  # fmt: skip
     return sums
+
+
+def exact_loss_grad(loss: Loss, params: Params, block: RowBlock) -> Sums:
+    """Return the sums of `loss_grad` from float64 products, for few rows, by NumPy: nothing is compiled."""
+    return exact.loss_grad(_storage(block.X), _known(loss), params, block)
 
 
 def loss_grads(

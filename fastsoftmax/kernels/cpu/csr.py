@@ -24,6 +24,9 @@ from fastsoftmax.simd import compensated
 from fastsoftmax.simd.sparse_row import gathered_sum
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from scipy.sparse import csr_array
+
     from fastsoftmax.contracts import Array, DType, Loss, Params, RowBlock, Vector
 
 SUM_ENTRIES = (
@@ -280,3 +283,12 @@ def logits(
     data = X.data.astype(dtype, copy=False)
     run(_logits, bounds, data, X.indices, X.indptr, coef, intercept, out, work=work, n_threads=n_threads)
     return out
+
+
+def in_float64(X: Csr) -> tuple[csr_array, NDArray[np.intp]]:
+    """Return the rows in float64, of those columns that have entries, and the indices of these columns."""
+    from scipy.sparse import csr_array
+
+    columns, places = np.unique(X.indices, return_inverse=True)
+    shape = X.shape[0], len(columns)
+    return csr_array((X.data.astype(np.float64), places, X.indptr), shape=shape), columns

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastsoftmax.contracts import Sums, compute_dtype
+from fastsoftmax.contracts import Halves, Sums, compute_dtype
 from fastsoftmax.kernels.cpu import partition, shared_gradient
 from fastsoftmax.kernels.cpu.dlogits import to_dlogits
 from fastsoftmax.kernels.cpu.gather import columns_to, stored, tile_of
@@ -288,3 +288,9 @@ def logits(
 def columns(X: Array, out: Array, n_threads: int | None) -> None:
     """Write the transpose of X to out (d, n), C-ordered, in the dtype of out."""
     columns_to(X, out, n_threads)
+
+
+def in_float64(X: Array | Halves) -> tuple[Vector, slice]:
+    """Return the rows in float64, and the columns that they hold: all."""
+    dense = X.bits.view(np.float16) if isinstance(X, Halves) else X
+    return dense.astype(np.float64), slice(None)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from fastsoftmax.kernels.cuda import launch, loss_functions
 from fastsoftmax.kernels.cuda.blocks import here
 from fastsoftmax.kernels.cuda.passes import Pass, loss_on_device
 from fastsoftmax.kernels.cuda.sums import DeviceSums
+from fastsoftmax.losses import family_of
 
 if TYPE_CHECKING:
     from fastsoftmax.contracts import Array, DType, Loss, Params, RowBlock, Sums, Vector
@@ -43,6 +46,13 @@ def loss_grad(
         if X_grad is not None:
             X_grad[at] = here(z @ reading.params.coef)
     return found.sums(block.weight, stays=stays)
+
+
+def exact_loss_grad(loss: Loss, params: Params, block: RowBlock) -> Sums:
+    """Return the sums of `loss_grad` from float64 products, for few rows."""
+    target = block.target if block.target.ndim == 1 else block.target.astype(np.float64)
+    wide = family_of(loss).in_float64(loss)
+    return loss_grad(wide, params, block._replace(target=target), dtype=np.dtype(np.float64))
 
 
 def loss_grads(

@@ -216,6 +216,17 @@ def test_float64_products_of_narrow_rows(name):
     assert_sums(sums, *formulas.loss_grad(here), np.float64)
 
 
+@pytest.mark.parametrize("kind", TARGETS)
+@pytest.mark.parametrize("stored", STORED)
+def test_a_check_with_float64_products(stored, kind, name):
+    device, loss, block, formulas, _ = problem(stored, kind, name)
+    here = points()[0]
+    sums = device.exact_loss_grad(loss, here, block)
+    # Targets are those of the block, which are float32 where products with its rows are.
+    dtype = np.float32 if block.target.dtype == np.float32 else np.float64
+    assert_sums(sums, *formulas.loss_grad(here), dtype)
+
+
 def test_several_parameters_at_once(name):
     device, loss, block, formulas, dtype = problem("float64", "labels", name)
     found = device.loss_grads(loss, points(), None, block)
