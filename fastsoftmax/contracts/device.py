@@ -74,8 +74,11 @@ class PassDevice(Protocol):
         wait for them.
         """
 
-    def exact_loss_grad(self, loss: Loss, params: Params, block: RowBlock) -> Sums:
-        """Return the sums of `loss_grad` from float64 products, for few rows: not fast, nor compiled."""
+    def check(self, loss: Loss, stored: Params, params: Params | None, block: RowBlock) -> Sums:
+        """Return Σ wᵢ ℓᵢ in nats at `stored`, and its gradient at `params`, by float64 products of few rows.
+
+        Without `params` the sums' `coef` is empty, and their `intercept` zero. Not fast, nor compiled.
+        """
 
     def loss_grads(
         self,

@@ -154,6 +154,9 @@ class Penalty(Protocol):
     def with_strength(self, strength: float) -> Penalty:
         """Return the same penalty with another strength. ValueError unless it is finite and ≥ 0."""
 
+    def value(self, algebra: Algebra, coef: Vector) -> float:
+        """Return the penalty of flat coefficients."""
+
     def add_gradient(
         self, arithmetic: Arithmetic, sums: DeviceNumbers, scale: float, coef: DeviceNumbers
     ) -> DeviceNumbers:
@@ -269,10 +272,11 @@ class Objective(Protocol):
     def is_float32(self) -> bool:
         """Whether products are float32, and `in_float64` returns an objective."""
 
-    def as_stored(self, x: Vector, value: float, grad: Vector) -> tuple[float, Vector]:
-        """Return F and ∇F at x as it will be stored, as by float64 products, from those at x.
+    def as_stored(self, x: Vector, value: float, grad: Vector) -> tuple[float, float]:
+        """Return F at x as it will be stored, and what float64 products add to `likely_gap` at x.
 
-        A reading of some of the rows, which is not counted as a pass.
+        From F and ∇F at x by the objective's own products, and a reading of some of the rows, which is not
+        counted as a pass.
         """
 
     def in_float64(self) -> Objective | None:

@@ -51,14 +51,18 @@ class LossGrad:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ExactLossGrad:
-    """The same with float64 products, for a check of few rows: slower, but nothing is compiled for it."""
+class Check:
+    """The losses at `stored`, and the gradient at `params` if given, from float64 products, of few rows.
 
-    params: Params
+    Slower than a pass, but nothing is compiled for it.
+    """
+
+    stored: Params
+    params: Params | None = None
 
     def on(self, device: PassDevice, loss: Loss, block: RowBlock, n_threads: int | None) -> Sums:
         """Return the answer for one block."""
-        return device.exact_loss_grad(loss, self.params, block)
+        return device.check(loss, self.stored, self.params, block)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -85,16 +85,12 @@ class AnchoredObjective:
         """Whether products are float32, and `in_float64` returns an objective."""
         return self._objective.is_float32
 
-    def as_stored(self, x: Vector, value: float, grad: Vector) -> tuple[float, Vector]:
-        """Return F in nats and ∇F at x as it will be stored, as by float64 products, from those at x.
+    def as_stored(self, x: Vector, value: float, grad: Vector) -> tuple[float, float]:
+        """Return F in nats at x as it will be stored, and what float64 products add to `likely_gap` at x.
 
         The quadratic is taken to be that at x.
         """
-        offset = x - self._centre
-        quadratic_grad = self._precision * offset
-        quadratic = 0.5 * float(quadratic_grad @ offset)
-        value, grad = self._objective.as_stored(x, value - quadratic, grad - quadratic_grad)
-        return value + quadratic, grad + quadratic_grad
+        return self._objective.as_stored(x, value, grad)
 
     def in_float64(self) -> AnchoredObjective | None:
         """Return the same objective from float64 products, or None if it has them already."""

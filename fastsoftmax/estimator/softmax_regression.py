@@ -130,7 +130,7 @@ class SoftmaxRegression(
         The device that computed the passes over X.
     objective_ : float
         F at `coef_` and `intercept_` as they are stored, in nats, as by float64 products: those of all rows,
-        or, where the fit's own are float32, of 2,048 rows that tell of their error (to about 1e-9).
+        or, where the fit's own are float32, of 512 rows that tell of their error (to some 1e-9).
     duality_gap_ : float or None
         An upper bound of `objective_` − F*, in nats; None for C = inf.
     history_ : list of Record
@@ -146,7 +146,7 @@ class SoftmaxRegression(
     -----
     float16, float32, float64, uint8, int8 and int16 X are read as they are, without a copy or a conversion of
     the whole. Products are float32 for float32 and narrower X; sums, gradients and parameters are float64.
-    The last point is checked by float64 products of at most 2,048 rows; where those find that float32 hid
+    The last point is checked by float64 products of at most 512 rows; where those find that float32 hid
     more than a quarter of what `tol` allows, the fit goes on with them.
 
     With a free intercept, columns whose mean is more than 100 times their deviation (timestamps, dates as

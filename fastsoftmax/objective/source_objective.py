@@ -380,20 +380,20 @@ class SourceObjective:
         other._stored_dtype = np.dtype(dtype)
         return other
 
-    def as_stored(self, x: Vector, value: float, grad: Vector) -> tuple[float, Vector]:
-        """Return F in nats and ∇F at x as it will be stored, as by float64 products, from those at x.
+    def as_stored(self, x: Vector, value: float, grad: Vector) -> tuple[float, float]:
+        """Return F in nats at x as it will be stored, and what float64 products add to `likely_gap` at x.
 
-        Of at most 2,048 rows both are computed exactly. Of more, what rounding changes is taken to be what it
-        changes in a sample of so many; its own error is then that of a mean over the sample, about 10⁻⁹ for
-        float32. Not counted as a pass.
+        `value` and `grad` are F and ∇F at x. What rounding changes is taken to be what it changes in at most
+        512 of the rows; of more than 512, the mean over these is known to some 10⁻⁹ for float32. Not counted
+        as a pass.
         """
-        return stored.value_and_grad(
+        return stored.value_and_hidden(
             self._rows,
             self._layout,
             self._family,
             self._penalty,
             self.algebra,
-            self._dtype,
+            self.is_float32,
             self._stored_dtype,
             x,
             value,

@@ -55,6 +55,10 @@ class SquaredNorm(NamedTuple):
             raise ValueError(f"l2 must be a finite number that is not negative; got {shown(strength)}")
         return SquaredNorm(float(strength))
 
+    def value(self, algebra: Algebra, coef: Vector) -> float:
+        """Return (l2 / 2) ‖coef‖²."""
+        return 0.5 * self.strength * algebra.dot(coef, coef)
+
     def add_gradient(
         self, arithmetic: Arithmetic, sums: DeviceNumbers, scale: float, coef: DeviceNumbers
     ) -> DeviceNumbers:

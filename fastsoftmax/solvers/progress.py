@@ -55,9 +55,9 @@ class Progress:
     and the gradient predict that it will certify the goal, then at growing intervals; otherwise after every
     60 passes; and at the end.
 
-    Where products are float32, F and ∇F at the last point are corrected to those of float64 products at the
-    parameters as they will be stored (`Objective.as_stored`). The gap then includes what was corrected; if
-    that is too much for the tolerance, the objective has to go on in float64.
+    Where products are float32, F at the last point is corrected to that of float64 products at the parameters
+    as they will be stored (`Objective.as_stored`). The gap then includes what was hidden; if that is too much
+    for the tolerance, the objective has to go on in float64.
     """
 
     def __init__(
@@ -175,9 +175,8 @@ class Progress:
 
         That is what they hid of F, and of the gap's part that the gradient predicts.
         """
-        exact_value, exact_grad = self._objective.as_stored(x, value, grad)
-        predicted = [self._objective.likely_gap(gradient) for gradient in (grad, exact_grad)]
-        self._checked = exact_value, abs(exact_value - value) + abs(predicted[1] - predicted[0])
+        exact_value, hidden_gap = self._objective.as_stored(x, value, grad)
+        self._checked = exact_value, abs(exact_value - value) + abs(hidden_gap)
         return self._checked
 
     def _is_confirmed(self, x: Vector, value: float, grad: Vector, goal: float) -> bool:

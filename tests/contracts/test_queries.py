@@ -19,7 +19,8 @@ HERE = Params(np.arange(6.0).reshape(K, D), np.ones(K))
 MIXTURE = Mixture(np.zeros(K), 0.25, np.full(K, 1 / K))
 QUERIES = [
     queries.LossGrad(HERE),
-    queries.ExactLossGrad(HERE),
+    queries.Check(HERE, HERE),
+    queries.Check(HERE),
     queries.LossGrads((HERE, HERE)),
     queries.Hessp(HERE, HERE, np.dtype(np.float64)),
     queries.Hessp(Point(HERE), HERE),
@@ -50,7 +51,7 @@ def test_a_query_travels(query):
     rows = block(logits=KeptLogits())
     found, again = (each.on(cpu, LOSS, rows, 1) for each in (query, travelled))
     assert arrays(found) == arrays(again)
-    if isinstance(query, queries.LossGrad | queries.ExactLossGrad | queries.Hessp | queries.Diagonal):
+    if isinstance(query, queries.LossGrad | queries.Check | queries.Hessp | queries.Diagonal):
         assert (found + again).joined.tobytes() == (2.0 * found.joined).tobytes()
         assert (found + again).weight == 2.0 * N
 

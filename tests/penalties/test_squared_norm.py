@@ -24,6 +24,7 @@ def value(penalty, coef):
 def test_the_gradient_and_the_curvature_are_the_derivatives():
     penalty = SquaredNorm(L2)
     assert value(penalty, W) == pytest.approx(0.5 * L2 * np.sum(W**2), rel=1e-14)
+    assert penalty.value(ALGEBRA, W) == pytest.approx(value(penalty, W), rel=1e-14)
     grad = R.copy()
     penalty.add_gradient(ALGEBRA, grad, 3.0, W)
     np.testing.assert_allclose(grad, 3.0 * R + L2 * W, rtol=1e-14)

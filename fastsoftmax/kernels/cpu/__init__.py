@@ -47,11 +47,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "all_in_unit",
+    "check",
     "columns",
     "count_targets",
     "diagonal",
     "dual",
-    "exact_loss_grad",
     "float64_speed",
     "gram",
     "has_memory",
@@ -137,9 +137,12 @@ def loss_grad(
     return sums
 
 
-def exact_loss_grad(loss: Loss, params: Params, block: RowBlock) -> Sums:
-    """Return the sums of `loss_grad` from float64 products, for few rows, by NumPy: nothing is compiled."""
-    return exact.loss_grad(_storage(block.X), _known(loss), params, block)
+def check(loss: Loss, stored: Params, params: Params | None, block: RowBlock) -> Sums:
+    """Return Σ wᵢ ℓᵢ in nats at `stored`, and its gradient at `params`, from float64 products, of few rows.
+
+    Without `params` the sums' `coef` is empty, and their `intercept` zero. By NumPy: nothing is compiled.
+    """
+    return exact.check(_storage(block.X), _known(loss), stored, params, block)
 
 
 def loss_grads(

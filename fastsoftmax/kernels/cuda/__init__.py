@@ -12,7 +12,7 @@ from fastsoftmax.kernels.cuda.curvatures import diagonal, hessp
 from fastsoftmax.kernels.cuda.duals import dual, shift_curvature, target_sum
 from fastsoftmax.kernels.cuda.external import checked_rows, fetched, some_rows, taken, with_constant
 from fastsoftmax.kernels.cuda.functions import along, cross_entropy
-from fastsoftmax.kernels.cuda.gradients import exact_loss_grad, loss_grad, loss_grads
+from fastsoftmax.kernels.cuda.gradients import check, loss_grad, loss_grads
 from fastsoftmax.kernels.cuda.grams import gram
 from fastsoftmax.kernels.cuda.launch import empty, total
 from fastsoftmax.kernels.cuda.loss_functions import sigmoid as _sigmoid  # noqa: F401  (registers its functions)
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "along",
+    "check",
     "checked_rows",
     "cross_entropy",
     "diagonal",
     "dual",
     "empty",
-    "exact_loss_grad",
     "fetched",
     "float64_speed",
     "gram",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,11 +49,18 @@ def loss_grad(
     return found.sums(block.weight, stays=stays)
 
 
-def exact_loss_grad(loss: Loss, params: Params, block: RowBlock) -> Sums:
-    """Return the sums of `loss_grad` from float64 products, for few rows."""
+def check(loss: Loss, stored: Params, params: Params | None, block: RowBlock) -> Sums:
+    """Return Σ wᵢ ℓᵢ in nats at `stored`, and its gradient at `params`, from float64 products, of few rows.
+
+    Without `params` the sums' `coef` is empty, and their `intercept` zero.
+    """
     target = block.target if block.target.ndim == 1 else block.target.astype(np.float64)
-    wide = family_of(loss).in_float64(loss)
-    return loss_grad(wide, params, block._replace(target=target), dtype=np.dtype(np.float64))
+    loss, block, dtype = family_of(loss).in_float64(loss), block._replace(target=target), np.dtype(np.float64)
+    sums = loss_grad(loss, stored, block, coef_grad=False, dtype=dtype)
+    if params is not None:
+        return replace(loss_grad(loss, params, block, dtype=dtype), value=sums.value)
+    sums.joined[:] = 0.0
+    return sums
 
 
 def loss_grads(

@@ -220,11 +220,15 @@ def test_float64_products_of_narrow_rows(name):
 @pytest.mark.parametrize("stored", STORED)
 def test_a_check_with_float64_products(stored, kind, name):
     device, loss, block, formulas, _ = problem(stored, kind, name)
-    here = points()[0]
-    sums = device.exact_loss_grad(loss, here, block)
+    here, stored = points()
+    sums = device.check(loss, stored, here, block)
     # Targets are those of the block, which are float32 where products with its rows are.
     dtype = np.float32 if block.target.dtype == np.float32 else np.float64
-    assert_sums(sums, *formulas.loss_grad(here), dtype)
+    value = formulas.loss_grad(stored)[0]
+    assert_sums(sums, value, *formulas.loss_grad(here)[1:], dtype)
+    alone = device.check(loss, stored, None, block)
+    assert_close(alone.value, value, dtype=dtype, n_terms=N * K, scale=max(10.0, abs(value)))
+    assert (alone.coef.size, np.abs(alone.intercept).max()) == (0, 0.0)
 
 
 def test_several_parameters_at_once(name):
