@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from fastsoftmax.contracts import Params, Sums
-from fastsoftmax.contracts.queries import Diagonal, Gram
+from fastsoftmax.contracts.queries import Diagonal, Gram, Hessp
 from fastsoftmax.preconditioners import build, choice, diagonal, kronecker
 from fastsoftmax.runtime.lazy_attributes import lazy
 
@@ -109,7 +109,7 @@ class Preconditioning:
                 invariant,
             )
         elif self._shared is None or form == "full":  # a full Hessian at the point itself halves the steps
-            inverse = self._inverse_of(self._blocks(params, fraction))
+            inverse = self._inverse_of(self._blocks(params, fraction), params)
         else:
             inverse = self._inverse_of_shared(self._shared, params, fraction)
         return self._applied(inverse)
@@ -132,7 +132,7 @@ class Preconditioning:
         if not self.has_explicit_hessian:
             raise ValueError(f"the Hessian of {self._layout.size} parameters is too large to be factorised")
         sums = self._rows.sum(self._gram(params, pairs=True, dtype=np.float64))
-        return self._applied(self._built(sums, "full", None))
+        return self._applied(self._built(sums, "full", None, params))
 
     def curvatures(self, params: Params) -> Params:
         """Return the diagonal of the Hessian of the mean loss, without the penalty. One pass over X.
@@ -175,8 +175,8 @@ class Preconditioning:
 
         return apply
 
-    def _built(self, sums: Sums, form: str, diagonal_of_all: Params | None) -> Inverse:
-        """Return the inverse of summed blocks, which may be overwritten."""
+    def _built(self, sums: Sums, form: str, diagonal_of_all: Params | None, params: Params) -> Inverse:
+        """Return the inverse of blocks summed at `params`, which may be overwritten."""
         return build.of_blocks(
             sums,
             form,
@@ -186,7 +186,24 @@ class Preconditioning:
             self._family.SHIFT_INVARIANT,
             diagonal_of_all,
             self._n_threads,
+            self._hessp(params),
         )
+
+    def _hessp(self, params: Params) -> Callable[[Params], Params]:
+        """Return the Hessian-vector product of the mean loss at `params`, in a vector's coordinates.
+
+        By float64 products, whatever the rows'; a pass each.
+        """
+        layout = self._layout
+
+        def product(direction: Params) -> Params:
+            flat = np.concatenate((direction.coef.ravel(), direction.intercept))[: layout.size]
+            sums = self._rows.sum(Hessp(params, layout.unpack(flat), np.dtype(np.float64)))
+            sums.joined[:] *= 1.0 / sums.weight
+            layout.centred(sums)
+            return Params(sums.coef, sums.intercept)
+
+        return product
 
     def _inverse_of_shared(self, shared: Shared, params: Params, fraction: float) -> Inverse:
         """Return the inverse of the shared blocks, or, if those do not serve, of new ones at `params`.
@@ -201,12 +218,12 @@ class Preconditioning:
         self._served = max(fraction, self._served)
         if shared.made is None or shared.made[0] != self._l2:
             shared.made = None
-            shared.made = self._l2, self._inverse_of(blocks._replace(sums=blocks.sums.copied()))
+            shared.made = self._l2, self._inverse_of(blocks._replace(sums=blocks.sums.copied()), params)
         return shared.made[1]
 
-    def _inverse_of(self, blocks: _Blocks) -> Inverse:
-        """Return the inverse of blocks, which may be overwritten."""
-        return self._built(blocks.sums, self.form[0], blocks.diagonal)
+    def _inverse_of(self, blocks: _Blocks, params: Params) -> Inverse:
+        """Return the inverse of blocks at `params`, which may be overwritten."""
+        return self._built(blocks.sums, self.form[0], blocks.diagonal, params)
 
     def _inverse_at_zero(self, zero: Params, fraction: float) -> Inverse:
         """Return the inverse at zero parameters, where ∂²ℓ/∂z² is the same multiple of I in every row.
@@ -225,7 +242,7 @@ class Preconditioning:
             coef, intercept = self.curvatures(zero)
             factor = curvature / intercept[0]  # the diagonal's curvature is (1 − 1 / K) / K for a softmax
             entries = Params(factor * coef[:1], factor * intercept[:1])
-        return self._built(sums, "block diagonal", entries)
+        return self._built(sums, "block diagonal", entries, zero)
 
     def _blocks(self, params: Params, fraction: float) -> _Blocks:
         """Return the Hessian's blocks at `params` over a sample, with the diagonal over all rows if fewer."""

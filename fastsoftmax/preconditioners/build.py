@@ -10,6 +10,8 @@ from fastsoftmax.preconditioners import block_diagonal, full, kronecker
 from fastsoftmax.preconditioners.projection import projected, pull_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fastsoftmax.contracts import Params, Sums, Vector
     from fastsoftmax.preconditioners.projection import Inverse
 
@@ -23,6 +25,7 @@ def of_blocks(
     invariant: bool,
     diagonal: Params | None,
     n_threads: int | None,
+    hessp: Callable[[Params], Params],
 ) -> Inverse:
     """Return the preconditioner, which works in place, from the sums of a `Gram` query.
 
@@ -39,11 +42,13 @@ def of_blocks(
     diagonal : Params or None
         The diagonal of the Hessian over all rows, without l2, if the sums are those of a sample.
     n_threads : int or None
+    hessp : callable
+        The Hessian-vector product without the penalty, in float64.
     """
     numbers = sums.weight, l2, fit_intercept
     pull = pull_of(l2, float(np.einsum("kii->ki", sums.coef).max()) / sums.weight)
     if form == "full":
-        inverse = full.inverse(sums.coef, n_classes, *numbers, invariant)
+        inverse = full.inverse(sums.coef, n_classes, *numbers, invariant, hessp)
     else:
         inverse = block_diagonal.inverse(sums.coef, *numbers, diagonal, n_threads)
     return projected(inverse, pull) if invariant else inverse

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastsoftmax.contracts import Params
 from fastsoftmax.linalg.cholesky import NOT_FINITE, factor, solve, unit_scale
 from fastsoftmax.preconditioners.projection import is_lost
 from fastsoftmax.runtime import blas
@@ -13,12 +14,24 @@ from fastsoftmax.runtime import blas
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fastsoftmax.contracts import Array, Params, Vector
+    from fastsoftmax.contracts import Array, Vector
     from fastsoftmax.preconditioners.projection import Inverse
 
 
+# The most directions whose curvature is asked for one at a time.
+MAX_ASKED = 64
+# The least root of a curvature that is not taken for rounding, in relative errors of the matrix.
+FAINTEST = 10.0
+
+
 def inverse(
-    pairs: Array, n_classes: int, weight: float, l2: float, fit_intercept: bool, invariant: bool
+    pairs: Array,
+    n_classes: int,
+    weight: float,
+    l2: float,
+    fit_intercept: bool,
+    invariant: bool,
+    hessp: Callable[[Params], Params],
 ) -> Inverse:
     """Return v ↦ H⁻¹ v, in place; with `invariant`, only of vectors that sum to zero over classes.
 
@@ -35,6 +48,9 @@ def inverse(
     invariant : bool
         Whether adding one vector to every class changes no loss. Without l2 the Hessian is singular along
         those directions; a multiple of (1 1ᵀ / K) ⊗ diag is added, which does not change the others.
+    hessp : callable
+        The Hessian-vector product without the penalty, in float64, for directions that rounding hides from
+        the blocks; only without a penalty, and for at most 64 of them.
 
     Raises
     ------
@@ -80,16 +96,28 @@ def inverse(
     order = n_classes * size
     matrix = hessian.reshape(order, order)
     error = float(np.finfo(np.float64).eps) * order
-    solve_flat = _by_axes(matrix, error, n_classes) if singular else _by_factor(matrix, error)
+
+    def split(flat: Vector) -> Params:
+        stacked = flat.reshape(n_classes, size)
+        if not fit_intercept:
+            return Params(stacked, np.zeros(n_classes))
+        return Params(stacked[:, :-1], stacked[:, -1])
+
+    def joined(vector: Params) -> Vector:
+        if not fit_intercept:
+            return vector.coef.reshape(-1)
+        return np.concatenate((vector.coef, vector.intercept[:, np.newaxis]), axis=1).reshape(-1)
+
+    if singular:
+        solve_flat = _by_axes(matrix, error, n_classes, lambda flat: joined(hessp(split(flat))))
+    else:
+        solve_flat = _by_factor(matrix, error)
 
     def apply(vector: Params) -> None:
-        coef, intercept = vector
-        if not fit_intercept:
-            coef[:] = solve_flat(coef.reshape(-1)).reshape(coef.shape)
-            return
-        stacked = np.concatenate((coef, intercept[:, np.newaxis]), axis=1)
-        stacked = solve_flat(stacked.reshape(-1)).reshape(stacked.shape)
-        coef[:], intercept[:] = stacked[:, :-1], stacked[:, -1]
+        coef, intercept = split(solve_flat(joined(vector)))
+        vector.coef[:] = coef
+        if fit_intercept:
+            vector.intercept[:] = intercept
 
     return apply
 
@@ -106,24 +134,58 @@ def _by_factor(matrix: Vector, error: float) -> Callable[[Vector], Vector]:
     return solved
 
 
-def _by_axes(matrix: Vector, error: float, n_classes: int) -> Callable[[Vector], Vector]:
+def _by_axes(
+    matrix: Vector, error: float, n_classes: int, hessp: Callable[[Vector], Vector]
+) -> Callable[[Vector], Vector]:
     """Return v ↦ H⁺ v, by eigenvectors, of a matrix that may be singular.
 
     Along directions that no row has a component in, gradient and curvature are rounding, and so would be
-    their quotient: the pseudo-inverse is zero there. About ten times the cost of a factor.
+    their quotient: the pseudo-inverse is zero there. Those of nearly equal columns look alike in the matrix,
+    which holds their curvature, the square of a small difference, beside 1; `hessp` has it from the small
+    difference itself. About ten times the cost of a factor, and a product for each such direction.
     """
     # One scale for each column of all classes, so that scaling commutes with the mean over classes.
     class_scale = unit_scale(matrix).reshape(n_classes, -1)
     scale = np.tile(1.0 / np.sqrt(np.mean(class_scale**-2, axis=0)), n_classes)
     matrix *= scale
     matrix *= scale[:, np.newaxis]
+    curved = np.flatnonzero(matrix.diagonal() > 0.0)  # a column of zeros is no nearly equal one
     with blas.one_thread():  # results depend on the number of threads
-        values, axes = blas.away(np.linalg.eigh, matrix)  # SciPy's eigh would hold the GIL
-    resolved = values > error * values[-1]
-    root = scale[:, np.newaxis] * axes[:, resolved] / np.sqrt(values[resolved])
+        values, axes = blas.away(np.linalg.eigh, matrix[np.ix_(curved, curved)])  # SciPy's would hold the GIL
+    scale = scale[curved, np.newaxis]
+    hidden = values <= error * values.max(initial=0.0)
+    root = scale * axes[:, ~hidden] / np.sqrt(values[~hidden])
+    if 0 < np.count_nonzero(hidden) <= MAX_ASKED:
+        directions = np.zeros((np.count_nonzero(hidden), len(matrix)))
+        directions[:, curved] = (scale * axes[:, hidden]).T
+        smaller = _root_of(directions, hessp, (FAINTEST * error) ** 2 * values.max())
+        root = np.concatenate((root, smaller[curved]), axis=1)
 
     def solved(vector: Vector) -> Vector:
+        out = np.zeros_like(vector)
         with blas.one_thread():
-            return np.asarray(root @ (vector @ root))
+            out[curved] = root @ (vector[curved] @ root)
+        return out
 
     return solved
+
+
+def _root_of(directions: Vector, hessp: Callable[[Vector], Vector], least: float) -> Vector:
+    """Return R (D, r) with R Rᵀ = Vᵀ (V H Vᵀ)⁺ V, of directions V (m, D).
+
+    Curvatures of at most `least` are taken for zero. If all are, one product tells: that of a mixture.
+    """
+    weights = np.random.default_rng(0).normal(size=len(directions))
+    mixture = weights @ directions
+    if mixture @ hessp(mixture) <= least * (weights @ weights):
+        return np.empty((directions.shape[1], 0))
+    products = np.array([hessp(direction) for direction in directions])
+    with blas.one_thread():
+        curvature = directions @ products.T
+        curvature = 0.5 * (curvature + curvature.T)
+        # Scaled first: curvatures of different sizes keep their digits.
+        unit = np.sqrt(np.maximum(curvature.diagonal(), least))
+        values, axes = blas.away(np.linalg.eigh, curvature / unit / unit[:, np.newaxis])
+        axes = axes / unit[:, np.newaxis]
+        kept = values > least * np.einsum("ij,ij->j", axes, axes)
+        return np.asarray(directions.T @ (axes[:, kept] / np.sqrt(values[kept])))

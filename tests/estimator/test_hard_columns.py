@@ -1,4 +1,4 @@
-"""Faults of columns that are far from zero for their deviation, or of tiny scale, each with its right value.
+"""Columns far from zero for their deviation, of tiny scale, or nearly equal: each with its right value.
 
 The right values are those of Newton's method with the whole Hessian on standardised columns.
 """
@@ -60,6 +60,40 @@ def test_the_minimum_is_found_and_said(name, solver):
     for value in (model.objective_, stored_value(model, X, y)):
         np.testing.assert_allclose(value, best, rtol=2e-6)
         assert value >= best * (1.0 - 1e-8)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("storage", [np.asarray, scipy.sparse.csr_matrix])
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_columns_that_are_nearly_equal(solver, n_classes, storage):
+    """Their differences decide the labels. The differences of floats that are so near are exact."""
+    rng = np.random.default_rng(0)
+    column, *noise = rng.normal(size=(3, 200))
+    X = np.column_stack([column, column + 1e-6 * noise[0], column + 1e-8 * noise[1]])
+    distinct = np.column_stack([column, (X[:, 1] - column) * 1e6, (X[:, 2] - column) * 1e8])
+    y = labels_of(distinct[:, 1] + distinct[:, 2], n_classes, 1)
+    best = minimum(distinct, y, 1 if n_classes == 2 else n_classes, 0.0)
+    model = SoftmaxRegression(C=np.inf, solver=solver).fit(storage(X), y)
+    # Coefficients near 1e8 round the logits to 1e-8.
+    np.testing.assert_allclose(model.objective_, best, rtol=2e-6)
+    np.testing.assert_allclose(stored_value(model, X, y), best, rtol=2e-6)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_columns_that_depend_on_others_exactly(solver):
+    """Indicators that sum to one, a column twice and one of zeros: the least coefficients are not sought."""
+    rng = np.random.default_rng(0)
+    groups, column = rng.integers(0, 6, 900), rng.normal(size=900)
+    indicators = np.eye(6)[groups]
+    y = labels_of(column + 0.2 * groups, 3, 1)
+    best = minimum(np.column_stack([indicators[:, 1:], column]), y, 3, 0.0)
+    X = np.column_stack([indicators, column, column, np.zeros(900)])
+    model = SoftmaxRegression(C=np.inf, solver=solver).fit(X, y)
+    np.testing.assert_allclose(model.objective_, best, rtol=2e-6)
+    assert np.abs(model.coef_).max() < 100.0
+    np.testing.assert_array_equal(model.coef_[:, -1], 0.0)
 
 
 @pytest.mark.parametrize("name", ["float32 near 1e5", "int16 near 30000", "float32 seconds"])
