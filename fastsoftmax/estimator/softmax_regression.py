@@ -152,8 +152,10 @@ class SoftmaxRegression(
     With a free intercept, columns whose mean is more than 100 times their deviation (timestamps, dates as
     numbers; told from 512 rows) are centred in the parametrisation: X is not copied, sparse X stays sparse,
     coefficients and F are those of X as it is. Unless they are constant, products with narrow X are then
-    float64, in predictions, too. Without a penalty, columns of a small problem (K d up to about 2,000) may be
-    nearly equal; to some 1e-13 of their size, they are taken for equal.
+    float64, in predictions, too.
+
+    Without a penalty, nearly equal columns are told apart down to differences of some 1e-13 of their size
+    (1e-6 if products are float32, or K d² above some 5 million); nearer ones are taken for equal.
 
     Dense X with at least twice as many features as rows, and 48 MiB as float64 at most, is factorised once:
     the solver sees the rows' n float64 coordinates in the row space. The optimum is the same; the passes of

@@ -189,16 +189,19 @@ class Preconditioning:
             self._hessp(params),
         )
 
-    def _hessp(self, params: Params) -> Callable[[Params], Params]:
+    def _hessp(self, params: Params) -> Callable[[Params], Params] | None:
         """Return the Hessian-vector product of the mean loss at `params`, in a vector's coordinates.
 
-        By float64 products, whatever the rows'; a pass each.
+        A pass each. None if products are float32: their gradients do not tell the directions it is for from
+        rounding.
         """
+        if self._dtype is None and self._rows.spec.dtype == np.float32:
+            return None
         layout = self._layout
 
         def product(direction: Params) -> Params:
             flat = np.concatenate((direction.coef.ravel(), direction.intercept))[: layout.size]
-            sums = self._rows.sum(Hessp(params, layout.unpack(flat), np.dtype(np.float64)))
+            sums = self._rows.sum(Hessp(params, layout.unpack(flat), self._dtype))
             sums.joined[:] *= 1.0 / sums.weight
             layout.centred(sums)
             return Params(sums.coef, sums.intercept)

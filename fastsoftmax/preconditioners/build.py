@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastsoftmax.preconditioners import block_diagonal, full, kronecker
-from fastsoftmax.preconditioners.projection import projected, pull_of
+from fastsoftmax.preconditioners import block_diagonal, full, hidden, kronecker
+from fastsoftmax.preconditioners.projection import FLOOR, projected, pull_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,7 @@ def of_blocks(
     invariant: bool,
     diagonal: Params | None,
     n_threads: int | None,
-    hessp: Callable[[Params], Params],
+    hessp: Callable[[Params], Params] | None,
 ) -> Inverse:
     """Return the preconditioner, which works in place, from the sums of a `Gram` query.
 
@@ -42,15 +42,23 @@ def of_blocks(
     diagonal : Params or None
         The diagonal of the Hessian over all rows, without l2, if the sums are those of a sample.
     n_threads : int or None
-    hessp : callable
-        The Hessian-vector product without the penalty, in float64.
+    hessp : callable or None
+        The Hessian-vector product without the penalty, if it is float64.
     """
     numbers = sums.weight, l2, fit_intercept
     pull = pull_of(l2, float(np.einsum("kii->ki", sums.coef).max()) / sums.weight)
     if form == "full":
         inverse = full.inverse(sums.coef, n_classes, *numbers, invariant, hessp)
-    else:
+    elif pull > 0.0 or hessp is None:
         inverse = block_diagonal.inverse(sums.coef, *numbers, diagonal, n_threads)
+    else:
+        total: Vector = np.asarray(sums.coef.sum(axis=0, dtype=np.float64))  # before they are overwritten
+        total /= sums.weight
+        if not fit_intercept:
+            total[-1] = 0.0
+        dependent = hidden.dependencies(total, FLOOR)
+        inverse = block_diagonal.inverse(sums.coef, *numbers, diagonal, n_threads)
+        inverse = hidden.added(inverse, dependent, n_classes, hessp)
     return projected(inverse, pull) if invariant else inverse
 
 

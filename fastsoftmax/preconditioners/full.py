@@ -8,6 +8,7 @@ import numpy as np
 
 from fastsoftmax.contracts import Params
 from fastsoftmax.linalg.cholesky import NOT_FINITE, factor, solve, unit_scale
+from fastsoftmax.preconditioners.hidden import root_of
 from fastsoftmax.preconditioners.projection import is_lost
 from fastsoftmax.runtime import blas
 
@@ -18,12 +19,6 @@ if TYPE_CHECKING:
     from fastsoftmax.preconditioners.projection import Inverse
 
 
-# The most directions whose curvature is asked for one at a time.
-MAX_ASKED = 64
-# The least root of a curvature that is not taken for rounding, in relative errors of the matrix.
-FAINTEST = 10.0
-
-
 def inverse(
     pairs: Array,
     n_classes: int,
@@ -31,7 +26,7 @@ def inverse(
     l2: float,
     fit_intercept: bool,
     invariant: bool,
-    hessp: Callable[[Params], Params],
+    hessp: Callable[[Params], Params] | None,
 ) -> Inverse:
     """Return v ↦ H⁻¹ v, in place; with `invariant`, only of vectors that sum to zero over classes.
 
@@ -48,9 +43,9 @@ def inverse(
     invariant : bool
         Whether adding one vector to every class changes no loss. Without l2 the Hessian is singular along
         those directions; a multiple of (1 1ᵀ / K) ⊗ diag is added, which does not change the others.
-    hessp : callable
-        The Hessian-vector product without the penalty, in float64, for directions that rounding hides from
-        the blocks; only without a penalty, and for at most 64 of them.
+    hessp : callable or None
+        The Hessian-vector product without the penalty, if it is float64, for directions that the rounding of
+        blocks hides (`fastsoftmax.preconditioners.hidden`).
 
     Raises
     ------
@@ -109,7 +104,8 @@ def inverse(
         return np.concatenate((vector.coef, vector.intercept[:, np.newaxis]), axis=1).reshape(-1)
 
     if singular:
-        solve_flat = _by_axes(matrix, error, n_classes, lambda flat: joined(hessp(split(flat))))
+        of_flat = None if hessp is None else lambda flat: joined(hessp(split(flat)))
+        solve_flat = _by_axes(matrix, error, n_classes, of_flat)
     else:
         solve_flat = _by_factor(matrix, error)
 
@@ -135,14 +131,13 @@ def _by_factor(matrix: Vector, error: float) -> Callable[[Vector], Vector]:
 
 
 def _by_axes(
-    matrix: Vector, error: float, n_classes: int, hessp: Callable[[Vector], Vector]
+    matrix: Vector, error: float, n_classes: int, hessp: Callable[[Vector], Vector] | None
 ) -> Callable[[Vector], Vector]:
     """Return v ↦ H⁺ v, by eigenvectors, of a matrix that may be singular.
 
     Along directions that no row has a component in, gradient and curvature are rounding, and so would be
-    their quotient: the pseudo-inverse is zero there. Those of nearly equal columns look alike in the matrix,
-    which holds their curvature, the square of a small difference, beside 1; `hessp` has it from the small
-    difference itself. About ten times the cost of a factor, and a product for each such direction.
+    their quotient: the pseudo-inverse is zero there. Those of nearly equal columns look alike in the matrix;
+    `hessp` tells them apart. About ten times the cost of a factor.
     """
     # One scale for each column of all classes, so that scaling commutes with the mean over classes.
     class_scale = unit_scale(matrix).reshape(n_classes, -1)
@@ -155,11 +150,10 @@ def _by_axes(
     scale = scale[curved, np.newaxis]
     hidden = values <= error * values.max(initial=0.0)
     root = scale * axes[:, ~hidden] / np.sqrt(values[~hidden])
-    if 0 < np.count_nonzero(hidden) <= MAX_ASKED:
+    if hessp is not None and hidden.any():
         directions = np.zeros((np.count_nonzero(hidden), len(matrix)))
         directions[:, curved] = (scale * axes[:, hidden]).T
-        smaller = _root_of(directions, hessp, (FAINTEST * error) ** 2 * values.max())
-        root = np.concatenate((root, smaller[curved]), axis=1)
+        root = np.concatenate((root, root_of(directions, hessp, values.max())[curved]), axis=1)
 
     def solved(vector: Vector) -> Vector:
         out = np.zeros_like(vector)
@@ -168,24 +162,3 @@ def _by_axes(
         return out
 
     return solved
-
-
-def _root_of(directions: Vector, hessp: Callable[[Vector], Vector], least: float) -> Vector:
-    """Return R (D, r) with R Rᵀ = Vᵀ (V H Vᵀ)⁺ V, of directions V (m, D).
-
-    Curvatures of at most `least` are taken for zero. If all are, one product tells: that of a mixture.
-    """
-    weights = np.random.default_rng(0).normal(size=len(directions))
-    mixture = weights @ directions
-    if mixture @ hessp(mixture) <= least * (weights @ weights):
-        return np.empty((directions.shape[1], 0))
-    products = np.array([hessp(direction) for direction in directions])
-    with blas.one_thread():
-        curvature = directions @ products.T
-        curvature = 0.5 * (curvature + curvature.T)
-        # Scaled first: curvatures of different sizes keep their digits.
-        unit = np.sqrt(np.maximum(curvature.diagonal(), least))
-        values, axes = blas.away(np.linalg.eigh, curvature / unit / unit[:, np.newaxis])
-        axes = axes / unit[:, np.newaxis]
-        kept = values > least * np.einsum("ij,ij->j", axes, axes)
-        return np.asarray(directions.T @ (axes[:, kept] / np.sqrt(values[kept])))

@@ -207,7 +207,16 @@ def minimize(
         # gᵀ H g / 2 with the approximate inverse Hessian H estimates F − F* as the Newton decrement does.
         direction, slope = pairs.direction(grad)
         builds.note(-0.5 * slope)
-        done = progress.at(x, value, grad, -0.5 * slope, trusted=len(pairs) >= min(n_pairs, TRUSTED_PAIRS))
+        decrement, trusted = -0.5 * slope, len(pairs) >= min(n_pairs, TRUSTED_PAIRS)
+        if trusted and decrement <= progress.goal and not objective.has_lower_bound:
+            # Pairs know nothing of directions in which no step has gone. M does, if it is not too old.
+            if pairs.decrement(grad) > progress.goal:
+                builds.fraction = max(builds.fraction, 1.0)
+                pairs.restart(functools.partial(builds.build, objective, x), grad)
+                builds.advance(n_steps)
+                direction, slope = pairs.direction(grad)
+            decrement = max(-0.5 * slope, pairs.decrement(grad))
+        done = progress.at(x, value, grad, decrement, trusted=trusted)
     else:
         if not done:
             progress.stopped(f"max_iter={max_iter} steps were taken")

@@ -121,6 +121,10 @@ class Pairs:
         self._sy[:, place] = s_change
         self._yv[place] = self._yv[:, place] = v_change
 
+    def decrement(self, grad: Vector) -> float:
+        """Return gᵀ M g / 2 for g = grad, the last gradient passed in: what M alone tells of F − F*."""
+        return 0.5 * self._algebra.dot(grad, self._scaled)
+
     def direction(self, grad: Vector) -> tuple[Vector, float]:
         """Return −H g for g = grad, the last gradient passed in, and the slope −gᵀ H g."""
         order = np.array(self._order, np.int64)

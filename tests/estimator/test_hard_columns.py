@@ -82,6 +82,23 @@ def test_columns_that_are_nearly_equal(solver, n_classes, storage):
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("solver", SOLVERS)
+def test_nearly_equal_columns_among_many(solver):
+    """More parameters than the whole Hessian is built for at each step."""
+    rng = np.random.default_rng(0)
+    distinct = rng.normal(size=(800, 100))
+    X = distinct.copy()
+    X[:, 1] = X[:, 0] + 1e-8 * X[:, 1]
+    distinct[:, 1] = (X[:, 1] - X[:, 0]) * 1e8
+    coef = 0.1 * rng.normal(size=(3, 100))
+    coef[:, 1] = [0.0, 1.0, -1.0]
+    y = (distinct @ coef.T + rng.gumbel(size=(800, 3))).argmax(axis=1)
+    best = SoftmaxRegression(C=np.inf, tol=1e-9, solver="newton-cholesky").fit(distinct, y).objective_
+    model = SoftmaxRegression(C=np.inf, solver=solver).fit(X, y)
+    np.testing.assert_allclose(model.objective_, best, rtol=5e-6)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("solver", SOLVERS)
 def test_columns_that_depend_on_others_exactly(solver):
     """Indicators that sum to one, a column twice and one of zeros: the least coefficients are not sought."""
     rng = np.random.default_rng(0)
