@@ -111,7 +111,7 @@ def test_optimum(name, data_dir):
 
 
 def test_without_a_penalty_the_solvers_agree(data_dir):
-    """Collinear columns, coefficients of thousands: by its pairs of steps alone L-BFGS stopped 2e-3 above F*."""
+    """Collinear columns: by the estimate of its pairs of steps alone, L-BFGS stopped at F* (1 + 2e-3)."""
     path = data_dir / "dry_bean.npz"
     if not path.exists():
         pytest.skip(f"no {path}")
