@@ -23,6 +23,7 @@ from fastsoftmax.estimator.path import RegularizationPath
 from fastsoftmax.estimator.prediction import Prediction
 from fastsoftmax.estimator.saving import Persistence
 from fastsoftmax.persistence.checkpoint import FitCheckpoint
+from fastsoftmax.runtime import compiling
 from fastsoftmax.runtime.scikit_learn import (
     HAS_CALLBACKS,
     CallbackSupportMixin,
@@ -279,9 +280,10 @@ class SoftmaxRegression(
                 context = {"estimator": self, "X": X, "y": y, "metadata": metadata}
                 name = f"{fit.solver}-iter"
                 tasks = observers.Tasks(root, name, self.max_iter, fit.attributes_of, **context)
-            solution = self._minimize(fit.solver, fit.objective, start, line, tasks, checkpoint, last)
-            # For a later partial_fit, which will not see these rows: one pass.
-            self._precision = fit.precision_at(solution.x)
+            with compiling.forecast(fit.n_kernels):
+                solution = self._minimize(fit.solver, fit.objective, start, line, tasks, checkpoint, last)
+                # For a later partial_fit, which will not see these rows: one pass.
+                self._precision = fit.precision_at(solution.x)
             self._keep(solution, fit, fit.solver)
             if tasks is not None:
                 tasks.end()

@@ -21,18 +21,23 @@ class Compilation(NamedTuple):
 
     `name` is the kernel that is being compiled, "" if the last one is done; `n_done` the number of those that
     are, each with the functions that it calls; `seconds` the time that it has taken; `kept` whether kernels
-    are kept on disk. How many are to come is not known before the work that needs them is done.
+    are kept on disk; `n_expected` about how many there will be, None where there is no `forecast`. How many
+    are to come is not known for certain before the work that needs them is done.
     """
 
     name: str
     n_done: int
     seconds: float
     kept: bool
+    n_expected: int | None = None
 
     def __str__(self) -> str:
         """Return it as one line."""
         often = "once on this machine" if self.kept else "in every process: they cannot be kept"
-        so_far = f"{self.n_done} so far, {self.seconds:.0f} s" if self.n_done else "the first one"
+        if self.n_expected is not None and self.n_done < self.n_expected:
+            so_far = f"{self.n_done} of about {self.n_expected}, {self.seconds:.0f} s"
+        else:
+            so_far = f"{self.n_done} so far, {self.seconds:.0f} s" if self.n_done else "the first one"
         return f"compiling kernels ({often}): {so_far}" + (f", now {self.name}" if self.name else "")
 
 
@@ -44,6 +49,8 @@ class _State:
         self.depth = 0  # of compilations within one another: of a kernel, and of functions that it calls
         self.began = 0.0
         self.n_done = 0
+        self.n_loaded = 0
+        self.n_forecast: int | None = None
         self.seconds = 0.0
         self.kept = True
         self.reports: list[Callable[[], None]] = []
@@ -57,6 +64,27 @@ at_fork(in_child=_state.reports.clear)
 def not_kept() -> None:
     """Note that kernels are compiled anew in every process."""
     _state.kept = False
+
+
+def loaded() -> None:
+    """Note that a kernel was loaded from disk."""
+    _state.n_loaded += 1
+
+
+@contextlib.contextmanager
+def forecast(n_kernels: int) -> Iterator[None]:
+    """Report how many kernels are left of about `n_kernels` that the body needs in a process that has none.
+
+    Nothing is forecast in a process that has some already: which of them the body needs is not known.
+    """
+    if _state.n_done or _state.n_loaded:
+        yield
+        return
+    _state.n_forecast = n_kernels
+    try:
+        yield
+    finally:
+        _state.n_forecast = None
 
 
 @contextlib.contextmanager
@@ -100,7 +128,8 @@ def reporting(report: Callable[[Compilation], None] | None) -> Iterator[None]:
     def tell() -> None:
         current = time.perf_counter() - _state.began if _state.depth else 0.0
         seconds = _state.seconds - seconds_before + current
-        report(Compilation(_state.name, _state.n_done - n_before, seconds, _state.kept))
+        expected = None if _state.n_forecast is None else _state.n_forecast - _state.n_loaded
+        report(Compilation(_state.name, _state.n_done - n_before, seconds, _state.kept, expected))
 
     _state.reports.append(tell)
     try:

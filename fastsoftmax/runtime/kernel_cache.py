@@ -108,7 +108,10 @@ class _Files:
         if seal != expected:
             return None
         found, data = pickle.loads(payload)
-        return data if found == key else None
+        if found != key:
+            return None
+        compiling.loaded()
+        return data
 
     def save(self, key: Any, data: Any) -> None:
         """Write a file whole, or not at all."""

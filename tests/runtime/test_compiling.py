@@ -96,6 +96,44 @@ def test_what_is_said():
     first = compiling.Compilation("softmax", 0, 0.1, True)
     assert str(first) == "compiling kernels (once on this machine): the first one, now softmax"
     assert "in every process" in str(kept._replace(kept=False))
+    assert "): 7 of about 19, 12 s, now softmax" in str(kept._replace(n_expected=19))
+    assert "): 0 of about 19, 0 s, now softmax" in str(first._replace(n_expected=19))
+    assert "): 7 so far, 12 s, now softmax" in str(kept._replace(n_expected=7))  # there are more after all
+
+
+def test_a_forecast_is_for_a_process_without_kernels(monkeypatch):
+    monkeypatch.setattr(compiling, "_state", compiling._State())
+    seen, four_times = [], pair()
+    with compiling.reporting(seen.append):
+        with compiling.forecast(3):
+            four_times(1)
+            assert {each.n_expected for each in seen} == {3}
+            compiling.loaded()
+            four_times(1.0)
+            assert seen[-1].n_expected == 2
+        with compiling.forecast(3):
+            four_times(1j)
+        assert seen[-1].n_expected is None
+
+
+def test_the_forecast_of_a_fit(tmp_path):
+    """The number of kernels that it compiles from an empty cache, within a few."""
+    code = """
+    import numpy as np, fastsoftmax
+    from fastsoftmax.runtime import compiling
+    seen = []
+    rng = np.random.default_rng(0)
+    with compiling.reporting(seen.append):
+        fastsoftmax.SoftmaxRegression().fit(rng.normal(size=(50, 3)), rng.integers(0, 2, 50))
+    print(seen[0].n_expected, seen[-1].n_done, seen[0])
+    """
+    status, out, err = run_python(code, NUMBA_CACHE_DIR=str(tmp_path))
+    assert status == 0, err
+    expected, n_done, *line = out.split()
+    assert abs(int(expected) - int(n_done)) <= 4
+    assert " ".join(line).startswith(
+        f"compiling kernels (once on this machine): 0 of about {expected}, 0 s, now "
+    )
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
