@@ -12,7 +12,7 @@ import pytest
 import scipy.special
 
 import fastsoftmax
-from fastsoftmax.kernels.cpu import columns, few_class_columns
+from fastsoftmax.kernels.cpu import columns, long_columns
 from tests.functional.test_softmaxes_exactness import (
     N_ROWS,
     assert_within,
@@ -27,7 +27,7 @@ from tests.functional.test_softmaxes_exactness import (
 NAMES = ["softmax", "log_softmax", "logsumexp"]
 FLOATS = [np.float32, np.float64]
 SIZE = 4099  # the shortest columns of several ranges, and of a last block that is not whole
-WIDTH = few_class_columns.PANEL + 77  # two panels, and registers that are not full
+WIDTH = long_columns.PANEL + 77  # two panels, and registers that are not full
 
 
 def places_of(name):
@@ -45,7 +45,7 @@ def tall_calls(monkeypatch):
 
     def noted(*arguments):
         calls.append(arguments)
-        return few_class_columns.tall_columns(*arguments)
+        return long_columns.tall_columns(*arguments)
 
     monkeypatch.setattr(sys.modules[columns.__module__], "tall_columns", noted)
     return calls
@@ -55,7 +55,7 @@ def tall_calls(monkeypatch):
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("name", NAMES)
 def test_all_kinds_of_columns(name, dtype, past_cache, monkeypatch, tall_calls):
-    monkeypatch.setattr(few_class_columns, "PAST_CACHE_BYTES", 0 if past_cache else np.inf)
+    monkeypatch.setattr(long_columns, "PAST_CACHE_BYTES", 0 if past_cache else np.inf)
     problem = problem_of(SIZE, dtype)
     rows = np.random.default_rng(1).integers(N_ROWS, size=131)
     for place in places_of(name):
@@ -177,7 +177,7 @@ def test_the_same_bits_wherever_it_is_written(name, n_columns, dtype, monkeypatc
     in_place = x.copy()
     np.testing.assert_array_equal(function(in_place, axis=0, out=in_place), expected)
     for past_cache in (0, np.inf):
-        monkeypatch.setattr(few_class_columns, "PAST_CACHE_BYTES", past_cache)
+        monkeypatch.setattr(long_columns, "PAST_CACHE_BYTES", past_cache)
         for offset in (0, 8, 16, 40):
             buffer = at_address(np.full((SIZE + 2, n_columns), 7, dtype), offset)
             out = buffer[1:-1]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastsoftmax.kernels.cpu.few_class_columns import log_totals, tall_columns
+from fastsoftmax.kernels.cpu.long_columns import log_totals, tall_columns
 from fastsoftmax.kernels.cpu.partition import MAX_PARTS
 from fastsoftmax.runtime.executor import kernel, run
 from fastsoftmax.runtime.jit import jit
@@ -119,7 +119,7 @@ def columns(name: str, x: Array, out: Array, n_threads: int | None = None) -> No
 
     Notes
     -----
-    Reads x from memory once, or twice (`few_class_columns`) where a stripe of columns does not fit the cache.
+    Reads x from memory once, or twice (`long_columns`) where a stripe of columns does not fit the cache.
     """
     n_rows, n_columns = x.shape
     lanes = REGISTER_BYTES // x.itemsize
