@@ -126,8 +126,13 @@ class Fit:
             self._dtype = np.float64
 
     @property
-    def n_kernels(self) -> int:
-        """About how many kernels a fit compiles where none are kept (counted: 17 to 19, sparse 24)."""
+    def n_kernels(self) -> int | None:
+        """About how many kernels a fit compiles where none are kept (counted: 17 to 19, sparse 24).
+
+        None on a GPU: they have not been counted.
+        """
+        if self.device != "cpu":
+            return None
         return (24 if isinstance(self.data[0], Csr) else 19) - 2 * (self._n_outputs == 1)
 
     def at(self, C: float) -> Fit:

@@ -52,7 +52,8 @@ class _State:
         self.n_loaded = 0
         self.n_forecast: int | None = None
         self.seconds = 0.0
-        self.kept = True
+        self.kept = True  # whether there is a place on disk
+        self.keeps = True  # whether that is for the last kernel
         self.reports: list[Callable[[], None]] = []
 
 
@@ -72,12 +73,13 @@ def loaded() -> None:
 
 
 @contextlib.contextmanager
-def forecast(n_kernels: int) -> Iterator[None]:
+def forecast(n_kernels: int | None) -> Iterator[None]:
     """Report how many kernels are left of about `n_kernels` that the body needs in a process that has none.
 
-    Nothing is forecast in a process that has some already: which of them the body needs is not known.
+    Nothing is forecast in a process that has some already: which of them the body needs is not known. Nor
+    with None.
     """
-    if _state.n_done or _state.n_loaded:
+    if n_kernels is None or _state.n_done or _state.n_loaded:
         yield
         return
     _state.n_forecast = n_kernels
@@ -88,10 +90,13 @@ def forecast(n_kernels: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def announced(name: str) -> Iterator[None]:
-    """Report the compilation of a function in the body. Called under Numba's compiler lock."""
+def announced(name: str, *, kept: bool = True) -> Iterator[None]:
+    """Report the compilation of a function in the body. Called under Numba's compiler lock.
+
+    `kept` tells whether it may be kept on disk.
+    """
     if _state.depth == 0:
-        _state.name, _state.began = name, time.perf_counter()
+        _state.name, _state.began, _state.keeps = name, time.perf_counter(), kept
     _state.depth += 1
     try:
         _report()
@@ -129,7 +134,11 @@ def reporting(report: Callable[[Compilation], None] | None) -> Iterator[None]:
         current = time.perf_counter() - _state.began if _state.depth else 0.0
         seconds = _state.seconds - seconds_before + current
         expected = None if _state.n_forecast is None else _state.n_forecast - _state.n_loaded
-        report(Compilation(_state.name, _state.n_done - n_before, seconds, _state.kept, expected))
+        report(
+            Compilation(
+                _state.name, _state.n_done - n_before, seconds, _state.kept and _state.keeps, expected
+            )
+        )
 
     _state.reports.append(tell)
     try:

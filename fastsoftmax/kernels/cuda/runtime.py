@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastsoftmax.contracts import DeviceUnavailable
+from fastsoftmax.runtime import compiling
+from fastsoftmax.runtime.numba_internals import compiler_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -226,5 +228,15 @@ def inlined(function: Callable[..., Any]) -> Kernel:
 
 
 def kernel(function: Callable[..., Any], max_threads: int) -> Kernel:
-    """Compile a kernel whose blocks have at most `max_threads` threads."""
-    return cuda.jit(function) if SIMULATED else cuda.jit(launch_bounds=max_threads)(function)
+    """Return a kernel whose blocks have at most `max_threads` threads; that it is compiled is reported."""
+    if SIMULATED:
+        return cuda.jit(function)
+    compiled = cuda.jit(launch_bounds=max_threads)(function)
+    compile_signature = compiled.compile
+
+    def announced(signature: Any) -> Any:
+        with compiler_lock, compiling.announced(function.__name__, kept=False):
+            return compile_signature(signature)
+
+    compiled.compile = announced  # the launch calls it where there is no code for its arguments yet
+    return compiled
