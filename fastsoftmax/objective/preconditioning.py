@@ -190,12 +190,12 @@ class Preconditioning:
         )
 
     def _hessp(self, params: Params) -> Callable[[Params], Params] | None:
-        """Return the Hessian-vector product of the mean loss at `params`, in a vector's coordinates.
+        """Return the Hessian-vector product at `params`, in a vector's coordinates, a pass each.
 
-        A pass each. None if products are float32: their gradients do not tell the directions it is for from
-        rounding.
+        None with a penalty, and if products are float32: their gradients do not tell the directions that it
+        is for from rounding.
         """
-        if self._dtype is None and self._rows.spec.dtype == np.float32:
+        if self._l2 > 0.0 or (self._dtype is None and self._rows.spec.dtype == np.float32):
             return None
         layout = self._layout
 

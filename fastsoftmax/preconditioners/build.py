@@ -43,23 +43,32 @@ def of_blocks(
         The diagonal of the Hessian over all rows, without l2, if the sums are those of a sample.
     n_threads : int or None
     hessp : callable or None
-        The Hessian-vector product without the penalty, if it is float64.
+        The Hessian-vector product, to look for directions that rounding hides. None does not look for them:
+        where products are float32, and with a penalty, which is the curvature of such a direction.
     """
     numbers = sums.weight, l2, fit_intercept
     pull = pull_of(l2, float(np.einsum("kii->ki", sums.coef).max()) / sums.weight)
+    dependent = None if hessp is None else _dependencies(sums, form, n_classes, fit_intercept)
     if form == "full":
-        inverse = full.inverse(sums.coef, n_classes, *numbers, invariant, hessp)
-    elif pull > 0.0 or hessp is None:
-        inverse = block_diagonal.inverse(sums.coef, *numbers, diagonal, n_threads)
+        inverse = full.inverse(sums.coef, n_classes, *numbers, invariant, dependent, hessp)
     else:
-        total: Vector = np.asarray(sums.coef.sum(axis=0, dtype=np.float64))  # before they are overwritten
-        total /= sums.weight
-        if not fit_intercept:
-            total[-1] = 0.0
-        dependent = hidden.dependencies(total, FLOOR)
         inverse = block_diagonal.inverse(sums.coef, *numbers, diagonal, n_threads)
-        inverse = hidden.added(inverse, dependent, n_classes, hessp)
+        if dependent is not None and hessp is not None:
+            inverse = hidden.added(inverse, dependent, n_classes, hessp)
     return projected(inverse, pull) if invariant else inverse
+
+
+def _dependencies(sums: Sums, form: str, n_classes: int, fit_intercept: bool) -> Vector:
+    """Return the directions (m, d + 1) along which columns nearly cancel, by the blocks of all classes."""
+    blocks = sums.coef
+    if form == "full":  # of pairs of classes: those of a class with itself
+        classes = np.arange(n_classes)
+        blocks = blocks[classes * (classes + 3) // 2]
+    total: Vector = np.asarray(blocks.sum(axis=0, dtype=np.float64))
+    total /= sums.weight
+    if not fit_intercept:
+        total[-1] = 0.0
+    return hidden.dependencies(total, FLOOR)
 
 
 def of_spectrum(

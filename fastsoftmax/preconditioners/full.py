@@ -8,7 +8,7 @@ import numpy as np
 
 from fastsoftmax.contracts import Params
 from fastsoftmax.linalg.cholesky import NOT_FINITE, factor, solve, unit_scale
-from fastsoftmax.preconditioners.hidden import root_of
+from fastsoftmax.preconditioners import hidden
 from fastsoftmax.preconditioners.projection import is_lost
 from fastsoftmax.runtime import blas
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from fastsoftmax.contracts import Array, Vector
     from fastsoftmax.preconditioners.projection import Inverse
 
+# The cosine of an angle between spans that is taken for none: it is either that, or the span is resolved.
+SHARED = 0.7
+
 
 def inverse(
     pairs: Array,
@@ -26,7 +29,8 @@ def inverse(
     l2: float,
     fit_intercept: bool,
     invariant: bool,
-    hessp: Callable[[Params], Params] | None,
+    dependent: Vector | None = None,
+    hessp: Callable[[Params], Params] | None = None,
 ) -> Inverse:
     """Return v ↦ H⁻¹ v, in place; with `invariant`, only of vectors that sum to zero over classes.
 
@@ -43,9 +47,10 @@ def inverse(
     invariant : bool
         Whether adding one vector to every class changes no loss. Without l2 the Hessian is singular along
         those directions; a multiple of (1 1ᵀ / K) ⊗ diag is added, which does not change the others.
-    hessp : callable or None
-        The Hessian-vector product without the penalty, if it is float64, for directions that the rounding of
-        blocks hides (`fastsoftmax.preconditioners.hidden`).
+    dependent : ndarray (m, d + 1), optional
+        Directions of a class's coefficients and intercept along which its columns nearly cancel.
+    hessp : callable, optional
+        The Hessian-vector product, in float64, for those of them that rounding hides from the blocks.
 
     Raises
     ------
@@ -104,8 +109,13 @@ def inverse(
         return np.concatenate((vector.coef, vector.intercept[:, np.newaxis]), axis=1).reshape(-1)
 
     if singular:
-        of_flat = None if hessp is None else lambda flat: joined(hessp(split(flat)))
-        solve_flat = _by_axes(matrix, error, n_classes, of_flat)
+        solve_flat = _by_axes(
+            matrix,
+            error,
+            n_classes,
+            None if dependent is None else dependent[:, :size],
+            None if hessp is None else lambda flat: joined(hessp(split(flat))),
+        )
     else:
         solve_flat = _by_factor(matrix, error)
 
@@ -131,7 +141,11 @@ def _by_factor(matrix: Vector, error: float) -> Callable[[Vector], Vector]:
 
 
 def _by_axes(
-    matrix: Vector, error: float, n_classes: int, hessp: Callable[[Vector], Vector] | None
+    matrix: Vector,
+    error: float,
+    n_classes: int,
+    dependent: Vector | None,
+    hessp: Callable[[Vector], Vector] | None,
 ) -> Callable[[Vector], Vector]:
     """Return v ↦ H⁺ v, by eigenvectors, of a matrix that may be singular.
 
@@ -144,21 +158,30 @@ def _by_axes(
     scale = np.tile(1.0 / np.sqrt(np.mean(class_scale**-2, axis=0)), n_classes)
     matrix *= scale
     matrix *= scale[:, np.newaxis]
-    curved = np.flatnonzero(matrix.diagonal() > 0.0)  # a column of zeros is no nearly equal one
+    curved = np.flatnonzero(matrix.diagonal() > 0.0)  # those of a column of zeros are left out
+    scale = scale[curved]
     with blas.one_thread():  # results depend on the number of threads
         values, axes = blas.away(np.linalg.eigh, matrix[np.ix_(curved, curved)])  # SciPy's would hold the GIL
-    scale = scale[curved, np.newaxis]
-    hidden = values <= error * values.max(initial=0.0)
-    root = scale * axes[:, ~hidden] / np.sqrt(values[~hidden])
-    if hessp is not None and hidden.any():
-        directions = np.zeros((np.count_nonzero(hidden), len(matrix)))
-        directions[:, curved] = (scale * axes[:, hidden]).T
-        root = np.concatenate((root, root_of(directions, hessp, values.max())[curved]), axis=1)
+        resolved = values > error * values.max(initial=0.0)
+        root = np.zeros((len(matrix), np.count_nonzero(resolved)))
+        root[curved] = scale[:, np.newaxis] * axes[:, resolved] / np.sqrt(values[resolved])
+    if dependent is not None and hessp is not None and not resolved.all():
+        among = hidden.of_every_class(dependent, n_classes)[:, curved]
+        shared = _within(axes[:, ~resolved], among / scale)
+        directions = np.zeros((len(shared), len(matrix)))
+        directions[:, curved] = shared * scale
+        root = np.concatenate((root, hidden.root_of(directions, hessp, values.max())), axis=1)
 
     def solved(vector: Vector) -> Vector:
-        out = np.zeros_like(vector)
         with blas.one_thread():
-            out[curved] = root @ (vector[curved] @ root)
-        return out
+            return np.asarray(root @ (vector @ root))
 
     return solved
+
+
+def _within(axes: Vector, directions: Vector) -> Vector:
+    """Return orthonormal directions of the span of `axes` (D, r) that that of `directions` (m, D) shares."""
+    with blas.one_thread():
+        basis, _ = np.linalg.qr(directions.T)
+        _, cosines, combinations = np.linalg.svd(basis.T @ axes, full_matrices=False)
+        return np.asarray(combinations[cosines > SHARED] @ axes.T)

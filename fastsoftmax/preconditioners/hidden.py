@@ -44,13 +44,14 @@ def root_of(directions: Vector, hessp: Callable[[Vector], Vector], largest: floa
     Notes
     -----
     One product if all curvatures are rounding, which a mixture of the directions tells: columns that depend
-    on others exactly. Otherwise one for each direction; r is zero if there are more than 64.
+    on others exactly. Otherwise one for each direction. A row's logits have to be small along all of them:
+    where only their differences are, as for a shift of all classes, the curvature is a difference of larger
+    terms, whose rounding would be taken for it.
     """
     least = (FAINTEST * np.finfo(np.float64).eps * directions.shape[1]) ** 2 * largest
     weights = np.random.default_rng(0).normal(size=len(directions))
     mixture = weights @ directions
-    too_many = not 0 < len(directions) <= MAX_ASKED
-    if too_many or mixture @ hessp(mixture) <= least * (weights @ weights):
+    if len(directions) == 0 or mixture @ hessp(mixture) <= least * (weights @ weights):
         return np.empty((directions.shape[1], 0))
     products = np.array([hessp(direction) for direction in directions])
     with blas.one_thread():  # results depend on the number of threads
@@ -87,6 +88,13 @@ def dependencies(matrix: Vector, resolution: float) -> Vector:
     return directions
 
 
+def of_every_class(dependent: Vector, n_classes: int) -> Vector:
+    """Return each direction (m, D) for each class alone, (K m, K D); none if there are more than 64."""
+    if len(dependent) * n_classes > MAX_ASKED:
+        dependent = dependent[:0]
+    return np.asarray(np.kron(np.eye(n_classes), dependent), np.float64)
+
+
 def added(inverse: Inverse, dependent: Vector, n_classes: int, hessp: Callable[[Params], Params]) -> Inverse:
     """Return v ↦ inverse v + R Rᵀ v, in place, with the curvatures of every class along `dependent`.
 
@@ -100,26 +108,24 @@ def added(inverse: Inverse, dependent: Vector, n_classes: int, hessp: Callable[[
     hessp : callable
         The Hessian-vector product without the penalty, in float64.
     """
-    if not 0 < len(dependent) * n_classes <= MAX_ASKED:
-        return inverse
-    n_features = dependent.shape[1] - 1
-    shape = n_classes, n_features
-    coef = np.einsum("kl,jd->kjld", np.eye(n_classes), dependent[:, :-1]).reshape(-1, n_classes * n_features)
-    intercept = np.einsum("kl,j->kjl", np.eye(n_classes), dependent[:, -1]).reshape(-1, n_classes)
+    directions = of_every_class(dependent, n_classes)
 
-    def flat_hessp(flat: Vector) -> Vector:
-        product = hessp(Params(flat[:-n_classes].reshape(shape), flat[-n_classes:]))
-        return np.concatenate((product.coef.ravel(), product.intercept))
+    def stacked(vector: Params) -> Vector:
+        return np.concatenate((vector.coef, vector.intercept[:, np.newaxis]), axis=1).ravel()
 
-    root = root_of(np.concatenate((coef, intercept), axis=1), flat_hessp)
+    def split(flat: Vector) -> Params:
+        both = flat.reshape(n_classes, -1)
+        return Params(both[:, :-1], both[:, -1])
+
+    root = root_of(directions, lambda flat: stacked(hessp(split(flat))))
     if root.shape[1] == 0:
         return inverse
 
     def apply(vector: Params) -> None:
         with blas.one_thread():
-            step = root @ (np.concatenate((vector.coef.ravel(), vector.intercept)) @ root)
+            step = split(root @ (stacked(vector) @ root))
         inverse(vector)
-        vector.coef[:] += step[:-n_classes].reshape(shape)
-        vector.intercept[:] += step[-n_classes:]
+        vector.coef[:] += step.coef
+        vector.intercept[:] += step.intercept
 
     return apply

@@ -57,8 +57,15 @@ def test_no_dependencies_of_ordinary_columns_nor_of_zeros():
 def test_more_than_are_asked_for():
     X = np.repeat(COLUMNS[:, :1], hidden.MAX_ASKED + 2, axis=1)
     assert len(hidden.dependencies(X.T @ X, 1e-10)) == 0
-    product = counted(X)
-    assert hidden.root_of(np.eye(X.shape[1]), product).shape == (X.shape[1], 0)
+    few = np.ones((2, 3))
+    assert hidden.of_every_class(few, hidden.MAX_ASKED // 2).shape == (
+        hidden.MAX_ASKED,
+        3 * hidden.MAX_ASKED // 2,
+    )
+    too_many = hidden.of_every_class(few, hidden.MAX_ASKED)
+    assert too_many.shape == (0, 3 * hidden.MAX_ASKED)
+    product = counted(np.ones((1, too_many.shape[1])))
+    assert hidden.root_of(too_many, product).shape == (too_many.shape[1], 0)
     assert product.calls == 0
 
 
