@@ -112,7 +112,8 @@ def _differ(start, stop, part, new0, new1, new2, old0, old1, old2, out0, out1, o
 
 @kernel
 def _copy(start, stop, _, a, out):
-    out[start:stop] = a[start:stop]
+    for i in range(start, stop):
+        out[i] = a[i]
 
 
 @kernel

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from fastsoftmax.losses.row_functions import register
-from fastsoftmax.runtime.jit import jit
+from fastsoftmax.runtime.jit import inner
 from fastsoftmax.simd.elementwise import sigmoid_losses
 from fastsoftmax.simd.exp import exp
 
@@ -68,7 +68,7 @@ def side_by_side(loss: Sigmoid, n_rows: int) -> Sigmoid:
     )
 
 
-@jit(fastmath={"contract"})
+@inner(fastmath={"contract"})
 def sigmoid_of(z):
     """Return 1 / (1 + e^(−z)) without overflow, accurate to the last places on both sides."""
     e = exp(-abs(z))

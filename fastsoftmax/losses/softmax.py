@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from fastsoftmax.losses.row_functions import register
-from fastsoftmax.runtime.jit import jit
+from fastsoftmax.runtime.jit import inner
 from fastsoftmax.simd.exponentials import exponentials, log_sum, scale, softmax_to
 from fastsoftmax.simd.registers import largest
 
@@ -84,7 +84,7 @@ def in_float64(loss: SoftmaxIndex | SoftmaxProbability) -> SoftmaxIndex | Softma
     return loss
 
 
-@jit
+@inner
 def cap(z, out, softcap):
     """Write softcap · tanh(z / softcap) to out, which may be z, and return the slopes 1 − tanh², all (K,)."""
     slopes = np.empty_like(z)
@@ -106,7 +106,7 @@ def _index_loss(loss, z, out, target):
     return _plain_index_loss(loss, z, out, target)
 
 
-@jit(fastmath={"reassoc", "contract"})
+@inner(fastmath={"reassoc", "contract"})
 def _plain_index_loss(loss, z, out, target):
     n_classes = z.shape[0]
     smoothing = loss.label_smoothing / n_classes
@@ -164,7 +164,7 @@ def _index_hessian(loss, z, out, target):
     _covariances(z, out, label_weight + smoothing * loss.total_class_weight)
 
 
-@jit(fastmath={"reassoc", "contract"})
+@inner(fastmath={"reassoc", "contract"})
 def _mass(loss, target):
     """Return A, the sum of the classes' weights in a row's target (K,)."""
     smoothing = loss.label_smoothing / target.shape[0]
@@ -185,7 +185,7 @@ def _probability_loss(loss, z, out, target):
     return _plain_probability_loss(loss, z, out, target)
 
 
-@jit(fastmath={"reassoc", "contract"})
+@inner(fastmath={"reassoc", "contract"})
 def _plain_probability_loss(loss, z, out, target):
     n_classes = z.shape[0]
     keep = 1.0 - loss.label_smoothing
@@ -226,7 +226,7 @@ def _probability_hessian(loss, z, out, target):
     _covariances(z, out, _mass(loss, target))
 
 
-@jit(fastmath={"reassoc", "contract"})
+@inner(fastmath={"reassoc", "contract"})
 def _covariance_product(z, s, mass):
     """Turn s into mass · (diag(p) − p pᵀ) s with p = softmax(z)."""
     _, count, others = exponentials(z, z)
@@ -241,7 +241,7 @@ def _covariance_product(z, s, mass):
         s[k] = factor * z[k] * (s[k] - mean)
 
 
-@jit(fastmath={"reassoc", "contract"})
+@inner(fastmath={"reassoc", "contract"})
 def _variances(z, mass):
     """Turn z into mass · p (1 − p) with p = softmax(z)."""
     softmax_to(z, z)
@@ -251,7 +251,7 @@ def _variances(z, mass):
         z[k] = factor * z[k] * (one - z[k])
 
 
-@jit(fastmath={"reassoc", "contract"})
+@inner(fastmath={"reassoc", "contract"})
 def _covariances(z, out, mass):
     """Write the lower triangle of mass · (diag(p) − p pᵀ) with p = softmax(z) to out; z becomes p."""
     softmax_to(z, z)
@@ -264,7 +264,7 @@ def _covariances(z, out, mass):
         out[k, k] = scaled * (one - z[k])
 
 
-@jit(fastmath={"reassoc", "contract"})
+@inner(fastmath={"reassoc", "contract"})
 def mixed_entropy(z, p, theta, q):
     """Turn p = softmax(z) into p̃ = (1 − θ) p + θ q and return Σ p̃ log p̃ in nats; all (K,) float64."""
     entropy = 0.0
@@ -283,7 +283,7 @@ def mixed_entropy(z, p, theta, q):
     return entropy + math.log1p(-other_sum)  # log p of the largest, without cancellation
 
 
-@jit(fastmath={"reassoc", "contract"})
+@inner(fastmath={"reassoc", "contract"})
 def _mix(z, intercept_shift, theta, q):
     """Return p̃ = (1 − θ) p + θ q, with p = softmax(z + intercept_shift), and Σ p̃ log p̃.
 

@@ -61,7 +61,7 @@ FunctionDescriptor.llvm_func_name,
 JITCodeLibrary.get_pointer_to_function
 Dispatcher._cache                             numba_internals.set_cache, for jit
 FunctionCache, CacheImpl, serialize.dumps     kernel_cache
-JITCodeLibrary, Compiler                      private_library
+JITCodeLibrary, JITCPUCodegen, Compiler       private_library
 global_compiler_lock                          jit
 types.NamedTuple.instance_class               numba_internals.named_tuple_class, for losses, kernels.cpu,
                                               kernel_cache

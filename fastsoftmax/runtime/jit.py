@@ -11,14 +11,21 @@ from fastsoftmax.runtime import numba_internals
 from fastsoftmax.runtime.forks import at_fork
 from fastsoftmax.runtime.kernel_cache import KernelCache, warn_uncached
 from fastsoftmax.runtime.numba_internals import named_tuple_class as named_tuple_class
-from fastsoftmax.runtime.private_library import PrivateCompiler
+from fastsoftmax.runtime.private_library import InnerCompiler, PrivateCompiler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 # numpy error model: a division may give inf or NaN as NumPy does; checking each for zero costs four times
 # its price and keeps loops from vectorising.
-SETTINGS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "pipeline_class": PrivateCompiler}
+SETTINGS: dict[str, Any] = {
+    "nogil": True, "error_model": "numpy", "pipeline_class": PrivateCompiler, "no_cfunc_wrapper": True
+}  # fmt: skip
+
+# Those of a function that only compiled functions call, for `numba.extending.overload`, too.
+INNER: dict[str, Any] = {
+    "pipeline_class": InnerCompiler, "no_cpython_wrapper": True, "no_cfunc_wrapper": True
+}  # fmt: skip
 
 # A child forked while another thread compiles would wait for ever to compile anything itself.
 at_fork(
@@ -29,7 +36,7 @@ at_fork(
 
 
 def jit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
-    """Compile a function, keeping the machine code on disk.
+    """Compile a function that is called from Python or by its address, keeping the machine code on disk.
 
     Parameters
     ----------
@@ -62,3 +69,14 @@ def jit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
             raise
         warn_uncached("no folder for the kernel cache can be written to; NUMBA_CACHE_DIR names one")
     return dispatcher
+
+
+def inner(function: Callable[..., Any] | None = None, **options: Any) -> Any:
+    """Compile a function that only compiled functions call: into each of them, and not by itself.
+
+    From Python it cannot be called, unless Numba's DISABLE_JIT is set. Parameters and result are those of
+    `jit`, which most of the time and of the size of what is compiled would be spent on otherwise.
+    """
+    if function is None:
+        return functools.partial(inner, **options)
+    return numba.njit(**(SETTINGS | INNER | options))(function)

@@ -16,6 +16,7 @@ from numba import types
 from numba.extending import intrinsic, overload
 
 from fastsoftmax.runtime import numba_internals
+from fastsoftmax.runtime.jit import INNER
 
 
 def address_of(function: Any, *kinds: Any) -> Any:
@@ -40,7 +41,7 @@ def _call(typingctx, address, arguments):
     return types.none(address, arguments), codegen
 
 
-@overload(call)
+@overload(call, jit_options=INNER)
 def _overload_call(address, arguments):
     if isinstance(address, types.Integer) and isinstance(arguments, types.BaseTuple):
         return lambda address, arguments: _call(address, arguments)

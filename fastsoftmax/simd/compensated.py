@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from fastsoftmax.runtime.jit import jit
+from fastsoftmax.runtime.jit import inner
 
 
-@jit
+@inner
 def add(total, lost, term):
     """Return total + term and its compensation, the accumulated rounding error, for the next call.
 

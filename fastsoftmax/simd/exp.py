@@ -6,7 +6,6 @@ integer steps as bit operations of the width of the float.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numba
@@ -15,7 +14,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from fastsoftmax.runtime.jit import jit
+from fastsoftmax.runtime.jit import inner
 
 # Below LOWEST, e^x is smaller than the smallest normal number and is returned as 0; above HIGHEST it
 # overflows.
@@ -108,22 +107,6 @@ def emit_log1p_of_unit(builder: Any, a: Any) -> Any:
         product = builder.fmul(p, a, flags=("contract",))
         p = builder.fadd(product, constant(kind, coefficient), flags=("contract",))
     return builder.fadd(builder.fmul(p, builder.fmul(a, a), flags=("contract",)), a, flags=("contract",))
-
-
-@intrinsic
-def maximum(typingctx, a, b):
-    """Return the larger of two floats; NaN if either is (IEEE 754-2019 maximum).
-
-    `max(a, b)` and `a if a > b else b` drop a NaN and do not vectorise as a reduction; this does.
-    """
-
-    def codegen(context, builder, signature, arguments):
-        name = "llvm.maximum." + ("f32" if signature.return_type == types.float32 else "f64")
-        kind = arguments[0].type
-        function = builder.module.declare_intrinsic(name, fnty=ir.FunctionType(kind, [kind, kind]))
-        return builder.call(function, arguments)
-
-    return a(a, b), codegen
 
 
 # R(z) = z (d0 + d1 z + …), fitted in the same way on s² ≤ (√2 − 1)² / (√2 + 1)².
@@ -263,7 +246,7 @@ def _exp(typingctx, x):
     return x(x), lambda context, builder, signature, arguments: emit_exp(builder, arguments[0])
 
 
-@jit
+@inner
 def exp(x):
     """Return e^x, in a form that vectorises inside a loop.
 
@@ -295,28 +278,7 @@ def exp(x):
     return _exp(x)
 
 
-@jit(fastmath={"nsz"})
-def row_maximum(row):
-    """Return the largest element of a row; NaN if it holds one.
-
-    Parameters
-    ----------
-    row : ndarray (K,), float32 or float64, K ≥ 1
-
-    Returns
-    -------
-    scalar of the row's dtype
-    """
-    largest = row[0]
-    for k in range(1, row.shape[0]):
-        largest = maximum(largest, row[k])
-    return largest
-
-
 if numba.config.DISABLE_JIT:  # an intrinsic has no Python body: kernels run as plain Python need one
-
-    def maximum(a, b):  # noqa: D103
-        return a if a > b or math.isnan(a) else b
 
     def _exp(x):
         with np.errstate(over="ignore"):

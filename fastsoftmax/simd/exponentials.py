@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from fastsoftmax.runtime.jit import jit
+from fastsoftmax.runtime.jit import inner
 from fastsoftmax.simd.registers import (
     exponentials_sum,
     exponentials_to,
@@ -25,7 +25,7 @@ PLAIN_CLASSES = 256
 SUM_BLOCK = 2048
 
 
-@jit
+@inner
 def exponentials(row, out):
     """Write e^(row − max) to out, which may be row; return max and the sum of the exponentials in two parts.
 
@@ -61,7 +61,7 @@ def exponentials(row, out):
     return shift, count, others
 
 
-@jit
+@inner
 def exponential_sums(row):
     """Return the shift and the two sums of `exponentials`, without writing the exponentials."""
     shift = largest(row)
@@ -79,7 +79,7 @@ def exponential_sums(row):
     return shift, count, others
 
 
-@jit
+@inner
 def log_sum(count, others):
     """Return log(count + others) to full relative accuracy, also where others is small and count is 1."""
     if count == 1.0:
@@ -89,7 +89,7 @@ def log_sum(count, others):
     return math.log(others)  # NaN, from a row with NaN or an infinite maximum
 
 
-@jit
+@inner
 def plain_log_sum(row):
     """Return log Σ e^row, float64, of a row whose maximum is infinite or NaN, without a shift."""
     total = 0.0
@@ -98,13 +98,13 @@ def plain_log_sum(row):
     return math.log(total)
 
 
-@jit
+@inner
 def scale(z, factor):
     """Multiply a row in place by a float64 factor, which is rounded to the row's dtype first."""
     scaled_to(z, z, z.dtype.type(factor))
 
 
-@jit
+@inner
 def softmax_to(row, out):
     """Write the softmax of a row (K,) to out, which may be the row."""
     _, count, others = exponentials(row, out)

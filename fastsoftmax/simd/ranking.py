@@ -15,7 +15,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from fastsoftmax.runtime.jit import jit
+from fastsoftmax.runtime.jit import inner
 from fastsoftmax.runtime.numba_internals import cgutils
 from fastsoftmax.simd.exp import constant
 from fastsoftmax.simd.registers import INT32, INT64, data_and_length, is_row, load, splat, vector_type
@@ -81,13 +81,13 @@ def first_equal(typingctx, row, start, value):
     return _first("==")(typingctx, row, start, value)
 
 
-@jit
+@inner
 def _goes_before(value, place, other, other_place):
     """Return whether an element leaves the heap before another: the smaller one; of equal ones the later."""
     return value < other or (value == other and place > other_place)
 
 
-@jit
+@inner
 def _sift_down(values, places, root, stop):
     """Restore the heap property below `root`, in the heap that ends before `stop`."""
     value, place = values[root], places[root]
@@ -104,7 +104,7 @@ def _sift_down(values, places, root, stop):
     values[root], places[root] = value, place
 
 
-@jit
+@inner
 def offer(row, first, values, places):
     """Update a heap of the k largest elements with the next piece of a row.
 
@@ -134,7 +134,7 @@ def offer(row, first, values, places):
         j = first_above(row, j + 1, values[0])
 
 
-@jit
+@inner
 def put_in_order(values, places):
     """Sort a full heap in place, the largest element first; of equal ones the earlier first."""
     for last in range(values.shape[0] - 1, 0, -1):

@@ -18,7 +18,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from fastsoftmax.runtime import native
-from fastsoftmax.runtime.jit import jit
+from fastsoftmax.runtime.jit import inner, jit
 from fastsoftmax.runtime.numba_internals import cgutils
 from fastsoftmax.simd.exp import constant
 from fastsoftmax.simd.registers import (
@@ -173,7 +173,7 @@ if numba.config.DISABLE_JIT:  # an intrinsic has no Python body: kernels run as 
         out[k : k + n_classes, columns] = M[:n_rows, k : k + n_classes].T @ X[:n_rows, columns]
 
 
-@jit
+@inner
 def _group_size(remaining, limit):
     """Return the size of the next group, at most `limit`, such that all groups are of nearly equal size."""
     n_groups = (remaining + limit - 1) // limit

@@ -173,6 +173,16 @@ def test_the_first_element_that_is_sought(dtype):
                     assert search(row, start, dtype(value)) == found, (search, row, start, value)
 
 
+@jit
+def offered(row, first, values, places):
+    offer(row, first, values, places)
+
+
+@jit
+def put(values, places):
+    put_in_order(values, places)
+
+
 @pytest.mark.parametrize("cuts", [[0, 40], [0, 1, 2, 40], [0, 17, 18, 39, 40]])
 def test_a_row_may_come_in_pieces(cuts):
     rng = np.random.default_rng(4)
@@ -181,8 +191,8 @@ def test_a_row_may_come_in_pieces(cuts):
             for k in (2, 3, 8, 39, 40):
                 values, places = np.empty(k), np.empty(k, np.int64)
                 for left, right in itertools.pairwise(cuts):
-                    offer(row[left:right], left, values, places)
-                put_in_order(values, places)
+                    offered(row[left:right], left, values, places)
+                put(values, places)
                 order, largest = expected(row[None], k)
                 np.testing.assert_array_equal(places, order[0])
                 np.testing.assert_array_equal(values, largest[0])

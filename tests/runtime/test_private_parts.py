@@ -15,7 +15,8 @@ import sklearn
 
 import fastsoftmax
 from fastsoftmax.runtime import forks, native, numba_internals, self_test
-from fastsoftmax.runtime.private_library import _PrivateLibrary
+from fastsoftmax.runtime.numba_internals import Compiler
+from fastsoftmax.runtime.private_library import InnerCompiler, _PrivateLibrary
 
 PACKAGE = Path(fastsoftmax.__file__).parent
 SOURCES = {path.relative_to(PACKAGE).as_posix(): path.read_text() for path in PACKAGE.rglob("*.py")}
@@ -75,6 +76,12 @@ def test_functions_that_stay_shared(monkeypatch):
     monkeypatch.delattr(_PrivateLibrary, "_optimize_final_module")
     (sentence,) = self_test.changed(["numba"])
     assert "linkonce_odr" in sentence
+
+
+def test_parts_that_are_compiled_by_themselves(monkeypatch):
+    monkeypatch.setattr(InnerCompiler, "compile_extra", Compiler.compile_extra)
+    (sentence,) = self_test.changed(["numba"])
+    assert "without machine code" in sentence
 
 
 def test_kernels_that_are_not_kept(monkeypatch):

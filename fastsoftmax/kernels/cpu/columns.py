@@ -13,7 +13,7 @@ import numpy as np
 from fastsoftmax.kernels.cpu.long_columns import log_totals, tall_columns
 from fastsoftmax.kernels.cpu.partition import MAX_PARTS
 from fastsoftmax.runtime.executor import kernel, run
-from fastsoftmax.runtime.jit import jit
+from fastsoftmax.runtime.jit import inner
 from fastsoftmax.simd.column_stripes import (
     REGISTERS,
     columns_differences,
@@ -40,7 +40,7 @@ NANOSECONDS = 0.8  # an element, about; decides whether threads are used
 SUM_ROWS = 128  # terms of a sum in x's dtype, then it goes on in float64: longer float32 sums lose digits
 
 
-@jit
+@inner
 def _sums(x, out, first, width, ahead, stored, shift, count, others):
     """Write the columns' maxima to `shift` and the sums of their exponentials to `count` and `others`.
 

@@ -19,7 +19,7 @@ from fastsoftmax.kernels.cpu.dlogits import to_dlogits
 from fastsoftmax.kernels.cpu.verbs import Diagonal
 from fastsoftmax.runtime.buffers import BufferPool
 from fastsoftmax.runtime.executor import even_bounds, kernel, run
-from fastsoftmax.runtime.jit import jit
+from fastsoftmax.runtime.jit import inner, jit
 from fastsoftmax.simd import compensated
 from fastsoftmax.simd.sparse_row import gathered_sum
 
@@ -117,7 +117,7 @@ def _back(start, stop, _, squared, data, rows, indptr, dlogits, tile_columns, gr
                 gradient[k, j] = tile[j - left, k]
 
 
-@jit
+@inner
 def logits_to(start, stop, data, indices, indptr, coef, intercept, out):
     """Write b + Σⱼ xⱼ Wⱼ of CSR rows start to stop to the same rows of out (n, K); coef W is (d, K)."""
     for i in range(start, stop):

@@ -16,8 +16,9 @@ from fastsoftmax.kernels.cpu.gather import columns_to, stored, tile_of
 from fastsoftmax.kernels.cpu.verbs import Diagonal
 from fastsoftmax.runtime import blas, native
 from fastsoftmax.runtime.executor import kernel, run
-from fastsoftmax.runtime.jit import jit
+from fastsoftmax.runtime.jit import inner
 from fastsoftmax.simd import compensated
+from fastsoftmax.simd.copies import copy_matrix
 from fastsoftmax.simd.skinny_products import MAX_CLASSES, products
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def _pass(
                         coefs[part, s, k, j] += product[k, j]
 
 
-@jit
+@inner
 def logits_to(skinny, tile, coef, intercept, out):
     """Write the logits of a tile (n, d) to out (n, K), for coef (K, d); all C-ordered, of one dtype."""
     if coef.shape[0] <= MAX_CLASSES:
@@ -113,10 +114,19 @@ def logits_to(skinny, tile, coef, intercept, out):
             out[i, k] += intercept[k]
 
 
+@inner
+def widest(ranges):
+    """Return the largest difference of neighbours: np.diff brings the text of its error."""
+    found = 0
+    for r in range(ranges.shape[0] - 1):
+        found = max(found, ranges[r + 1] - ranges[r])
+    return found
+
+
 @kernel
 def _logits(start, stop, part, skinny, X, coef, intercept, ranges, tile_rows, out):
     workspace = np.empty((tile_rows, coef.shape[1]), coef.dtype)
-    logits = np.empty(tile_rows * np.max(np.diff(ranges)), coef.dtype)
+    logits = np.empty(tile_rows * widest(ranges), coef.dtype)
     for first in range(start, stop, tile_rows):
         last = min(first + tile_rows, stop)
         tile = tile_of(X, first, last, workspace)
@@ -124,7 +134,7 @@ def _logits(start, stop, part, skinny, X, coef, intercept, ranges, tile_rows, ou
             left, right = ranges[r], ranges[r + 1]
             z = logits[: (last - first) * (right - left)].reshape(last - first, right - left)
             logits_to(skinny, tile, coef[left:right], intercept[left:right], z)
-            out[first:last, left:right] = z
+            copy_matrix(z, out[first:last, left:right])
 
 
 def sums(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from fastsoftmax.kernels.cpu.verbs import apply, apply_to_tile
-from fastsoftmax.runtime.jit import jit
+from fastsoftmax.runtime.jit import inner
 from fastsoftmax.simd import compensated
+from fastsoftmax.simd.copies import copy_vector
 
 
-@jit
+@inner
 def to_dlogits(verb, loss, logits, start, stop, intercept, kept, target, weight, row_values, first):
     """Turn the logits of a range of rows into weighted dlogits; return Σ wᵢ ℓᵢ and its compensation.
 
@@ -39,7 +40,7 @@ def to_dlogits(verb, loss, logits, start, stop, intercept, kept, target, weight,
             if weight[first + i] == 0.0:
                 row[:] = 0.0  # a row of weight zero must not matter even if it holds NaN
             elif m == 0 and kept.size:
-                row[:] = kept[first + i]
+                copy_vector(kept[first + i], row)
             else:
                 for k in range(n_outputs):
                     row[k] += intercept[m, k]

@@ -10,8 +10,9 @@ import math
 
 import numpy as np
 
-from fastsoftmax.runtime.jit import jit
+from fastsoftmax.runtime.jit import inner, jit
 from fastsoftmax.simd import compensated
+from fastsoftmax.simd.copies import copy_matrix, copy_vector
 from fastsoftmax.simd.exponentials import plain_log_sum
 from fastsoftmax.simd.row_tiles import (
     REGISTER_BYTES,
@@ -22,7 +23,7 @@ from fastsoftmax.simd.row_tiles import (
 )
 
 
-@jit
+@inner
 def softmax_rows(x, out, start, stop, exact):
     """Write the softmax of rows start to stop of x (n, K) to out, which may be x."""
     lanes = REGISTER_BYTES // x.itemsize
@@ -31,12 +32,12 @@ def softmax_rows(x, out, start, stop, exact):
         softmax_tile(x, out, i, exact)
     if whole < stop:
         workspace = np.zeros((lanes, x.shape[1]), x.dtype)
-        workspace[: stop - whole] = x[whole:stop]
+        copy_matrix(x[whole:stop], workspace)
         softmax_tile(workspace, workspace, 0, exact)
-        out[whole:stop] = workspace[: stop - whole]
+        copy_matrix(workspace[: stop - whole], out[whole:stop])
 
 
-@jit
+@inner
 def log_softmax_rows(x, out, start, stop, exact):
     """Write the log-softmax of rows start to stop of x (n, K) to out, which may be x."""
     lanes = REGISTER_BYTES // x.itemsize
@@ -51,10 +52,10 @@ def log_softmax_rows(x, out, start, stop, exact):
                     for k in range(x.shape[1]):
                         out[i + r, k] = x[i + r, k] - log_total
                 else:
-                    out[i + r] = workspace[r]
+                    copy_vector(workspace[r], out[i + r])
 
 
-@jit
+@inner
 def logsumexp_rows(x, out, start, stop, exact):
     """Write log Σ e^x of rows start to stop of x (n, K) to out (n,)."""
     lanes = REGISTER_BYTES // x.itemsize
@@ -68,7 +69,7 @@ def logsumexp_rows(x, out, start, stop, exact):
                 out[i + r] = plain_log_sum(x[i + r]) if infinite[r] else sums[r]
 
 
-@jit
+@inner
 def _copy_finite(x, start, stop, workspace):
     """Copy rows start to stop with a finite maximum to `workspace`; return a mask (lanes,) of the others."""
     infinite = np.zeros(workspace.shape[0], np.bool_)
@@ -78,13 +79,13 @@ def _copy_finite(x, start, stop, workspace):
             if x[i, k] > largest:
                 largest = np.float64(x[i, k])
         if math.isfinite(largest):
-            workspace[i - start] = x[i]
+            copy_vector(x[i], workspace[i - start])
         else:
             infinite[i - start] = True
     return infinite
 
 
-@jit
+@inner
 def cross_entropy_rows(
     scale, class_weight, x, target, weight, ignore_index, start, stop, row_values, slopes, exact
 ):
@@ -140,13 +141,13 @@ def cross_entropy_rows(
             tile_weights[n_rows:] = 0.0
             workspace = np.zeros((lanes, x.shape[1]), x.dtype)
             padded_labels = np.zeros(lanes, target.dtype)
-            workspace[:n_rows] = x[i:stop]
-            padded_labels[:n_rows] = target[i:stop]
+            copy_matrix(x[i : i + n_rows], workspace)
+            copy_vector(target[i : i + n_rows], padded_labels)
             tile_value = cross_entropy_tile(
                 workspace, workspace, padded_labels, ignore_index, tile_weights, values, 0, with_slopes, exact
             )
             if with_slopes:
-                slopes[i:stop] = workspace[:n_rows]
+                copy_matrix(workspace[:n_rows], slopes[i : i + n_rows])
         value, lost = compensated.add(value, lost, tile_value)
         if row_values.size:
             for r in range(n_rows):
@@ -154,7 +155,7 @@ def cross_entropy_rows(
     return value
 
 
-@jit
+@inner
 def _is_uniform(weights):
     n_different = 0
     for k in range(weights.shape[0]):

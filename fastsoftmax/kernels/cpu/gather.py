@@ -21,7 +21,7 @@ from fastsoftmax.contracts import Halves
 from fastsoftmax.kernels.cpu.partition import MAX_PARTS
 from fastsoftmax.runtime import native
 from fastsoftmax.runtime.executor import even_bounds, kernel, run
-from fastsoftmax.runtime.jit import jit, named_tuple_class
+from fastsoftmax.runtime.jit import INNER, inner, jit, named_tuple_class
 from fastsoftmax.runtime.numba_internals import cgutils
 from fastsoftmax.simd.registers import INT32, INT64, REGISTER_BYTES, prefetch, splat, store, vector_type
 
@@ -236,7 +236,7 @@ def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
     return rows
 
 
-@jit
+@inner
 def _gather(X, start, tile, number):
     """Write the rows of X from `start` on, of the type of `number`, to a tile (n, d)."""
     n_rows, n_features = tile.shape
@@ -283,7 +283,7 @@ def _gather_any(X, start, tile):
         _gather(X, start, tile, np.float64(0))
 
 
-@jit
+@inner
 def _tile(X, start, stop, workspace, code):
     n_features = workspace.shape[1]
     first = X.address + start * X.row_bytes
@@ -295,7 +295,7 @@ def _tile(X, start, stop, workspace, code):
     return tile
 
 
-@overload(tile_of)
+@overload(tile_of, jit_options=INNER)
 def _tile_of(X, start, stop, workspace):
     if named_tuple_class(X) is not Stored:
         return None

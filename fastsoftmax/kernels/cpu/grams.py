@@ -16,6 +16,7 @@ from fastsoftmax.kernels.cpu.partition import MAX_PARTS
 from fastsoftmax.losses.row_functions import row_curvature, row_hessian
 from fastsoftmax.runtime import blas
 from fastsoftmax.runtime.executor import even_bounds, kernel, run
+from fastsoftmax.simd.copies import copy_vector
 
 if TYPE_CHECKING:
     from fastsoftmax.contracts import Centre, DType, Loss
@@ -39,7 +40,7 @@ def _curvatures(start, stop, _, loss, pairs, left, right, logits, target, weight
     z = np.empty(n_outputs, logits.dtype)
     hessian = np.empty((n_outputs, n_outputs) if pairs else (0, 0), logits.dtype)
     for i in range(start, stop):
-        z[:] = logits[i]
+        copy_vector(logits[i], z)
         if not pairs:
             row_curvature(loss, z, target[i])
             for k in range(left, right):

@@ -23,7 +23,7 @@ from fastsoftmax.kernels.cpu.rows import (
     softmax_range,
 )
 from fastsoftmax.runtime.executor import kernel
-from fastsoftmax.runtime.jit import jit
+from fastsoftmax.runtime.jit import inner
 from fastsoftmax.simd.half_precision import WIDE, narrow_bf16, narrow_half, widen_bf16, widen_half
 from fastsoftmax.simd.row_tiles import MAX_CLASSES
 
@@ -41,7 +41,7 @@ WORKSPACE_SIZE = 2**11
 CODES = {"softmax": 0, "log_softmax": 1, "logsumexp": 2}
 
 
-@jit
+@inner
 def _rows_per_workspace(n_classes):
     """Return how many rows of a workspace are processed together; whole row tiles where classes are few."""
     if n_classes > MAX_CLASSES:
@@ -49,7 +49,7 @@ def _rows_per_workspace(n_classes):
     return max(LANES, WORKSPACE_SIZE // n_classes // LANES * LANES)
 
 
-@jit
+@inner
 def _widen(x, bf16, first, last, workspace, out):
     """Widen rows first to last of x (n, K) into the start of workspace, as one contiguous run.
 
@@ -62,7 +62,7 @@ def _widen(x, bf16, first, last, workspace, out):
         widen_half(x.reshape(-1)[part], workspace.reshape(-1), out.reshape(-1)[part])
 
 
-@jit
+@inner
 def _narrow(workspace, bf16, first, last, out):
     """Narrow the start of workspace to rows first to last of out (n, K)."""
     size = (last - first) * out.shape[1]

@@ -19,8 +19,9 @@ import numpy as np
 
 from fastsoftmax.kernels.cpu.partition import MAX_PARTS
 from fastsoftmax.runtime.executor import even_bounds, kernel, run
-from fastsoftmax.runtime.jit import jit
+from fastsoftmax.runtime.jit import inner
 from fastsoftmax.simd.column_stripes import columns_largest, columns_sums, log_sums
+from fastsoftmax.simd.copies import copy_vector
 from fastsoftmax.simd.exp import exp
 from fastsoftmax.simd.exponentials import plain_log_sum
 from fastsoftmax.simd.registers import REGISTER_BYTES
@@ -41,7 +42,7 @@ PAST_CACHE_BYTES = 2**24
 NANOSECONDS = 0.4  # an element, for each reading, about; decides whether threads are used
 
 
-@jit
+@inner
 def log_totals(x, first, shift, count, others, totals):
     """Write log Σ e^(x − shift) of the columns from `first` on to `totals`, all (m,).
 
@@ -54,7 +55,7 @@ def log_totals(x, first, shift, count, others, totals):
             totals[c] = plain_log_sum(x[:, first + c])
 
 
-@jit
+@inner
 def _raise(shift, count, others, largest):
     """Rescale sums of e^(x − shift), in place, to the shift max(shift, largest); all (m,)."""
     for c in range(shift.shape[0]):
@@ -95,7 +96,7 @@ def _merge(start, stop, part, x, shifts, counts, others, log, shift, rest):
     """
     largest, result = shift[start:stop], rest[start:stop]
     count, other_sum = np.zeros(stop - start), np.zeros(stop - start)
-    largest[:] = shifts[0, start:stop]
+    copy_vector(shifts[0, start:stop], largest)
     for p in range(1, shifts.shape[0]):
         for c in range(stop - start):
             largest[c] = max(largest[c], shifts[p, start + c])

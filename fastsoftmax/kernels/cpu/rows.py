@@ -15,7 +15,7 @@ from fastsoftmax.losses.row_functions import row_loss
 from fastsoftmax.losses.sigmoid import SUM_BLOCK, Sigmoid, side_by_side
 from fastsoftmax.losses.softmax import SoftmaxIndex
 from fastsoftmax.runtime.executor import Kernel, even_bounds, kernel, run
-from fastsoftmax.runtime.jit import jit
+from fastsoftmax.runtime.jit import INNER, inner
 from fastsoftmax.simd import compensated
 from fastsoftmax.simd.elementwise import any_outside_unit, log_sigmoid_to, sigmoid_to
 from fastsoftmax.simd.exponentials import exponential_sums, log_sum, plain_log_sum, scale, softmax_to
@@ -34,7 +34,7 @@ PART_SIZE = (
 )  # elements of a part, at least: some 26 µs, more than starting one costs; yet there are many
 
 
-@jit
+@inner
 def softmax_range(x, out, start, stop, exact):
     """Write the softmax of rows start to stop of x (n, K) to out, which may be x.
 
@@ -47,7 +47,7 @@ def softmax_range(x, out, start, stop, exact):
         softmax_to(x[i], out[i])
 
 
-@jit
+@inner
 def log_softmax_range(x, out, start, stop, exact):
     """Write the log-softmax of rows start to stop of x (n, K) to out, which may be x."""
     if x.shape[1] <= MAX_CLASSES:
@@ -63,7 +63,7 @@ def log_softmax_range(x, out, start, stop, exact):
                 out[i, k] = x[i, k] - log_total
 
 
-@jit
+@inner
 def logsumexp_range(x, out, start, stop, exact):
     """Write log Σ e^x of rows start to stop of x (n, K) to out (n,)."""
     if x.shape[1] <= MAX_CLASSES:
@@ -117,14 +117,14 @@ def is_ignored(target: Any, ignore_index: int) -> bool:
     return np.ndim(target) == 0 and target == ignore_index
 
 
-@overload(is_ignored)
+@overload(is_ignored, jit_options=INNER)
 def _is_ignored(target, ignore_index):
     if isinstance(target, types.Integer):
         return lambda target, ignore_index: target == ignore_index
     return lambda target, ignore_index: False
 
 
-@jit
+@inner
 def losses_range(loss, x, target, weight, ignore_index, start, stop, row_values, slopes):
     """Return Σ wᵢ ℓᵢ, a compensated sum, of rows start to stop, for any loss.
 

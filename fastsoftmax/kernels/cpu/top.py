@@ -20,7 +20,7 @@ from fastsoftmax.kernels.cpu.copies import copy_to
 from fastsoftmax.kernels.cpu.gather import Stored, stored, tile_of
 from fastsoftmax.runtime import blas
 from fastsoftmax.runtime.executor import kernel, run
-from fastsoftmax.runtime.jit import jit, named_tuple_class
+from fastsoftmax.runtime.jit import INNER, inner, named_tuple_class
 from fastsoftmax.simd.exponentials import PLAIN_CLASSES
 from fastsoftmax.simd.ranking import first_equal, offer, put_in_order
 from fastsoftmax.simd.registers import exponentials_sum, largest, plain_exponentials_sum
@@ -47,26 +47,26 @@ def _logits_to(skinny: Any, tile: Any, coef: Any, intercept: Any, out: Any) -> N
         _dense_logits_to(skinny, tile, coef, intercept, out)
 
 
-@overload(_rows)
+@overload(_rows, jit_options=INNER)
 def _overload_rows(X, start, stop, workspace):
     if named_tuple_class(X) is not Stored:
         return lambda X, start, stop, workspace: (X[0], X[1], X[2][start : stop + 1])
     return lambda X, start, stop, workspace: tile_of(X, start, stop, workspace)
 
 
-@overload(_logits_to)
+@overload(_logits_to, jit_options=INNER)
 def _overload_logits_to(skinny, tile, coef, intercept, out):
     if isinstance(tile, types.BaseTuple):
         return lambda skinny, tile, coef, intercept, out: _sparse_logits_to(tile, coef, intercept, out)
     return lambda skinny, tile, coef, intercept, out: _dense_logits_to(skinny, tile, coef, intercept, out)
 
 
-@jit
+@inner
 def _dense_logits_to(skinny, tile, coef, intercept, out):
     dense.logits_to(skinny, tile, coef.reshape(intercept.shape[0], tile.shape[1]), intercept, out)
 
 
-@jit
+@inner
 def _sparse_logits_to(tile, coef, intercept, out):
     data, indices, indptr = tile
     n_classes = intercept.shape[0]
@@ -74,7 +74,7 @@ def _sparse_logits_to(tile, coef, intercept, out):
     csr.logits_to(0, out.shape[0], data, indices, indptr, table, intercept, out)
 
 
-@jit
+@inner
 def _add_exponentials(row, best, exact, shift, total):
     """Return the shift max(shift, best) and the total at that shift plus Σ e^(row − shift).
 
@@ -122,7 +122,7 @@ def _top(
     n_ranges = ranges.shape[0] - 1
     exact = intercept.shape[0] < PLAIN_CLASSES
     workspace = np.empty((tile_rows if gathered else 0, n_features), coef.dtype)
-    tile_logits = np.empty(tile_rows * np.max(np.diff(ranges)), coef.dtype)
+    tile_logits = np.empty(tile_rows * dense.widest(ranges), coef.dtype)
     shifts = np.empty(tile_rows, coef.dtype)
     for first in range(start, stop, tile_rows):
         n_rows = min(tile_rows, stop - first)

@@ -14,7 +14,7 @@ from numba.extending import overload
 from fastsoftmax.kernels.cpu.few_classes import cross_entropy_rows, softmax_rows
 from fastsoftmax.losses.row_functions import row_curvature, row_dual, row_hessp, row_loss
 from fastsoftmax.losses.softmax import SoftmaxIndex, mixed_entropy
-from fastsoftmax.runtime.jit import jit, named_tuple_class
+from fastsoftmax.runtime.jit import INNER, inner, named_tuple_class
 from fastsoftmax.simd import compensated
 from fastsoftmax.simd.row_tiles import MAX_CLASSES
 
@@ -81,13 +81,13 @@ def apply_to_tile(verb: Any, loss: Any, z: Any, s: Any, target: Any, weight: Any
     return False, 0.0
 
 
-@jit
+@inner
 def _is_few_and_plain(loss, z):
     plain = loss.label_smoothing == 0.0 and loss.z_loss == 0.0 and loss.softcap == 0.0
     return plain and z.shape[1] <= MAX_CLASSES
 
 
-@jit
+@inner
 def _tile_losses(verb, loss, z, s, target, weight, row_values):
     if not _is_few_and_plain(loss, z):
         return False, 0.0
@@ -97,7 +97,7 @@ def _tile_losses(verb, loss, z, s, target, weight, row_values):
     return True, value
 
 
-@jit
+@inner
 def _tile_hessps(verb, loss, z, s, target, weight, row_values):
     if not _is_few_and_plain(loss, z):
         return False, 0.0
@@ -113,7 +113,7 @@ def _tile_hessps(verb, loss, z, s, target, weight, row_values):
     return True, 0.0
 
 
-@jit
+@inner
 def _tile_duals(verb, loss, z, s, target, weight, row_values):
     n_rows, n_classes = z.shape
     if n_classes > MAX_CLASSES:
@@ -141,7 +141,7 @@ def _tile_duals(verb, loss, z, s, target, weight, row_values):
     return True, value
 
 
-@overload(apply_to_tile)
+@overload(apply_to_tile, jit_options=INNER)
 def _overload_apply_to_tile(verb, loss, z, s, target, weight, row_values):
     by_verb: dict[Any, Any] = {
         LossGrad: _tile_losses, Hessp: _tile_hessps, Dual: _tile_duals
@@ -157,6 +157,6 @@ def _overload_apply_to_tile(verb, loss, z, s, target, weight, row_values):
 _APPLY: dict[type | None, Any] = {LossGrad: _loss_grad, Hessp: _hessp, Diagonal: _diagonal, Dual: _dual}
 
 
-@overload(apply)
+@overload(apply, jit_options=INNER)
 def _apply(verb, loss, z, s, target):
     return _APPLY.get(named_tuple_class(verb))
