@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastsoftmax.kernels.cpu.verbs import apply, apply_to_tile
 from fastsoftmax.runtime.jit import inner
 from fastsoftmax.simd import compensated
-from fastsoftmax.simd.copies import copy_vector
+from fastsoftmax.simd.copies import copy_matrix
 
 
 @inner
@@ -35,13 +35,13 @@ def to_dlogits(verb, loss, logits, start, stop, intercept, kept, target, weight,
     value = 0.0
     lost = 0.0
     for m in range(n_maps):
+        if m == 0 and kept.size:
+            copy_matrix(kept[first : first + n_rows], logits[0, start:stop])
         for i in range(n_rows):
             row = logits[m, start + i]
             if weight[first + i] == 0.0:
                 row[:] = 0.0  # a row of weight zero must not matter even if it holds NaN
-            elif m == 0 and kept.size:
-                copy_vector(kept[first + i], row)
-            else:
+            elif m > 0 or not kept.size:
                 for k in range(n_outputs):
                     row[k] += intercept[m, k]
     rows = slice(first, first + n_rows)
