@@ -153,11 +153,6 @@ STRUCTURE = (
         PRIVATE,
     ),
     _property("numba.core.codegen.JITCodeLibrary.codegen", "the code generator", PRIVATE),
-    _called(
-        "numba.core.codegen.JITCPUCodegen._module_pass_manager",
-        "_module_pass_manager(self, loop_vectorize=False, slp_vectorize=False, opt=0, cost='cheap')",
-        PRIVATE,
-    ),
     _called("numba.core.codegen.JITCPUCodegen.set_env", "set_env(self, name, environment)", PRIVATE),
     _called(
         "numba.core.codegen.JITCodeLibrary.enable_object_caching", "enable_object_caching(self)", PRIVATE
