@@ -16,8 +16,6 @@ SAMPLE = 512  # rows, evenly spaced: a centre has to lie amid the rows, not at t
 # The |mean| / deviation from which a column is centred. The Hessian of such a column and the intercept has a
 # condition number of about its square.
 FAR = 100.0
-# Float32 products hide 6e-6 of such a column's deviation: solvers then end in float64 after most of their
-# passes are lost. With float64 products at once, fits of 16 to 300 features took 0.4 to 1.1 of the time.
 
 
 def centre_of(rows: Rows) -> Centre | None:
@@ -45,6 +43,8 @@ def needs_float64(centre: Centre) -> bool:
 
     A constant column has no deviation that could be hidden.
     """
+    # Float32 hides 6e-6 of such a column's deviation: solvers then end in float64 after most of their passes
+    # are lost. With float64 products at once, fits of 16 to 300 features took 0.4 to 1.1 of the time.
     return bool(np.any(centre.variance[centre.columns] > 0.0))
 
 

@@ -17,6 +17,7 @@ from fastsoftmax.objective.objective import Options, SoftmaxObjective
 from fastsoftmax.objective.row_space import RowSpace, is_worth_it
 from fastsoftmax.penalties.squared_norm import SquaredNorm
 from fastsoftmax.runtime import blas
+from fastsoftmax.solvers.progress import HIDDEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 
 # A logit this far below all others gives its class a probability of exactly 0: in float64 e^−746 is 0.
 CERTAIN = 1000.0
-# The most by which F may rise as parameters are stored as float32, as a fraction of the F − F* to stop at.
-HIDDEN = 0.25
 
 
 class Fit:

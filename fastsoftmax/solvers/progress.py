@@ -32,7 +32,7 @@ STALLED = 20
 # than ROUNDED of the gap to stop at, but a larger gap is found, the rest is the rounding of F.
 RESOLVED = 1e-8
 ROUNDED = 0.1
-# The most that float32 products may hide, as a fraction of the F − F* to stop at.
+# The most that float32 products, or float32 storage, may hide, as a fraction of the F − F* to stop at.
 HIDDEN = 0.25
 
 
