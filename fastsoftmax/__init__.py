@@ -18,6 +18,7 @@ _MODULE_OF = {
     "SoftmaxRegression": "estimator",
     "cross_entropy": "functional",
     "cross_entropy_value_and_grad": "functional",
+    "kernels_info": "runtime.library",
     "linear_cross_entropy": "functional",
     "linear_cross_entropy_value_and_grad": "functional",
     "load": "estimator",
@@ -36,6 +37,7 @@ __all__ = [
     "__version__",
     "cross_entropy",
     "cross_entropy_value_and_grad",
+    "kernels_info",
     "linear_cross_entropy",
     "linear_cross_entropy_value_and_grad",
     "load",
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
     )
     from fastsoftmax.objective import SoftmaxObjective
     from fastsoftmax.runtime.executor import set_executor
+    from fastsoftmax.runtime.library import kernels_info
 
 
 def __getattr__(name: str) -> Any:

@@ -13,6 +13,10 @@ ROOT = Path(__file__).resolve().parents[1]
 # for all versions of the sources: each kernel is sealed with those that go into it.
 os.environ["NUMBA_CACHE_DIR"] = str(ROOT / ".numba-cache" / "tests")
 
+# The suite is of the checkout's kernels, not of a library that may lie there; tests/wheel.py asks for one.
+os.environ.setdefault("FASTSOFTMAX_KERNELS", "jit")
+os.environ.setdefault("FASTSOFTMAX_COMPILERS", "1")  # the suite itself keeps all cores busy
+
 import hypothesis  # noqa: E402
 
 from tests.interpreter import LAYERS, environment_of  # noqa: E402

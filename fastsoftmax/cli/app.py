@@ -1,4 +1,4 @@
-"""The command line: `fastsoftmax fit`, `predict`, `score` and `info`.
+"""The command line: `fastsoftmax fit`, `predict`, `score`, `info` and `warmup`.
 
 Results go to stdout, progress and warnings to stderr. A failure is one line on stderr and a status;
 `python -X dev -m fastsoftmax` shows the traceback. Large libraries (Numba, pandas, scikit-learn, matplotlib)
@@ -15,6 +15,7 @@ from fastsoftmax import __version__
 from fastsoftmax.cli.fit import fit
 from fastsoftmax.cli.info import info
 from fastsoftmax.cli.predict import predict, score
+from fastsoftmax.cli.warmup import warmup
 
 app = typer.Typer(
     help="Softmax regression (multinomial logistic regression) on a file of data.",
@@ -35,5 +36,5 @@ def _common(
         raise typer.Exit
 
 
-for command in (fit, predict, score, info):  # in the order of the help
+for command in (fit, predict, score, info, warmup):  # in the order of the help
     app.command()(command)

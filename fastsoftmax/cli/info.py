@@ -30,6 +30,7 @@ def info(model: Model, as_json: AsJson = False) -> None:
         "feature_names": None if expected.feature_names is None else list(expected.feature_names),
         "target": expected.target,
         "index_base": expected.index_base,
+        "kernels": fitted.kernels_,
         "written_by": header["written_by"],
     }
     if as_json:
@@ -47,5 +48,6 @@ def info(model: Model, as_json: AsJson = False) -> None:
         ("solver", f"{fitted.solver_}   {result['iterations']:,} iterations"),
         ("objective", f"{fitted.objective_:.8g} nats"),
         ("duality gap", nats(fitted.duality_gap_)),
+        ("kernels", fitted.kernels_),
         ("written by", versions),
     )

@@ -298,6 +298,12 @@ class Host(Device, Protocol):
         Rows with the label `ignore_index` do not count. The index is None if every label is in range.
         """
 
+    def fit_plan(self, loss: Loss, block: RowBlock) -> list[tuple[str, str, str]]:
+        """Return the kernels that a fit of these rows will call, the first first: module, name, signature."""
+
+    def predict_plan(self, loss: Loss, X: Rows) -> list[tuple[str, str, str]]:
+        """Return the kernels that predictions for these rows call: module, name, signature."""
+
     def sparse_faults(
         self, indptr: Array, indices: Array, limit: int, n_threads: int | None = None
     ) -> tuple[bool, bool]:

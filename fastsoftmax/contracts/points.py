@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import weakref
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ class Point:
 
     def __init__(self, params: Params) -> None:
         self.params = params
-        self._key = secrets.token_hex(8)
+        self._key = os.urandom(8).hex()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Point) and self._key == other._key

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.sparse
 
 from fastsoftmax import devices
 from fastsoftmax.contracts import Csr
@@ -19,6 +18,8 @@ def to_scipy(X: Csr) -> Any:
 
     The arrays are assigned one by one: the constructor would narrow 64-bit indices, which copies them.
     """
+    import scipy.sparse  # a tenth of a second, of which functions on logits need nothing
+
     matrix: Any = scipy.sparse.csr_array(X.shape, dtype=X.data.dtype)
     matrix.data, matrix.indices, matrix.indptr = X.data, X.indices, X.indptr
     return matrix

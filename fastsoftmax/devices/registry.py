@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, TypeVar, cast
 
+from fastsoftmax.contracts import DeviceUnavailable
 from fastsoftmax.contracts.wording import shown
 from fastsoftmax.runtime import lazy_imports
 
@@ -33,7 +34,12 @@ def get(name: str) -> Device:
     """
     if name not in DEVICES:
         raise ValueError(f"device must be one of {', '.join(map(repr, CHOICES))}; got {shown(name)}")
-    device = cast("Device", lazy_imports.module(DEVICES[name]))
+    try:
+        device = cast("Device", lazy_imports.module(DEVICES[name]))
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("fastsoftmax"):
+            raise
+        raise DeviceUnavailable(f"device {name!r} needs {error.name}, which is not installed") from error
     device.require()
     return device
 

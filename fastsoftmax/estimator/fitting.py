@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastsoftmax import devices, losses, solvers
-from fastsoftmax.contracts import Csr, Params, RowBlock
+from fastsoftmax.contracts import Params, RowBlock
 from fastsoftmax.data import statistics, validation
 from fastsoftmax.estimator import liblinear
 from fastsoftmax.objective import stored
@@ -125,14 +125,13 @@ class Fit:
             self._dtype = np.float64
 
     @property
-    def n_kernels(self) -> int | None:
-        """About how many kernels a fit compiles where none are kept (counted: 17 to 19, sparse 24).
-
-        None on a GPU: they have not been counted.
-        """
+    def plan(self) -> list[tuple[str, str, str]] | None:
+        """The kernels that the fit is going to call: module, name and signature of each. None on a GPU."""
         if self.device != "cpu":
             return None
-        return (24 if isinstance(self.data[0], Csr) else 19) - 2 * (self._n_outputs == 1)
+        rows, labels, weight = self.data
+        loss = self._family.for_targets(labels.target, self._n_outputs)
+        return devices.host().fit_plan(loss, RowBlock(rows, labels.target, weight))
 
     def at(self, C: float) -> Fit:
         """Return the same fit with another C; everything that depends on the rows alone is shared."""

@@ -33,6 +33,7 @@ def parts_of(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         "n_iter": int(model.n_iter_[0]),
         "solver": model.solver_,
         "device": model.device_,
+        "kernels": model.kernels_,
         "objective": model.objective_,
         "duality_gap": model.duality_gap_,
         "history": [list(record) for record in model.history_],
@@ -93,6 +94,7 @@ def restored(kind: type, arrays: dict[str, Any], header: dict[str, Any]) -> Any:
     model.n_iter_ = np.array([header["n_iter"]], dtype=np.int32)
     model.solver_ = header["solver"]
     model.device_ = header.get("device", "cpu")  # files of older versions have none
+    model.kernels_ = str(header.get("kernels", "numba"))
     model.objective_ = header["objective"]
     model.duality_gap_ = header["duality_gap"]
     model.history_ = [Record(*line) for line in header["history"]]

@@ -23,7 +23,7 @@ from fastsoftmax.estimator.path import RegularizationPath
 from fastsoftmax.estimator.prediction import Prediction
 from fastsoftmax.estimator.saving import Persistence
 from fastsoftmax.persistence.checkpoint import FitCheckpoint
-from fastsoftmax.runtime import compiling
+from fastsoftmax.runtime import compile_ahead, compiling, library
 from fastsoftmax.runtime.scikit_learn import (
     HAS_CALLBACKS,
     CallbackSupportMixin,
@@ -129,6 +129,9 @@ class SoftmaxRegression(
         The solver that ran, with " on cuda" appended if passes were computed on a GPU.
     device_ : {"cpu", "cuda"}
         The device that computed the passes over X.
+    kernels_ : str
+        Whose kernels computed them, on which the last bits depend: "library", its table and its processor
+        level, or "numba" and its version.
     objective_ : float
         F at `coef_` and `intercept_` as they are stored, in nats, as by float64 products: those of all rows,
         or, where the fit's own are float32, of 512 rows that tell of their error (to some 1e-9).
@@ -271,7 +274,7 @@ class SoftmaxRegression(
             checkpoint = None
             if self.checkpoint is not None:
                 problem = problem_of(self, settings, fit.device, *fit.data, start)
-                checkpoint = FitCheckpoint(self.checkpoint, problem)
+                checkpoint = FitCheckpoint(self.checkpoint, problem, library.identity())
             self.classes_, self._multilabel = labels.classes, labels.multilabel
             self.__dict__.pop("_table", None)  # what a file said of other rows
             tasks = None
@@ -280,7 +283,8 @@ class SoftmaxRegression(
                 context = {"estimator": self, "X": X, "y": y, "metadata": metadata}
                 name = f"{fit.solver}-iter"
                 tasks = observers.Tasks(root, name, self.max_iter, fit.attributes_of, **context)
-            with compiling.forecast(fit.n_kernels):
+            plan = fit.plan
+            with compiling.forecast(plan), compile_ahead.helping(plan, self.n_threads):
                 solution = self._minimize(fit.solver, fit.objective, start, line, tasks, checkpoint, last)
                 # For a later partial_fit, which will not see these rows: one pass.
                 self._precision = fit.precision_at(solution.x)
@@ -368,6 +372,7 @@ class SoftmaxRegression(
         # A point that is evaluated again with float64 products is a record, but not a step.
         self.n_iter_ = np.array([min(len(solution.history) - 1, self.max_iter)], dtype=np.int32)
         self.solver_, self.device_ = fit.ran(solver), fit.device
+        self.kernels_ = library.identity()
         self.objective_ = solution.value
         self.duality_gap_ = solution.gap
         self.history_ = list(solution.history)

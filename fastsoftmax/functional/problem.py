@@ -10,7 +10,7 @@ from fastsoftmax import devices
 from fastsoftmax.data import validation
 from fastsoftmax.functional import arguments
 from fastsoftmax.losses import sigmoid, softmax
-from fastsoftmax.simd.row_tiles import MAX_CLASSES
+from fastsoftmax.simd.sizes import MAX_CLASSES
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

@@ -8,10 +8,13 @@ import numpy as np
 from scipy.linalg import lapack
 
 from fastsoftmax.runtime import blas
-from fastsoftmax.runtime.executor import even_bounds, kernel, run
+from fastsoftmax.runtime.executor import even_bounds, run
+from fastsoftmax.runtime.kernels import Kernel
 
 if TYPE_CHECKING:
     from fastsoftmax.contracts import Array, DType, Vector
+
+_solve = Kernel("fastsoftmax.linalg.jitted.cholesky", "solve", divisible=True)
 
 GROWTH = 100.0  # factor of the shift after each failure: a smaller one would factorise more often
 MAX_SHIFTS = (
@@ -28,34 +31,6 @@ class Factor(NamedTuple):
 
     lower: Array
     scale: Vector
-
-
-@kernel(fastmath={"reassoc", "contract"})
-def _solve(start, stop, _, lowers, scales, vectors):
-    """Solve systems start to stop in place: vectors (m, D) become S L⁻ᵀ L⁻¹ S vectors; 1 or m factors."""
-    size = vectors.shape[1]
-    u = np.empty(size, lowers.dtype)
-    for v in range(start, stop):
-        m = min(v, len(lowers) - 1)
-        for i in range(size):
-            u[i] = scales[m, i] * vectors[v, i]
-        # Both substitutions read L row by row, in the order of memory.
-        for i in range(size):
-            row = lowers[m, i, :i]
-            solved = u[:i]
-            total = u[i]
-            for j in range(len(row)):
-                total -= row[j] * solved[j]
-            u[i] = total / lowers[m, i, i]
-        for i in range(size - 1, -1, -1):
-            row = lowers[m, i, :i]
-            remaining = u[:i]
-            value = u[i] / lowers[m, i, i]
-            u[i] = value
-            for j in range(len(row)):
-                remaining[j] -= row[j] * value
-        for i in range(size):
-            vectors[v, i] = scales[m, i] * u[i]
 
 
 def solve(lowers: Array, scales: Vector, vectors: Vector, n_threads: int | None) -> None:

@@ -1,12 +1,13 @@
 """The losses by name, and the family that a loss belongs to.
 
-A family is a module with the interface of `contracts.protocols.LossFamily`, for objectives; it registers row
-functions for kernels (`losses.row_functions`). It is imported, with Numba, on first use.
+A family is a module with the interface of `contracts.protocols.LossFamily`, for objectives; its row functions
+for kernels stand in a module of `losses.jitted`, which is imported, with Numba, where one has to be compiled.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+import sys
+from typing import TYPE_CHECKING, Any, cast
 
 from fastsoftmax.contracts.wording import shown
 from fastsoftmax.runtime import lazy_imports
@@ -37,6 +38,16 @@ def family(name: str) -> LossFamily:
     if found is None:
         raise ValueError(f"loss must be one of {', '.join(map(repr, _FAMILIES))}; got {shown(name)}")
     return cast("LossFamily", lazy_imports.module(found)) if isinstance(found, str) else found
+
+
+def has_row_functions(loss: Loss) -> bool:
+    """Return whether a loss has row functions, so that there can be kernels for it."""
+    from fastsoftmax.losses import sigmoid, softmax
+
+    if type(loss) in (*softmax.KINDS, *sigmoid.KINDS):
+        return True
+    others: Any = sys.modules.get("fastsoftmax.losses.row_functions")  # it imports Numba, and registers them
+    return others is not None and others.registered(loss)
 
 
 def family_of(loss: Loss) -> LossFamily:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import logging
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from fastsoftmax.contracts import Array
+
+logger = logging.getLogger(__name__)
 
 SECONDS = 10.0  # between writes: the most work that a kill loses, if writing is fast
 TIME_FRACTION = 0.05  # of a fit's time, at most, is spent on writing: slow writes are less frequent
@@ -37,6 +40,8 @@ class FitCheckpoint:
         Its folder must exist. One fit at a time may use it.
     problem : mapping of str to str
         The identity of the fit, by names that messages show. A file with another one is refused.
+    kernels : str
+        What computes. A file of another one is gone on with, and the log says that last bits may differ.
 
     Raises
     ------
@@ -46,9 +51,10 @@ class FitCheckpoint:
         If there is no such folder, or it cannot be written to.
     """
 
-    def __init__(self, path: str | os.PathLike[str], problem: Mapping[str, str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], problem: Mapping[str, str], kernels: str = "") -> None:
         self._path = container.check_writable(path)
         self._problem = dict(problem)
+        self._kernels = kernels
         self._state = self._read() if self._path.exists() else None
         self._remove_parts()
         self._next = time.perf_counter() + SECONDS
@@ -64,7 +70,8 @@ class FitCheckpoint:
         if start < self._next:
             return
         numbers, arrays = state()
-        container.save(self._path, arrays, {"problem": self._problem, "state": numbers})
+        header = {"problem": self._problem, "state": numbers, "kernels": self._kernels}
+        container.save(self._path, arrays, header)
         end = time.perf_counter()
         self._next = end + max(SECONDS, (end - start) / TIME_FRACTION)
 
@@ -85,6 +92,12 @@ class FitCheckpoint:
                 f"checkpoint {name!r} is of another fit: it had other {', '.join(differing)}. Give the same "
                 "data and parameters to go on with it, or delete the file to begin"
             )
+        kernels = header.get("kernels", self._kernels)  # files of older versions say nothing
+        if kernels != self._kernels:
+            logger.warning(
+                "fastsoftmax: checkpoint %r was written by other kernels (%s) than go on with it (%s): last "
+                "bits may differ from those of a fit that was not stopped", name, kernels, self._kernels,
+            )  # fmt: skip
         return State(header["state"], arrays)
 
     def _remove_parts(self) -> None:

@@ -14,18 +14,24 @@ What modules keep between calls. All of it is safe to use from several threads.
 - `executor`: the choice of `set_executor`, whether this process is a forked child, and whether a `prange`
   is safe in it (`_state`); addresses of serial kernels by the types of their arguments (`_addresses`); bounds
   of ranges (`even_bounds`).
+- `library`: the library of compiled kernels, once it has been opened or found wanting (`_opened`), and what
+  has been missed of it (`_state`). Each `kernels.Kernel` keeps what calls it.
+- `signatures`: the classes of named tuples that kernels take (`NAMES`); `jit`: the functions that the library
+  shall hold (`MANIFEST`).
+- `blas`, `kernels`, `width`: addresses of BLAS's functions and of compiled ones, and the shapes of register
+  tiles (`functools.cache`): constants of a process, which hold in its forked children.
 - `seals`: the sources of kernels, their imports and seals, each read once (`SOURCES`).
+- `cpu_level`: what the processor that kernels are compiled for can do.
 - `kernel_cache`, `self_test`: what has been said in the log already.
-- `compiling`: how many kernels were compiled and in how long, and who is told of it (`_state`).
+- `compiling`: how many kernels were compiled and in how long, who is told of it, and what is called at the
+  next compilation (`_state`).
 - Numba: the lock of its compiler, what each jitted function has compiled, its threading layer.
 - Elsewhere, `devices.registry`: the modules that compute on a device, once they have been found usable.
   Those of the GPU keep its context, streams and compiled kernels, which a forked child cannot use.
 - Elsewhere, `losses`: the families by name (`_FAMILIES`) and the row functions that they have registered
   (`row_functions._ROW_FUNCTIONS`).
 
-Addresses of compiled functions that `simd.gemm`, `simd.skinny_products` and `kernels.cpu.gather` remember
-(`functools.cache`) are constants of a process, and hold in its forked children. A `buffers.BufferPool`
-belongs to its creator.
+A `buffers.BufferPool` belongs to its creator.
 
 Hooks around a fork
 -------------------
@@ -53,8 +59,8 @@ of `numba.cuda`). `private_parts` says what is relied on of each, and checks it.
 ============================================= ===========================================================
 Numba                                         used in
 ============================================= ===========================================================
-cgutils                                       simd, kernels.cpu.gather, numba_internals
-BaseContext, the context of code generators   simd, kernels.cpu.gather, native
+cgutils                                       simd, kernels.cpu.jitted.gather, numba_internals
+BaseContext, the context of code generators   simd, kernels.cpu.jitted.gather, native
 CPUContext.call_conv, CPUCallConv             numba_internals.emit_call, for native
 Dispatcher.get_compile_result, CompileResult, numba_internals.address_of, for native
 FunctionDescriptor.llvm_func_name,
@@ -65,7 +71,9 @@ JITCodeLibrary, JITCPUCodegen, Compiler       private_library
 global_compiler_lock                          jit
 types.NamedTuple.instance_class               numba_internals.named_tuple_class, for losses, kernels.cpu,
                                               kernel_cache
-config: the settings that change code         kernel_cache
+config: the settings that change code         kernel_cache, cpu_level
+NullCache, JITCodeLibrary._ensure_finalized,  numba_internals.compiled_module, for aot
+CompileResult.target_context
 ============================================= ===========================================================
 
 ========================================================= =================================================

@@ -14,6 +14,10 @@ from fastsoftmax.runtime.forks import at_fork
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy as np
+
+GEMM = {"float32": "sgemm", "float64": "dgemm"}
+
 _lock = threading.RLock()
 _users: dict[int, int] = {}  # the id of each one_thread that is entered, and of the thread it is in
 _found: list[tuple[Any, int]] | None = None  # each library, and its number of threads to restore
@@ -26,6 +30,26 @@ def _libraries() -> list[Any]:
 
     # Not OpenMP's: its settings belong to a thread, and it may be another one that puts them back.
     return list(threadpoolctl.ThreadpoolController().select(user_api="blas").lib_controllers)
+
+
+@functools.cache
+def gemm_address(dtype: np.dtype[Any]) -> int:
+    """Return the address of SciPy's sgemm (float32) or dgemm (float64), which kernels are given.
+
+    Compiled code with an address in it could not be kept on disk. Raises KeyError for any other dtype.
+    """
+    import ctypes
+
+    import scipy.linalg.cython_blas
+
+    functions: dict[str, object] = dict(scipy.linalg.cython_blas.__pyx_capi__)
+    capsule = functions[GEMM[dtype.name]]
+    # Functions of their own: the attributes of ctypes.pythonapi's belong to everybody in the process.
+    name_of = ctypes.PYFUNCTYPE(ctypes.c_char_p, ctypes.py_object)(("PyCapsule_GetName", ctypes.pythonapi))
+    pointer_of = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
+        ("PyCapsule_GetPointer", ctypes.pythonapi)
+    )
+    return int(pointer_of(capsule, name_of(capsule)))
 
 
 def _put_back() -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from fastsoftmax.runtime.forks import at_fork
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 
 class Compilation(NamedTuple):
@@ -55,6 +55,7 @@ class _State:
         self.kept = True  # whether there is a place on disk
         self.keeps = True  # whether that is for the last kernel
         self.reports: list[Callable[[], None]] = []
+        self.first: list[Callable[[], None]] = []  # called once each, as the next compilation begins
 
 
 _state = _State()
@@ -72,17 +73,33 @@ def loaded() -> None:
     _state.n_loaded += 1
 
 
+def keeps_kernels() -> bool:
+    """Return whether there is a place on disk for kernels, as far as is known."""
+    return _state.kept
+
+
 @contextlib.contextmanager
-def forecast(n_kernels: int | None) -> Iterator[None]:
-    """Report how many kernels are left of about `n_kernels` that the body needs in a process that has none.
+def at_first(call: Callable[[], None]) -> Iterator[None]:
+    """Call a function once, as the first compilation in the body begins, if there is one."""
+    _state.first.append(call)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):  # it has been called
+            _state.first.remove(call)
+
+
+@contextlib.contextmanager
+def forecast(plan: Sequence[object] | None) -> Iterator[None]:
+    """Report how many kernels are left of those that the body needs, about, in a process that has none.
 
     Nothing is forecast in a process that has some already: which of them the body needs is not known. Nor
-    with None.
+    without a plan.
     """
-    if n_kernels is None or _state.n_done or _state.n_loaded:
+    if plan is None or _state.n_done or _state.n_loaded:
         yield
         return
-    _state.n_forecast = n_kernels
+    _state.n_forecast = len(plan)
     try:
         yield
     finally:
@@ -99,6 +116,8 @@ def announced(name: str, *, kept: bool = True) -> Iterator[None]:
         _state.name, _state.began, _state.keeps = name, time.perf_counter(), kept
     _state.depth += 1
     try:
+        while _state.first:
+            _state.first.pop()()
         _report()
         yield
         if _state.depth == 1:

@@ -17,20 +17,23 @@ import itertools
 import logging
 import os
 import pathlib
-from typing import TYPE_CHECKING, Any, NamedTuple
+import sys
+from typing import TYPE_CHECKING, Any
 
-import numba
 import numpy as np
 
 from fastsoftmax.contracts.wording import shown
-from fastsoftmax.runtime import native, thread_pool
+from fastsoftmax.runtime import lazy_imports, library, thread_pool
 from fastsoftmax.runtime.forks import at_fork
-from fastsoftmax.runtime.jit import jit
+from fastsoftmax.runtime.kernels import is_interpreted
+from fastsoftmax.runtime.signatures import signature_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
+
+    from fastsoftmax.runtime.kernels import Kernel
 
 logger = logging.getLogger(__name__)
 
@@ -40,48 +43,6 @@ SMALL_WORK = 400_000  # nanoseconds, about: a pool's call costs 25 to 75 µs, so
 # run: a thirtieth of a second is not noticed, and some microseconds a return cost nothing beside it.
 SLICE_WORK = 30_000_000
 FORKED_AND_NOT_EXECUTED = 0x40  # PF_FORKNOEXEC among the flags of a Linux process
-
-
-class Kernel(NamedTuple):
-    """A serial kernel and the same kernel under a `prange`.
-
-    `divisible`: the result does not depend on the parts, so that one call for all rows does the same.
-    """
-
-    serial: Any
-    parallel: Any
-    divisible: bool = False
-
-
-def kernel(function: Callable[..., None] | None = None, **options: Any) -> Any:
-    """Return a `Kernel`: ``function(start, stop, part, *arguments)`` as it is and under a `prange`.
-
-    `options` are those of `jit`. A kernel that writes to its own rows only, and has no slot, calls its third
-    argument `_`.
-
-    Notes
-    -----
-    Numba cannot keep on disk a loop that takes the kernel as an argument, nor a closure over it; and a kernel
-    that it can see it compiles once more into the loop. So the few lines of the loop are made for each kernel
-    from one text, and call it by its address. The cache files them under the kernel's own source file.
-    """
-    if function is None:
-        return functools.partial(kernel, **options)
-    code = function.__code__
-    names = code.co_varnames[3 : code.co_argcount]
-    text = (
-        f"def {function.__name__}_prange(pieces, serial, {', '.join(names)}):\n"
-        f"    for i in prange(pieces.shape[0]):\n"
-        f"        call(serial, (pieces[i, 0], pieces[i, 1], pieces[i, 2], {', '.join(names)}))\n"
-        f"        pieces[i, 3] = 1\n"
-    )
-    serial = jit(function, **options)
-    scope: dict[str, Any] = {
-        "prange": numba.prange, "call": native.call, "__name__": function.__module__
-    }  # fmt: skip
-    exec(compile(text, code.co_filename, "exec"), scope)
-    loop = scope[f"{function.__name__}_prange"]
-    return Kernel(serial, jit(loop, parallel=True), divisible=code.co_varnames[2] == "_")
 
 
 def _checked(name: str) -> str:
@@ -96,8 +57,10 @@ def _may_be_forked() -> bool:
     Linux flags processes that are forks and have executed no program since. Where that cannot be read, the
     answer is True.
     """
+    if library.numba_config() is None:
+        return False
     try:
-        numba.threading_layer()
+        sys.modules["numba"].threading_layer()
     except ValueError:  # it has not been started
         return False
     try:
@@ -165,9 +128,17 @@ def set_executor(name: str) -> str:
     return before
 
 
+def _most_threads() -> int:
+    """Return Numba's NUMBA_NUM_THREADS, without an import of Numba."""
+    config = library.numba_config()
+    if config is not None:
+        return int(config.NUMBA_NUM_THREADS)
+    return int(os.environ.get("NUMBA_NUM_THREADS") or os.cpu_count() or 1)
+
+
 def available_threads() -> int:
     """Return the number of threads for `n_threads` None: the processors that this process may use."""
-    limit = numba.config.NUMBA_NUM_THREADS
+    limit = _most_threads()
     try:
         return max(1, min(limit, len(os.sched_getaffinity(0))))
     except AttributeError:  # macOS and Windows have no affinity call
@@ -176,13 +147,15 @@ def available_threads() -> int:
 
 def _prange_is_safe() -> bool:
     """Return whether Numba's layer allows concurrent calls. Starts the layer, hence called on first use."""
-    if _state.forked or numba.config.DISABLE_JIT:  # plain Python has no prange
+    if _state.forked or is_interpreted():  # plain Python has no prange
         return False
     if _state.prange_is_safe is None:
         try:
+            import numba
+
             numba.get_num_threads()
             _state.prange_is_safe = numba.threading_layer() in ("omp", "tbb")
-        except ValueError as error:  # none of those that NUMBA_THREADING_LAYER allows can be loaded
+        except (ImportError, ValueError) as error:  # no layer that NUMBA_THREADING_LAYER allows, or no Numba
             reason = str(error).partition("\n")[0]
             logger.warning("fastsoftmax: a pool of threads takes the place of Numba's (%s)", reason)
             _state.prange_is_safe = False
@@ -192,24 +165,29 @@ def _prange_is_safe() -> bool:
 def threading_layer() -> str:
     """Return the executor of a large kernel: "prange (omp)", "prange (tbb)", "threads", or "inline"."""
     name = _choose(SMALL_WORK, available_threads())
-    return f"prange ({numba.threading_layer()})" if name == "prange" else name
+    return f"prange ({sys.modules['numba'].threading_layer()})" if name == "prange" else name
 
 
 def _choose(work: float, n_threads: int) -> str:
     if n_threads == 1 or work < SMALL_WORK or _state.chosen == "inline":
         return "inline"
-    if _state.chosen == "threads" or not _prange_is_safe():
+    if _state.chosen == "threads" or (library.is_in_use() and not _compiles_loops()):
         return "threads"
-    return "prange"
+    return "prange" if _prange_is_safe() else "threads"
+
+
+def _compiles_loops() -> bool:
+    """Return whether the loop of a `prange`, which no library has, is compiled where one is in use."""
+    return _state.chosen == "prange" and library.choice() != "compiled"
 
 
 def _run_serially(
-    serial: Any, bounds: list[int], step: int, arguments: tuple[Any, ...], part: int
+    serial: Callable[[int, int, int], object], bounds: list[int], step: int, part: int
 ) -> Iterator[None]:
     """Run one part in this thread, `step` rows at a time, and yield after each step."""
     first, last = bounds[part], bounds[part + 1]
     for start in range(first, max(last, first + 1), step):  # an empty part is run, too
-        serial(start, min(start + step, last), part, *arguments)
+        serial(start, min(start + step, last), part)
         yield
 
 
@@ -217,7 +195,7 @@ def _run_in_prange(
     kernel: Kernel, bounds: NDArray[np.int64], step: int, parts_at_a_time: int, arguments: tuple[Any, ...]
 ) -> None:
     """Run groups of parts in a `prange`: of all parts of a group the first `step` rows, then the next."""
-    serial = _address_of(kernel.serial, arguments)
+    serial = _address_of(kernel, arguments)
     n_parts = len(bounds) - 1
     for left in range(0, n_parts, parts_at_a_time):
         right = min(left + parts_at_a_time, n_parts)
@@ -227,17 +205,21 @@ def _run_in_prange(
             pieces[:, 0] = np.minimum(starts + offset, ends)
             pieces[:, 1] = np.minimum(starts + (offset + step), ends)
             pieces[:, 2] = range(left, right)
-            _run_loop(kernel.parallel, pieces, serial, arguments)
+            _run_loop(kernel.jitted.parallel, pieces, serial, arguments)
 
 
-def _address_of(serial: Any, arguments: tuple[Any, ...]) -> Any:
+def _address_of(kernel: Kernel, arguments: tuple[Any, ...]) -> Any:
     """Return the address of a serial kernel for such arguments, cached: Numba's own lookup takes 0.1 ms."""
-    key = serial, *map(_likeness, arguments)
-    address = _addresses.get(key)
-    if address is None:
-        kinds = (numba.typeof(argument) for argument in arguments)
-        address = _addresses[key] = native.address_of(serial, *(numba.int64,) * 3, *kinds)
-    return address
+    key = kernel, *map(_likeness, arguments)
+    found = _addresses.get(key)
+    if found is None:
+        signature = signature_of(*arguments)
+        found = library.address(kernel.module, kernel.name, signature) if signature else None
+        if found is None:
+            native: Any = lazy_imports.module("fastsoftmax.runtime.native")
+            found = native.address_for(kernel.jitted.serial, 0, 0, 0, *arguments)
+        _addresses[key] = found
+    return found
 
 
 def _likeness(argument: Any) -> Any:
@@ -246,7 +228,9 @@ def _likeness(argument: Any) -> Any:
         return argument.dtype, argument.ndim, argument.flags.num
     if isinstance(argument, tuple):
         return type(argument), *map(_likeness, argument)
-    return type(argument) if isinstance(argument, bool | float) else numba.typeof(argument)
+    if type(argument) is int:
+        return int, -(2**63) <= argument < 2**63  # else it is unsigned
+    return type(argument)
 
 
 def _run_loop(loop: Any, pieces: NDArray[np.int64], serial: Any, arguments: tuple[Any, ...]) -> None:
@@ -314,6 +298,8 @@ def run(
     if scratch:
         np.empty(min(threads, n_parts) * scratch, np.uint8)
     if chosen == "prange":
+        import numba
+
         threads = min(threads, numba.config.NUMBA_NUM_THREADS)
         mask = numba.get_num_threads()
         try:
@@ -331,7 +317,20 @@ def run(
         for part, (start, stop) in enumerate(itertools.pairwise(limits)):
             kernel.serial(start, stop, part, *arguments)
         return
-    body = functools.partial(_run_serially, kernel.serial, bounds.tolist(), step, arguments)
+    bound = kernel.bound(arguments)
+    if chosen == "threads" and n_slices <= n_parts and hasattr(bound, "parts"):
+        # Some parts at a time, with a return to Python in between as in a slice: four times as often, since
+        # `work` is an estimate.
+        most = max(1, n_parts // (4 * n_slices * threads))
+        taken = np.zeros(1, np.int64)
+
+        def worker() -> Iterator[None]:
+            while bound.parts(bounds, taken, most):
+                yield
+
+        thread_pool.run_all(worker, min(threads, n_parts), available_threads() - 1)
+        return
+    body = functools.partial(_run_serially, bound.call, bounds.tolist(), step)
     if chosen == "threads":
         thread_pool.run(body, n_parts, threads, available_threads() - 1)
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numba
 
@@ -11,10 +11,10 @@ from fastsoftmax.runtime import numba_internals
 from fastsoftmax.runtime.forks import at_fork
 from fastsoftmax.runtime.kernel_cache import KernelCache, warn_uncached
 from fastsoftmax.runtime.numba_internals import named_tuple_class as named_tuple_class
-from fastsoftmax.runtime.private_library import InnerCompiler, PrivateCompiler
+from fastsoftmax.runtime.private_library import GlueCompiler, InnerCompiler, PrivateCompiler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 # numpy error model: a division may give inf or NaN as NumPy does; checking each for zero costs four times
 # its price and keeps loops from vectorising.
@@ -22,10 +22,13 @@ SETTINGS: dict[str, Any] = {
     "nogil": True, "error_model": "numpy", "pipeline_class": PrivateCompiler, "no_cfunc_wrapper": True
 }  # fmt: skip
 
-# Those of a function that only compiled functions call, for `numba.extending.overload`, too.
+# Those of a function that only compiled functions call.
 INNER: dict[str, Any] = {
     "pipeline_class": InnerCompiler, "no_cpython_wrapper": True, "no_cfunc_wrapper": True
 }  # fmt: skip
+
+# Those for `numba.extending.overload`, whose functions call the one that is chosen.
+GLUE = INNER | {"pipeline_class": GlueCompiler}
 
 # A child forked while another thread compiles would wait for ever to compile anything itself.
 at_fork(
@@ -35,13 +38,35 @@ at_fork(
 )
 
 
-def jit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
+class Manifest(NamedTuple):
+    """A function that the library of compiled kernels shall hold, and for which arguments."""
+
+    dispatcher: Any
+    signatures: tuple[str, ...]
+    is_kernel: bool
+
+
+# By module and name: what has been declared where functions are defined. `aot` compiles it.
+MANIFEST: dict[tuple[str, str], Manifest] = {}
+
+
+def declare(function: Any, dispatcher: Any, signatures: Iterable[str], *, is_kernel: bool) -> None:
+    """Enter a function into the manifest of the library of compiled kernels."""
+    key = function.__module__, function.__name__
+    MANIFEST[key] = Manifest(dispatcher, tuple(dict.fromkeys(signatures)), is_kernel)
+
+
+def jit(
+    function: Callable[..., Any] | None = None, *, signatures: Iterable[str] | None = None, **options: Any
+) -> Any:
     """Compile a function that is called from Python or by its address, keeping the machine code on disk.
 
     Parameters
     ----------
     function : callable
         Plain Python that Numba can compile.
+    signatures : iterable of str, optional
+        Of the arguments for which the library of compiled kernels shall hold it.
     **options
         Passed to `numba.njit`; `nogil` and `error_model="numpy"` are set.
 
@@ -56,8 +81,10 @@ def jit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     and the log says so once.
     """
     if function is None:
-        return functools.partial(jit, **options)
+        return functools.partial(jit, signatures=signatures, **options)
     dispatcher = numba.njit(**(SETTINGS | options))(function)
+    if signatures is not None:
+        declare(function, dispatcher, signatures, is_kernel=False)
     if numba.config.DISABLE_JIT:
         return dispatcher
     try:

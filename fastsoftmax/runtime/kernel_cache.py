@@ -31,6 +31,7 @@ import numba
 from fastsoftmax.runtime import compiling
 from fastsoftmax.runtime.numba_internals import FunctionCache, dumps, named_tuple_class
 from fastsoftmax.runtime.seals import SOURCES
+from fastsoftmax.runtime.width import width
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SEAL_BYTES = hashlib.sha256().digest_size
-# Numba's settings that change the code and not the key that Numba files it under.
+# Numba's settings that change the code and not the key that Numba files it under; so do the tiles' shapes.
 SETTINGS = ("OPT", "DEBUGINFO_DEFAULT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "USING_SVML")
 
 
@@ -56,6 +57,14 @@ def _named_tuple_classes(kinds: Iterable[Any]) -> Iterator[type]:
         if found is not None:
             yield found
         yield from _named_tuple_classes(getattr(kind, "types", ()))
+
+
+def _plain(key: Any) -> Any:
+    """Return a key with the types of the arguments alone.
+
+    A function that is compiled for its address comes with the type of its result, too: it is the same code.
+    """
+    return getattr(key[0], "args", key[0]), *key[1:]
 
 
 class _Files:
@@ -76,7 +85,7 @@ class _Files:
         self._own_seal = seal
 
     def _path(self, key: Any) -> pathlib.Path:
-        settings = [f"{name}={getattr(numba.config, name)!r}" for name in SETTINGS]
+        settings = [f"{name}={getattr(numba.config, name)!r}" for name in SETTINGS] + [str(width())]
         short = hashlib.sha256(f"{key[0]} {key[1]} {settings}".encode()).hexdigest()[:16]
         return self._folder / f"{self._name}.{short}.kernel"
 
@@ -87,7 +96,7 @@ class _Files:
         fields, the row functions of a loss outside this package) are compiled into it all the same.
         """
         digest = hashlib.sha256(self._own_seal)
-        for found in _named_tuple_classes(getattr(key[0], "args", key[0])):
+        for found in _named_tuple_classes(key[0]):
             file = getattr(sys.modules.get(found.__module__), "__file__", None)
             if file is None:
                 raise FileNotFoundError(
@@ -99,6 +108,7 @@ class _Files:
 
     def load(self, key: Any) -> Any:
         """Return what was saved under a key, or None if there is nothing that can be relied on."""
+        key = _plain(key)
         try:
             content = self._path(key).read_bytes()
             seal, payload = content[:SEAL_BYTES], content[SEAL_BYTES:]
@@ -115,6 +125,7 @@ class _Files:
 
     def save(self, key: Any, data: Any) -> None:
         """Write a file whole, or not at all."""
+        key = _plain(key)
         payload = dumps((key, data))
         seal = self._seal(key, payload)
         path = self._path(key)

@@ -8,7 +8,7 @@ says what a new version has changed.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numba
 from numba import types
@@ -20,9 +20,10 @@ self_test.warn_if_newer("numba", numba.__version__)
 
 from numba.core import cgutils as cgutils  # noqa: E402
 from numba.core.caching import FunctionCache as FunctionCache  # noqa: E402
+from numba.core.caching import NullCache  # noqa: E402
 from numba.core.codegen import JITCodeLibrary as JITCodeLibrary  # noqa: E402
 from numba.core.compiler import Compiler as Compiler  # noqa: E402
-from numba.core.compiler_lock import global_compiler_lock as compiler_lock  # noqa: E402, F401
+from numba.core.compiler_lock import global_compiler_lock as compiler_lock  # noqa: E402
 from numba.core.serialize import dumps as dumps  # noqa: E402
 
 if TYPE_CHECKING:
@@ -32,6 +33,35 @@ if TYPE_CHECKING:
 def set_cache(dispatcher: Any, cache: FunctionCache) -> None:
     """Let a jitted function keep what it compiles in a cache: what njit(cache=True) does with Numba's own."""
     dispatcher._cache = cache
+
+
+def keep_nothing(dispatcher: Any) -> None:
+    """Let a jitted function neither keep on disk what it compiles nor load it from there."""
+    dispatcher._cache = NullCache()
+
+
+class CompiledModule(NamedTuple):
+    """A compiled function for LLVM: its optimised module with all that it calls, its name and its type."""
+
+    module: Any
+    name: str
+    prototype: Any
+
+
+def compiled_module(dispatcher: Any, signature: Any) -> CompiledModule:
+    """Return a jitted function, which returns nothing, compiled for a signature."""
+    result = dispatcher.get_compile_result(signature)
+    with compiler_lock:
+        result.library._ensure_finalized()
+    prototype = result.target_context.call_conv.get_function_type(types.none, signature.args)
+    return CompiledModule(result.library._final_module, result.fndesc.llvm_func_name, prototype)
+
+
+def tuple_type(kinds: list[Any], cls: type) -> Any:
+    """Return the Numba type of a named tuple of a class."""
+    if len(set(kinds)) == 1:
+        return types.NamedUniTuple(kinds[0], len(kinds), cls)
+    return types.NamedTuple(kinds, cls)
 
 
 def address_of(dispatcher: Any, signature: Any) -> int:

@@ -90,7 +90,7 @@ class Alike(NamedTuple):
     second: int
 
 
-SIMD = "simd kernels.cpu.gather"
+SIMD = "simd kernels.cpu.jitted.gather"
 DOOR = "runtime.numba_internals"
 CACHE = "runtime.kernel_cache"
 PRIVATE = "runtime.private_library"
@@ -109,12 +109,14 @@ STRUCTURE = (
     _called(
         "numba.core.base.BaseContext.cast", "cast(self, builder, value, old, new)", "simd runtime.native"
     ),
-    _called("numba.core.base.BaseContext.get_data_type", "get_data_type(self, kind)", "kernels.cpu.gather"),
+    _called(
+        "numba.core.base.BaseContext.get_data_type", "get_data_type(self, kind)", "kernels.cpu.jitted.gather"
+    ),
     _called("numba.core.base.BaseContext.get_dummy_value", "get_dummy_value(self)", SIMD),
     _called(
         "numba.core.base.BaseContext.get_value_type",
         "get_value_type(self, kind)",
-        "runtime.native kernels.cpu.gather",
+        "runtime.native kernels.cpu.jitted.gather",
     ),
     _called("numba.core.base.BaseContext.make_array", "make_array(self, kind)", SIMD),
     _called("numba.core.base.BaseContext.make_tuple", "make_tuple(self, builder, kind, values)", "simd"),
@@ -163,7 +165,9 @@ STRUCTURE = (
         DOOR,
     ),
     _called("numba.core.compiler.Compiler.compile_extra", "compile_extra(self, function)", PRIVATE),
-    _having("numba.core.compiler.CompileResult", "library, fndesc", DOOR),
+    _having("numba.core.compiler.CompileResult", "library, fndesc, target_context", DOOR),
+    _called("numba.core.codegen.JITCodeLibrary._ensure_finalized", "_ensure_finalized(self)", DOOR),
+    _called("numba.core.caching.NullCache", "NullCache()", DOOR),
     _property("numba.core.funcdesc.FunctionDescriptor.llvm_func_name", "the name in the library", DOOR),
     _called(
         "numba.core.dispatcher.Dispatcher.get_compile_result", "get_compile_result(self, signature)", DOOR
@@ -172,8 +176,9 @@ STRUCTURE = (
     _typed("NamedUniTuple", "like", Alike(1, 2)),
     _having(
         "numba.config",
-        "OPT, DEBUGINFO_DEFAULT, LOOP_VECTORIZE, SLP_VECTORIZE, BOUNDSCHECK, USING_SVML, CACHE_DIR",
-        CACHE,
+        "OPT, DEBUGINFO_DEFAULT, LOOP_VECTORIZE, SLP_VECTORIZE, BOUNDSCHECK, USING_SVML, CACHE_DIR, "
+        "CPU_NAME, CPU_FEATURES, ENABLE_AVX",
+        f"{CACHE} runtime.cpu_level",
     ),
     _called("sklearn.base._fit_context", "_fit_context(prefer_skip_nested_validation=True)", ESTIMATOR),
     _called("sklearn.base.BaseEstimator._validate_params", "_validate_params(self)", ESTIMATOR),

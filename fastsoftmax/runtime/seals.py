@@ -2,8 +2,8 @@
 
 A kernel contains the functions that it calls, of any file, and the numbers that were a module's constants.
 All of that comes from modules that the kernel's own module imports, or those import in turn. So a seal is a
-hash of these sources, of the folder `runtime` and of the compiler's versions. An edit of a picture or of a
-file format changes no seal, one of a kernel changes those of the modules that import it.
+hash of these sources and of the compiler's versions. An edit of a picture or of a file format changes no
+seal, nor does one of what only calls a kernel; one of a kernel changes those of the modules that import it.
 
 The row functions of losses are the exception: they arrive by registration. A module whose imports reach
 `losses/row_functions.py` is sealed with all of `losses`.
@@ -46,9 +46,9 @@ class Sources:
 
     Notes
     -----
-    The folder `runtime` is read at once, a module and what it imports when its seal is first asked for: while
-    the module is imported. What is edited later has no part in what this process compiles. Relative imports
-    are not seen, and do not occur.
+    A module and what it imports are read when its seal is first asked for: while the module is imported.
+    What is edited later has no part in what this process compiles. Relative imports are not seen, and do not
+    occur.
     """
 
     def __init__(self, root: Path) -> None:
@@ -67,11 +67,8 @@ class Sources:
                     self._files[".".join((root.name, *parts, *([] if stem == "__init__" else [stem])))] = path
         self._registry = self._files.get(f"{root.name}.{REGISTRY}")
         self._losses = self._folder("losses")
-        self._runtime = self._folder("runtime")
         self._read: dict[str, tuple[bytes, list[str]]] = {}  # a hash of each source, and what it imports
         self._seals: dict[str, bytes] = {}
-        for path in self._runtime:
-            self._of(path)
 
     def seal(self, path: str) -> bytes:
         """Return the seal of the kernels of a file, which need not belong to the package.
@@ -88,8 +85,8 @@ class Sources:
         return found
 
     def closure(self, path: str) -> set[str]:
-        """Return the files that go into a seal: the file, `runtime`, what they import, and what that does."""
-        reached = self._reached([path, *self._runtime])
+        """Return the files that go into a seal: the file, what it imports, and what that imports in turn."""
+        reached = self._reached([path])
         if self._registry in reached:
             reached |= self._reached(self._losses)
         return reached

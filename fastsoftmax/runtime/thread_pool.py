@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from fastsoftmax.runtime.forks import at_fork
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _calls: SimpleQueue[_Call] = SimpleQueue()  # one entry for each helper that is asked for
 _workers: list[int] = []
@@ -50,24 +50,19 @@ class _Helper:
 
 
 class _Call:
-    """The parts of one call, each taken once by the next free thread, and the call's helpers."""
+    """A call that several threads work on, and its helpers."""
 
-    def __init__(self, body: Callable[[int], Any], n_parts: int) -> None:
-        self._body = body
-        self._n_parts = n_parts
-        self._next_part = itertools.count()  # next() on it is atomic, as is append() on a list
+    def __init__(self, worker: Callable[[], Iterator[Any]]) -> None:
+        self._worker = worker
         self._helpers: list[_Helper] = []
         self.stopped = False
         self.error: BaseException | None = None
 
-    def take_parts(self) -> None:
-        """Work until no part is left; a call can be stopped after each piece of a part."""
-        for part in self._next_part:
-            if part >= self._n_parts:
+    def work(self) -> None:
+        """Work until none is left; a call can be stopped after each item of its worker."""
+        for _ in self._worker():
+            if self.stopped:
                 return
-            for _ in self._body(part):
-                if self.stopped:
-                    return
 
     def help(self) -> None:
         """Do the same in a thread of the pool; one that comes too late finds nothing to do."""
@@ -75,7 +70,7 @@ class _Call:
         self._helpers.append(helper)  # before reading `stopped`: the thread that sets it waits for helpers
         try:
             if not self.stopped:
-                self.take_parts()
+                self.work()
         except BaseException as error:
             self.error, self.stopped = error, True
         finally:
@@ -102,18 +97,45 @@ def run(body: Callable[[int], Any], n_parts: int, n_threads: int, pool_size: int
 
     Notes
     -----
+    As `run_all`: parts are taken by the next free thread, each once.
+    """
+    next_part = itertools.count()  # next() on it is atomic, as is append() on a list
+
+    def worker() -> Iterator[Any]:
+        for part in next_part:
+            if part >= n_parts:
+                return
+            yield from body(part)
+
+    run_all(worker, min(n_threads, n_parts), pool_size)
+
+
+def run_all(worker: Callable[[], Iterator[Any]], n_threads: int, pool_size: int) -> None:
+    """Exhaust an iterator of worker() in each of n_threads threads.
+
+    Parameters
+    ----------
+    worker : callable
+        Returns an iterator that does, item by item, some of the work that no other one has done or is doing;
+        the work may be abandoned between items.
+    n_threads : int
+    pool_size : int
+        The pool's minimal number of threads from now on.
+
+    Notes
+    -----
     The calling thread works too, so a pool that is busy, or has no threads, only slows a call down. An
-    exception in a body, or from a signal handler, ends the call as soon as the current pieces are done: no
+    exception in a thread, or from a signal handler, ends the work as soon as the current items are done: no
     thread writes to the caller's arrays after that. It is raised here.
     """
-    call = _Call(body, n_parts)
+    call = _Call(worker)
     try:
-        n_helpers = min(n_threads, n_parts) - 1
+        n_helpers = n_threads - 1
         if n_helpers > 0:
             _start(max(1, pool_size))
         for _ in range(n_helpers):
             _calls.put(call)
-        call.take_parts()
+        call.work()
         call.wait_for_helpers()
     except BaseException:
         call.stopped = True

@@ -30,27 +30,23 @@ from fastsoftmax.simd.registers import (
     store,
     vector_type,
 )
+from fastsoftmax.simd.sizes import COLUMN_REGISTERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Registers of neighbouring columns that are worked on at a time. Each carries its own sum, so four additions
-# are in flight where one alone would wait for its predecessor. The two sums and the shift of each must stay
-# in registers: more would spill.
-REGISTERS = 4
-
 
 def _for_each_group(builder: Any, kind: Any, width: Any, body: Callable[[list[Any], Any], None]) -> None:
-    """Emit body(offsets, mask) for groups of `REGISTERS` whole registers, then for the remaining ones singly.
+    """Emit body(offsets, mask) for groups of `COLUMN_REGISTERS` whole registers, then for single ones.
 
     `mask` is None for a group; for a single register it marks the lanes below `width`.
     """
     lanes = kind.count
-    group_lanes = ir.Constant(INT64, REGISTERS * lanes)
+    group_lanes = ir.Constant(INT64, COLUMN_REGISTERS * lanes)
     n_groups = builder.sdiv(width, group_lanes)
     with cgutils.for_range(builder, n_groups) as loop:
         first = builder.mul(loop.index, group_lanes)
-        body([builder.add(first, ir.Constant(INT64, r * lanes)) for r in range(REGISTERS)], None)
+        body([builder.add(first, ir.Constant(INT64, r * lanes)) for r in range(COLUMN_REGISTERS)], None)
     done = builder.mul(n_groups, group_lanes)
     numbers = ir.Constant(ir.VectorType(INT32, lanes), list(range(lanes)))
     rounded = builder.add(builder.sub(width, done), ir.Constant(INT64, lanes - 1))

@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.extending import get_cython_function_address, intrinsic
+from numba.extending import intrinsic
 
 from fastsoftmax.runtime.numba_internals import cgutils
-
-FUNCTIONS = {"float32": "sgemm", "float64": "dgemm"}
-
-
-@functools.cache
-def address(dtype: str) -> int:
-    """Return the address of SciPy's sgemm ("float32") or dgemm ("float64").
-
-    Compiled code with an address in it cannot be cached on disk, so the address is passed with each call.
-    Raises KeyError for any other dtype.
-    """
-    return int(get_cython_function_address("scipy.linalg.cython_blas", FUNCTIONS[dtype]))
 
 
 @intrinsic
 def product_to(typingctx, function, a, b, out):
-    """Write A B to out; `function` is the `address` for their common dtype.
+    """Write A B to out; `function` is `runtime.blas.gemm_address` for their common dtype.
 
     A (m, k) and B (k, n) may each be row-major or column-major, with a leading dimension of its own; `out`
     (m, n) is row-major. Its previous contents are ignored.

@@ -1,4 +1,8 @@
-"""Conversions of float16 and bfloat16, as uint16 bits, to float32 and back, in whole registers."""
+"""Conversions of float16 and bfloat16, as uint16 bits, to float32 and back, in whole registers.
+
+Each is exact, or rounds once, with the same result on any machine: where there is no instruction for float16,
+steps on its bits give what the instruction would.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from fastsoftmax.runtime.cpu_level import has_f16c
+from fastsoftmax.simd.exp import constant
 from fastsoftmax.simd.registers import (
     INT32,
     data_and_length,
@@ -24,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 WIDE = vector_type(types.float32)
-HALF = ir.VectorType(ir.HalfType(), WIDE.count)
 BITS16 = ir.VectorType(ir.IntType(16), WIDE.count)
 BITS32 = ir.VectorType(INT32, WIDE.count)
 
@@ -33,8 +38,38 @@ def _all(kind: Any, number: Any) -> Any:
     return ir.Constant(kind, [number] * kind.count)
 
 
-def _of_half(builder: Any, bits: Any) -> Any:
-    return builder.fpext(builder.bitcast(bits, HALF), WIDE)
+def _like(element: Any, vector: Any) -> Any:
+    """Return the type of a vector of other elements with as many lanes."""
+    return ir.VectorType(element, vector.type.count)
+
+
+def of_half(builder: Any, bits: Any) -> Any:
+    """Emit the conversion of a vector of float16 bits to floats, of any number of lanes."""
+    if not has_f16c():
+        return of_half_by_bits(builder, bits)
+    return builder.fpext(builder.bitcast(bits, _like(ir.HalfType(), bits)), _like(ir.FloatType(), bits))
+
+
+def of_half_by_bits(builder: Any, bits: Any) -> Any:
+    """Emit what `of_half` does without an instruction for it: the same bits, those of NaN included."""
+    words, single = _like(INT32, bits), _like(ir.FloatType(), bits)
+    wide = builder.zext(bits, words)
+    sign = builder.shl(builder.and_(wide, _all(words, 0x8000)), _all(words, 16))
+    magnitude = builder.and_(wide, _all(words, 0x7FFF))
+    moved = builder.shl(magnitude, _all(words, 13))  # the mantissa stands where a float has it
+    normal = builder.add(moved, _all(words, (127 - 15) << 23))
+    # A subnormal number m 2⁻²⁴ is a float's mantissa behind an exponent of −14, less the leading one.
+    raised = builder.bitcast(builder.add(moved, _all(words, (127 - 14) << 23)), single)
+    subnormal = builder.bitcast(builder.fsub(raised, constant(single, 2.0**-14)), words)
+    infinite = builder.or_(moved, _all(words, 0x7F800000))
+    quiet = builder.or_(infinite, _all(words, 0x400000))
+
+    def above(limit: int) -> Any:
+        return builder.icmp_signed(">", magnitude, _all(words, limit))
+
+    finite = builder.select(above(0x3FF), normal, subnormal)
+    value = builder.select(above(0x7BFF), builder.select(above(0x7C00), quiet, infinite), finite)
+    return builder.bitcast(builder.or_(value, sign), single)
 
 
 def _of_bf16(builder: Any, bits: Any) -> Any:
@@ -42,8 +77,36 @@ def _of_bf16(builder: Any, bits: Any) -> Any:
     return builder.bitcast(builder.shl(builder.zext(bits, BITS32), _all(BITS32, 16)), WIDE)
 
 
-def _to_half(builder: Any, x: Any) -> Any:
-    return builder.bitcast(builder.fptrunc(x, HALF), BITS16)
+def to_half(builder: Any, x: Any) -> Any:
+    """Emit the conversion of a vector of floats to float16 bits: to nearest, ties to even."""
+    if not has_f16c():
+        return to_half_by_bits(builder, x)
+    return builder.bitcast(builder.fptrunc(x, _like(ir.HalfType(), x)), _like(ir.IntType(16), x))
+
+
+def to_half_by_bits(builder: Any, x: Any) -> Any:
+    """Emit what `to_half` does without an instruction for it: the same bits, those of NaN included."""
+    words = _like(INT32, x)
+    bits = builder.bitcast(x, words)
+    sign = builder.and_(builder.lshr(bits, _all(words, 16)), _all(words, 0x8000))
+    magnitude = builder.and_(bits, _all(words, 0x7FFFFFFF))
+    # As `_to_bf16` rounds; what a carry makes of the largest exponent, from 65520 on, is infinity's bits.
+    last = builder.and_(builder.lshr(magnitude, _all(words, 13)), _all(words, 1))
+    rebased = builder.sub(magnitude, _all(words, ((127 - 15) << 23) - 0xFFF))
+    normal = builder.lshr(builder.add(rebased, last), _all(words, 13))
+    # The last place of numbers from 0.5 on is 2⁻²⁴, that of a subnormal float16: the addition rounds to it.
+    small = builder.fadd(builder.bitcast(magnitude, x.type), constant(x.type, 0.5))
+    subnormal = builder.sub(builder.bitcast(small, words), _all(words, 0x3F000000))
+    payload = builder.and_(builder.lshr(magnitude, _all(words, 13)), _all(words, 0x3FF))
+    quiet = builder.or_(payload, _all(words, 0x7E00))
+
+    def from_(limit: int) -> Any:
+        return builder.icmp_signed(">", magnitude, _all(words, limit - 1))
+
+    finite = builder.select(from_(0x38800000), normal, subnormal)  # 2⁻¹⁴, the least normal number
+    value = builder.select(from_(0x47800000), _all(words, 0x7C00), finite)  # 2¹⁶
+    value = builder.select(from_(0x7F800001), quiet, value)
+    return builder.trunc(builder.or_(value, sign), _like(ir.IntType(16), x))
 
 
 def _to_bf16(builder: Any, x: Any) -> Any:
@@ -94,7 +157,7 @@ def _conversion(change: Callable[[Any, Any], Any], read: Any, written: Any) -> A
 @intrinsic
 def widen_half(typingctx, bits, out, later):
     """Widen float16 bits (n,) to float32 in out (≥ n,); prefetch `later` (n,), where results will go."""
-    return _conversion(_of_half, types.uint16, types.float32)(typingctx, bits, out, later)
+    return _conversion(of_half, types.uint16, types.float32)(typingctx, bits, out, later)
 
 
 @intrinsic
@@ -106,7 +169,7 @@ def widen_bf16(typingctx, bits, out, later):
 @intrinsic
 def narrow_half(typingctx, x, out):
     """Round float32 x (n,) to float16 bits in out (≥ n,): to nearest, ties to even."""
-    return _conversion(_to_half, types.float32, types.uint16)(typingctx, x, out)
+    return _conversion(to_half, types.float32, types.uint16)(typingctx, x, out)
 
 
 @intrinsic

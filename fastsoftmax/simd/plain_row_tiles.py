@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastsoftmax.simd.registers import REGISTER_BYTES
+from fastsoftmax.simd.sizes import REGISTER_BYTES
 
 
 def _parts(x, first):

@@ -17,11 +17,11 @@ from numba.extending import intrinsic
 
 from fastsoftmax.runtime.numba_internals import cgutils
 from fastsoftmax.simd.exp import constant, emit_exp
+from fastsoftmax.simd.sizes import REGISTER_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-REGISTER_BYTES = 64  # of AVX-512, and of a cache line: narrower machines split each vector
 INT32, INT64 = ir.IntType(32), ir.IntType(64)
 
 

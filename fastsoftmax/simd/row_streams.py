@@ -16,7 +16,8 @@ from numba.extending import intrinsic
 
 from fastsoftmax.runtime.numba_internals import cgutils
 from fastsoftmax.simd.exp import constant, emit_exp
-from fastsoftmax.simd.registers import INT32, INT64, REGISTER_BYTES, is_row, load, splat, store, vector_type
+from fastsoftmax.simd.registers import INT32, INT64, is_row, load, splat, store, vector_type
+from fastsoftmax.simd.sizes import REGISTER_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

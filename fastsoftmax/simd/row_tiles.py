@@ -18,13 +18,13 @@ from fastsoftmax.simd.exp import constant, emit_log1p
 from fastsoftmax.simd.registers import (
     INT32,
     INT64,
-    REGISTER_BYTES,
     call,
     load,
     splat,
     store,
     suffix,
 )
+from fastsoftmax.simd.sizes import REGISTER_BYTES
 
 __all__ = [
     "MAX_CLASSES",

@@ -8,23 +8,21 @@ of a few classes over a few registers of features are accumulated over the rows.
 
 from __future__ import annotations
 
-import functools
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import llvmlite.binding
 import numba
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from fastsoftmax.runtime import native
+from fastsoftmax.runtime.cpu_level import has_fma
 from fastsoftmax.runtime.jit import inner, jit
 from fastsoftmax.runtime.numba_internals import cgutils
+from fastsoftmax.runtime.width import width
 from fastsoftmax.simd.exp import constant
 from fastsoftmax.simd.registers import (
     INT32,
     INT64,
-    REGISTER_BYTES,
     call,
     load,
     prefetch,
@@ -33,20 +31,15 @@ from fastsoftmax.simd.registers import (
     suffix,
     vector_type,
 )
+from fastsoftmax.simd.sizes import REGISTER_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
 
-# Shapes of the register tiles, in vectors of 64 bytes. AVX-512 has 32 registers, of which 20 sums (4 · 5)
-# leave enough for the operands; elsewhere a vector takes two or four registers of the machine's 16 or 32.
-# More sums would spill, fewer would load each operand more often.
-HAS_WIDE_REGISTERS = bool(llvmlite.binding.get_host_cpu_features().get("avx512f", False))
-ROWS, CLASSES = (4, 5) if HAS_WIDE_REGISTERS else (2, 3)
-REGISTERS = 4 if HAS_WIDE_REGISTERS else 2
-# Above this, BLAS is as fast with AVX-512; the other value has not been measured (docs/decisions.md).
-MAX_CLASSES = 256 if HAS_WIDE_REGISTERS else 32
+HAS_FMA = has_fma()
+ROWS, CLASSES, REGISTERS, MAX_CLASSES = width()
+MATRICES = [f"{x}:2C,{x}:2C,{x}:2C" for x in ("f4", "f8")]
 
 
 def _row(builder: Any, array: Any, row: Any, column: Any) -> Any:
@@ -56,6 +49,8 @@ def _row(builder: Any, array: Any, row: Any, column: Any) -> Any:
 
 
 def _fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
+    if not HAS_FMA:  # the intrinsic would be a call of C's fma for each lane
+        return builder.fadd(builder.fmul(a, b), c)
     return call(builder, f"llvm.fma.{suffix(a.type)}", a.type, [a, b, c])
 
 
@@ -180,7 +175,7 @@ def _group_size(remaining, limit):
     return (remaining + n_groups - 1) // n_groups
 
 
-@jit
+@jit(signatures=MATRICES)
 def dots_to(X, W, out):
     """Write X Wᵀ to out (n, K), for C-ordered X (n, d) and W (K, d) of one dtype. 2 n d K flops.
 
@@ -210,7 +205,7 @@ def dots_to(X, W, out):
         ahead = 0
 
 
-@jit
+@jit(signatures=MATRICES)
 def outer_to(M, X, out):
     """Write Mᵀ X to out (K, d), for C-ordered M (n, K) and X (n, d) of one dtype. 2 n d K flops."""
     n_rows, n_features = X.shape
@@ -242,17 +237,3 @@ def outer_to(M, X, out):
                 if whole < n_features:
                     _outers(M, class_index, X, n_rows, whole, out, 1, 1)
         k += size
-
-
-class Products(NamedTuple):
-    """Addresses of the two compiled products, for `native.call`."""
-
-    dots_to: int
-    outer_to: int
-
-
-@functools.cache
-def products(dtype: np.dtype[Any]) -> Products:
-    """Return the addresses of both products, compiled for float32 or float64."""
-    matrix = types.Array(numba.from_dtype(dtype), 2, "C")
-    return Products(*(native.address_of(function, *(matrix,) * 3) for function in (dots_to, outer_to)))

@@ -25,13 +25,10 @@ from fastsoftmax.simd.registers import (
     suffix,
     vector_type,
 )
+from fastsoftmax.simd.sizes import MAX_CLASSES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-# Of more classes a row fills eight registers by itself, so that vectorising along it wastes little; and the
-# transposed tile, 8 KiB, must stay in the first-level cache.
-MAX_CLASSES = 128
 
 
 class Tile(NamedTuple):

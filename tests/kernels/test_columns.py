@@ -13,6 +13,7 @@ import scipy.special
 
 import fastsoftmax
 from fastsoftmax.kernels.cpu import columns, long_columns
+from fastsoftmax.kernels.cpu.sizes import COLUMN_PANEL
 from tests.functional.test_softmaxes_exactness import (
     N_ROWS,
     assert_within,
@@ -27,7 +28,7 @@ from tests.functional.test_softmaxes_exactness import (
 NAMES = ["softmax", "log_softmax", "logsumexp"]
 FLOATS = [np.float32, np.float64]
 SIZE = 4099  # the shortest columns of several ranges, and of a last block that is not whole
-WIDTH = long_columns.PANEL + 77  # two panels, and registers that are not full
+WIDTH = COLUMN_PANEL + 77  # two panels, and registers that are not full
 
 
 def places_of(name):

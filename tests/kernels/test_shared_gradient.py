@@ -9,8 +9,9 @@ from fastsoftmax.contracts import Mixture, Params, RowBlock, compute_dtype
 from fastsoftmax.kernels import cpu
 from fastsoftmax.kernels.cpu import partition, shared_gradient
 from fastsoftmax.losses import sigmoid, softmax
+from fastsoftmax.runtime.blas import gemm_address
 from fastsoftmax.runtime.jit import jit
-from fastsoftmax.simd.gemm import address, product_to
+from fastsoftmax.simd.gemm import product_to
 from tests.tolerance import assert_as_accurate, assert_close
 
 N, D, K = 83, 261, 517  # more than a piece in every direction, and what is left over
@@ -120,7 +121,7 @@ def test_products_of_pieces(left, right, dtype):
     for m, k, n in ((5, 7, 3), (1, 4, 6), (4, 1, 1), (1, 1, 1), (3, 5, 1)):
         a, b = piece(m, k, left), piece(k, n, right)
         buffer = np.full((m + 1, n + 2), 9.0, dtype)
-        product_of(address(dtype), a, b, buffer[:m, :n])
+        product_of(gemm_address(np.dtype(dtype)), a, b, buffer[:m, :n])
         exact = a.astype(np.longdouble) @ b.astype(np.longdouble)
         assert_as_accurate(buffer[:m, :n], a @ b, exact, n_eps=2 * np.sqrt(k))
         assert np.all(buffer[m:] == 9)

@@ -13,7 +13,7 @@ import pytest
 import scipy.sparse as sp
 
 from fastsoftmax import SoftmaxRegression
-from fastsoftmax.runtime.executor import Kernel
+from fastsoftmax.runtime.jitted import Jitted
 
 # Memory of workspaces, BLAS by way of Numba, and the mathematics that we do not write ourselves.
 CALLED = {
@@ -45,7 +45,7 @@ def libraries():
         if not name.startswith("fastsoftmax."):
             continue
         for found in list(vars(module).values()):
-            for entry in (found.serial,) if isinstance(found, Kernel) else (found,):
+            for entry in (found.serial,) if isinstance(found, Jitted) else (found,):
                 if hasattr(entry, "overloads") and hasattr(entry, "py_func") and id(entry) not in seen:
                     seen.add(id(entry))
                     for result in entry.overloads.values():

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from fastsoftmax.linalg import vectors
+from fastsoftmax.linalg.sizes import BLOCK
 from fastsoftmax.linalg.vectors import Algebra
 
 # Within a block, across blocks, across parts, and more elements than the most parts of the least length.
-SIZES = [1, 7, vectors.BLOCK + 1, 2 * vectors.PART + 3, vectors.PART * vectors.MAX_PARTS + 5]
+SIZES = [1, 7, BLOCK + 1, 2 * vectors.PART + 3, vectors.PART * vectors.MAX_PARTS + 5]
 DTYPES = [np.float32, np.float64]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -238,10 +239,10 @@ def test_a_model_file_does_not_hold_the_path(tmp_path):
     assert SoftmaxRegression.load(tmp_path / "model").checkpoint is None
 
 
-def test_how_often_it_is_written(tmp_path, monkeypatch):
+def test_how_often_it_is_written(tmp_path, monkeypatch, caplog):
     now, asked = 0.0, []
     monkeypatch.setattr(checkpoints, "time", SimpleNamespace(perf_counter=lambda: now))
-    checkpoint = checkpoints.FitCheckpoint(tmp_path / "fit", {"X": "0"})
+    checkpoint = checkpoints.FitCheckpoint(tmp_path / "fit", {"X": "0"}, "library 1")
     assert checkpoint.state() is None
     cost = 0.0
 
@@ -255,7 +256,12 @@ def test_how_often_it_is_written(tmp_path, monkeypatch):
         now += 1.0
         checkpoint.offer(state)
     assert asked == [checkpoints.SECONDS * k for k in (1, 2, 3)]
-    kept = checkpoints.FitCheckpoint(tmp_path / "fit", {"X": "0"}).state()
+    with caplog.at_level(logging.WARNING):
+        kept = checkpoints.FitCheckpoint(tmp_path / "fit", {"X": "0"}, "library 1").state()
+        assert caplog.messages == []
+        checkpoints.FitCheckpoint(tmp_path / "fit", {"X": "0"}, "library 2")
+    (message,) = caplog.messages
+    assert "written by other kernels (library 1) than go on with it (library 2)" in message
     assert kept.numbers == {"n": 3}
     np.testing.assert_array_equal(kept.arrays["x"], np.arange(3.0))
     # a slow disk is written to less often

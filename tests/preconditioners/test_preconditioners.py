@@ -12,6 +12,7 @@ from fastsoftmax.contracts import Params, RowBlock
 from fastsoftmax.data.validation import design_matrix
 from fastsoftmax.kernels import cpu
 from fastsoftmax.kernels.cpu import grams
+from fastsoftmax.kernels.cpu.sizes import GRAM_PANEL
 from fastsoftmax.losses import sigmoid, softmax
 from fastsoftmax.objective import source_objective
 from fastsoftmax.preconditioners import choice, kronecker
@@ -98,7 +99,7 @@ def test_some_classes_have_the_blocks_that_they_have_among_all(pairs):
 
 def test_panels_of_the_lower_triangle_meet(monkeypatch):
     monkeypatch.setattr(grams, "MIN_CHUNK", 16)
-    d = grams.PANEL + 3
+    d = GRAM_PANEL + 3
     X, y, weight, params = draw(d=d)
     params = Params(params.coef / d, params.intercept)
     sums = cpu.gram(softmax.for_targets(y, K), params, False, RowBlock(X, y, weight))

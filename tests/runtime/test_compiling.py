@@ -105,13 +105,13 @@ def test_a_forecast_is_for_a_process_without_kernels(monkeypatch):
     monkeypatch.setattr(compiling, "_state", compiling._State())
     seen, four_times = [], pair()
     with compiling.reporting(seen.append):
-        with compiling.forecast(3):
+        with compiling.forecast([1, 2, 3]):
             four_times(1)
             assert {each.n_expected for each in seen} == {3}
             compiling.loaded()
             four_times(1.0)
             assert seen[-1].n_expected == 2
-        with compiling.forecast(3):
+        with compiling.forecast([1, 2, 3]):
             four_times(1j)
         assert seen[-1].n_expected is None
 

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from fastsoftmax.runtime import executor as executor_module
-from fastsoftmax.runtime.executor import Kernel, even_bounds, kernel, run
+from fastsoftmax.runtime.executor import even_bounds, run
+from fastsoftmax.runtime.jitted import Jitted, kernel
+from fastsoftmax.runtime.kernels import Kernel
 from tests.interpreter import run_python
 from tests.runtime.test_concurrency import EXECUTORS, PROBLEM
 
@@ -158,7 +160,7 @@ def test_slices_cover_every_row_once_and_in_order(name, n_threads, cut, executor
         monkeypatch.setattr(executor_module, "SLICE_WORK", slice_work)
         seen = np.zeros(1001, np.int64)
         order = np.zeros((11, 1), np.int64)
-        run(_note, bounds, seen, order, work=1e6, n_threads=n_threads, cut=cut)
+        run(Kernel.of(_note), bounds, seen, order, work=1e6, n_threads=n_threads, cut=cut)
         np.testing.assert_array_equal(seen, right)
 
 
@@ -169,7 +171,7 @@ def test_long_parts_are_cut(name, executor):
     calls = []
     bounds = even_bounds(70_001, 7)
     run(
-        Kernel(lambda *piece: calls.append(piece), None),
+        Kernel.of(Jitted(lambda *piece: calls.append(piece), None)),
         bounds,
         work=100 * executor_module.SLICE_WORK,
         n_threads=2,
@@ -193,8 +195,10 @@ def test_nothing_goes_on_after_an_exception(name, executor):
             raise MemoryError("no buffer")
 
     with pytest.raises(MemoryError, match="no buffer"):
-        run(Kernel(fails, None), even_bounds(1000, 50), work=1e6, n_threads=4)
+        run(Kernel.of(Jitted(fails, None)), even_bounds(1000, 50), work=1e6, n_threads=4)
     n_calls = len(calls)
     assert n_calls < 50
-    run(Kernel(lambda *piece: calls.append(piece), None), even_bounds(99, 9), work=1e6, n_threads=4)
+    run(
+        Kernel.of(Jitted(lambda *piece: calls.append(piece), None)), even_bounds(99, 9), work=1e6, n_threads=4
+    )
     assert len(calls) == n_calls + 9

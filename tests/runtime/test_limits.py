@@ -7,7 +7,9 @@ import sys
 import numpy as np
 import pytest
 
-from fastsoftmax.runtime.executor import even_bounds, kernel, run
+from fastsoftmax.runtime.executor import even_bounds, run
+from fastsoftmax.runtime.jitted import kernel
+from fastsoftmax.runtime.kernels import Kernel
 from tests.interpreter import LAYERS, run_python
 from tests.runtime.test_concurrency import EXECUTORS, PROBLEM
 
@@ -98,8 +100,8 @@ def test_a_kernel_that_finds_no_memory(name, hungry, executor):
     n_bytes[list(hungry)] = 2**55
     out = np.zeros(60, np.int64)
     with pytest.raises(MemoryError):
-        run(_hungry, bounds, n_bytes, out, work=1e6, n_threads=2)
-    run(_hungry, bounds, np.arange(1, 7), out, work=1e6, n_threads=2)
+        run(Kernel.of(_hungry), bounds, n_bytes, out, work=1e6, n_threads=2)
+    run(Kernel.of(_hungry), bounds, np.arange(1, 7), out, work=1e6, n_threads=2)
     np.testing.assert_array_equal(out, np.repeat(np.arange(1, 7), 10))
 
 

@@ -15,6 +15,7 @@ from fastsoftmax.kernels.cpu import csr, dense, exact, grams, intercept_shifts
 from fastsoftmax.kernels.cpu.columns import columns
 from fastsoftmax.kernels.cpu.half_precision import narrow, narrow_losses
 from fastsoftmax.kernels.cpu.index_checks import sparse_faults
+from fastsoftmax.kernels.cpu.plans import fit_plan, predict_plan
 from fastsoftmax.kernels.cpu.rows import (
     all_in_unit,
     count_targets,
@@ -27,8 +28,7 @@ from fastsoftmax.kernels.cpu.rows import (
 )
 from fastsoftmax.kernels.cpu.top import top
 from fastsoftmax.kernels.cpu.verbs import Diagonal, Dual, Hessp, LossGrad
-from fastsoftmax.losses import family_of
-from fastsoftmax.losses.row_functions import registered
+from fastsoftmax.losses import family_of, has_row_functions
 
 if TYPE_CHECKING:
     from fastsoftmax.contracts import (
@@ -52,6 +52,7 @@ __all__ = [
     "count_targets",
     "diagonal",
     "dual",
+    "fit_plan",
     "float64_speed",
     "gram",
     "has_memory",
@@ -64,6 +65,7 @@ __all__ = [
     "narrow",
     "narrow_losses",
     "placed",
+    "predict_plan",
     "require",
     "row_losses",
     "shift_curvature",
@@ -89,7 +91,7 @@ def _storage(X: Rows | Resident) -> Any:
 
 def _known(loss: Loss) -> Loss:
     """Return the loss. Raises TypeError if it has no row functions."""
-    if not registered(loss):
+    if not has_row_functions(loss):
         raise TypeError(f"device 'cpu' knows no row functions of the loss {type(loss).__name__}")
     return loss
 

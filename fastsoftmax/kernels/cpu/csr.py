@@ -15,13 +15,10 @@ import numpy as np
 from fastsoftmax.contracts import Csr, Sums, compute_dtype
 from fastsoftmax.kernels.cpu import partition
 from fastsoftmax.kernels.cpu.copies import copy_to
-from fastsoftmax.kernels.cpu.dlogits import to_dlogits
 from fastsoftmax.kernels.cpu.verbs import Diagonal
 from fastsoftmax.runtime.buffers import BufferPool
-from fastsoftmax.runtime.executor import even_bounds, kernel, run
-from fastsoftmax.runtime.jit import inner, jit
-from fastsoftmax.simd import compensated
-from fastsoftmax.simd.sparse_row import gathered_sum
+from fastsoftmax.runtime.executor import even_bounds, run
+from fastsoftmax.runtime.kernels import Kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,116 +26,16 @@ if TYPE_CHECKING:
 
     from fastsoftmax.contracts import Array, DType, Loss, Params, RowBlock, Vector
 
-SUM_ENTRIES = (
-    128  # terms of a sum in the products' dtype, then it goes on in float64: float32 would lose digits
-)
+_forward = Kernel("fastsoftmax.kernels.cpu.jitted.csr", "forward")
+_back = Kernel("fastsoftmax.kernels.cpu.jitted.csr", "back", divisible=True)
+_write_logits = Kernel("fastsoftmax.kernels.cpu.jitted.csr", "write_logits", divisible=True)
+_scatter = Kernel("fastsoftmax.kernels.cpu.jitted.csr", "scatter", divisible=True)
+_balanced_bounds = Kernel("fastsoftmax.kernels.cpu.jitted.csr", "balanced_bounds")
+
 # A tile of columns' gradients: fits a second-level cache, and its runs of up to 64 float64 fill cache lines
 # where they are written to the (K, d) gradient. Longer runs gain nothing more.
 TILE_BYTES = 2**17
 MAX_TILE_COLUMNS = 64
-
-
-@kernel
-def _forward(
-    start, stop, part, verb, loss, data, indices, indptr, target, weight, coef, intercept, tile_rows,
-    kept, dlogits, values, row_values, intercepts,
-):  # fmt: skip
-    """Write the weighted dlogits of the rows of one part, and sum their values and dlogits.
-
-    Parameters
-    ----------
-    verb, loss : named tuples
-        What is computed of each row's logits (`verbs`), and of which loss.
-    data, indices, indptr : arrays
-        CSR arrays of X; `data` is of the dtype of the products.
-    target : array (n,) or (n, K)
-    weight : array (n,), float64
-    coef : array (m, d, K)
-        The linear map (m = 1), or the map and a direction (m = 2), transposed.
-    intercept : array (m, K)
-    tile_rows : int
-        How many rows' logits are computed together.
-    kept : array (n, K), or empty
-        Known logits of the first map, which are then not computed.
-    dlogits : array (n, K)
-        Receives wᵢ times the row's dlogits.
-    values : array (parts,), float64
-        Receives Σ wᵢ ℓᵢ (compensated).
-    row_values : array (n,), or empty
-        Receives wᵢ ℓᵢ.
-    intercepts : array (parts, K), float64
-        Receives, by addition, the sum of the dlogits.
-    """
-    n_maps, n_outputs = intercept.shape
-    logits = np.empty((n_maps, tile_rows, n_outputs), coef.dtype)
-    value = 0.0
-    lost = 0.0
-    for first in range(start, stop, tile_rows):
-        n_rows = min(tile_rows, stop - first)
-        for m in range(1 if kept.size else 0, n_maps):
-            for i in range(n_rows):
-                left, right = indptr[first + i], indptr[first + i + 1]
-                gathered_sum(data, indices, left, right, False, coef[m], logits[m, i])
-        tile_value, _ = to_dlogits(
-            verb, loss, logits, 0, n_rows, intercept, kept, target, weight, row_values, first
-        )
-        value, lost = compensated.add(value, lost, tile_value)
-        for i in range(n_rows):
-            row = logits[n_maps - 1, i]
-            for k in range(n_outputs):
-                dlogits[first + i, k] = row[k]
-                intercepts[part, k] += row[k]
-    values[part] = value
-
-
-@kernel
-def _back(start, stop, _, squared, data, rows, indptr, dlogits, tile_columns, gradient):
-    """Write Σᵢ xᵢⱼ dlogitsᵢₖ for columns j from start to stop to gradient (K, d); xᵢⱼ² where `squared`.
-
-    `data`, `rows`, `indptr` are the CSC arrays of X, `dlogits` is (n, K). `tile_columns` columns of X at a
-    time, so that whole cache lines of the gradient are written.
-    """
-    n_outputs = dlogits.shape[1]
-    sums = np.empty(n_outputs, dlogits.dtype)
-    tile = np.empty((tile_columns, n_outputs))
-    for left in range(start, stop, tile_columns):
-        right = min(left + tile_columns, stop)
-        for j in range(left, right):
-            total = tile[j - left]
-            total[:] = 0.0
-            # A long float32 sum would lose digits: float64 accumulation of sums of a few entries.
-            for first in range(indptr[j], indptr[j + 1], SUM_ENTRIES):
-                last = min(first + SUM_ENTRIES, indptr[j + 1])
-                gathered_sum(data, rows, first, last, squared, dlogits, sums)
-                for k in range(n_outputs):
-                    total[k] += sums[k]
-        for k in range(n_outputs):
-            for j in range(left, right):
-                gradient[k, j] = tile[j - left, k]
-
-
-@inner
-def logits_to(start, stop, data, indices, indptr, coef, intercept, out):
-    """Write b + Σⱼ xⱼ Wⱼ of CSR rows start to stop to the same rows of out (n, K); coef W is (d, K)."""
-    for i in range(start, stop):
-        z = out[i]
-        gathered_sum(data, indices, indptr[i], indptr[i + 1], False, coef, z)
-        for k in range(z.shape[0]):
-            z[k] += intercept[k]
-
-
-@kernel
-def _logits(start, stop, _, data, indices, indptr, coef, intercept, out):
-    logits_to(start, stop, data, indices, indptr, coef, intercept, out)
-
-
-@kernel
-def _scatter(start, stop, _, data, indices, indptr, out):
-    """Write CSR rows start to stop, dense, to the same columns of out (d, n)."""
-    out[:, start:stop] = 0.0
-    for i in range(start, stop):
-        for e in range(indptr[i], indptr[i + 1]):
-            out[indices[e], i] += data[e]
 
 
 def columns(X: Csr, out: Array, n_threads: int | None) -> None:
@@ -147,32 +44,17 @@ def columns(X: Csr, out: Array, n_threads: int | None) -> None:
     run(_scatter, bounds, X.data, X.indices, X.indptr, out, work=out.size, n_threads=n_threads)
 
 
-@jit
-def balanced_bounds(indptr, n_parts):
+def balanced_bounds(indptr: Array, n_parts: int) -> NDArray[np.int64]:
     """Return the bounds, int64 (≤ n_parts + 1,), of ranges of rows with nearly equal numbers of entries.
 
     A row counts as one entry more, since even an empty one takes time. Found by bisection in `indptr` (n +
     1,).
     """
     n_rows = len(indptr) - 1
-    n_parts = max(1, min(n_parts, n_rows))
-    start = np.int64(indptr[0])
-    total = np.int64(indptr[n_rows]) - start + n_rows
-    bounds = np.zeros(n_parts + 1, np.int64)
-    last = 0
-    for part in range(1, n_parts + 1):
-        wanted = part * (total / n_parts)
-        low, high = bounds[last], n_rows
-        while low < high and part < n_parts:
-            middle = (low + high) // 2
-            if np.int64(indptr[middle]) - start + middle < wanted:
-                low = middle + 1
-            else:
-                high = middle
-        if high > bounds[last]:
-            last += 1
-            bounds[last] = high
-    return bounds[: last + 1]
+    bounds = np.zeros(max(1, min(n_parts, n_rows)) + 1, np.int64)
+    n_found = np.zeros(1, np.int64)
+    _balanced_bounds.serial(0, n_rows, 0, indptr, bounds, n_found)
+    return bounds[: n_found[0] + 1]
 
 
 def _product_work(X: Csr, n_outputs: int) -> float:
@@ -281,7 +163,9 @@ def logits(
     bounds = even_bounds(X.shape[0], partition.MAX_PARTS)
     work = _product_work(X, len(intercept))
     data = X.data.astype(dtype, copy=False)
-    run(_logits, bounds, data, X.indices, X.indptr, coef, intercept, out, work=work, n_threads=n_threads)
+    run(
+        _write_logits, bounds, data, X.indices, X.indptr, coef, intercept, out, work=work, n_threads=n_threads
+    )
     return out
 
 

@@ -11,130 +11,19 @@ import numpy as np
 
 from fastsoftmax.contracts import Halves, Sums, compute_dtype
 from fastsoftmax.kernels.cpu import partition, shared_gradient
-from fastsoftmax.kernels.cpu.dlogits import to_dlogits
-from fastsoftmax.kernels.cpu.gather import columns_to, stored, tile_of
+from fastsoftmax.kernels.cpu.gather import columns_to, products, stored
 from fastsoftmax.kernels.cpu.verbs import Diagonal
-from fastsoftmax.runtime import blas, native
-from fastsoftmax.runtime.executor import kernel, run
-from fastsoftmax.runtime.jit import inner
-from fastsoftmax.simd import compensated
-from fastsoftmax.simd.copies import copy_matrix
-from fastsoftmax.simd.skinny_products import MAX_CLASSES, products
+from fastsoftmax.runtime import blas
+from fastsoftmax.runtime.executor import run
+from fastsoftmax.runtime.kernels import Kernel
+from fastsoftmax.runtime.width import width
 
 if TYPE_CHECKING:
     from fastsoftmax.contracts import Array, DType, Loss, Params, RowBlock, Vector
     from fastsoftmax.runtime.buffers import BufferPool
 
-
-@kernel
-def _pass(
-    start, stop, part, verb, loss, squared, skinny, X, target, weight, coef, intercept, tile_rows,
-    kept, values, row_values, coefs, intercepts, X_grad,
-):  # fmt: skip
-    """Sum value, dlogitsᵀ X and dlogits over the rows of one part, for each of s parameters.
-
-    Parameters
-    ----------
-    verb, loss : named tuples
-        What is computed of each row's logits (`verbs`), and of which loss.
-    squared : bool
-        Whether the way back multiplies with the squares of X.
-    skinny : Products
-        The addresses of the skinny products for the dtype of `coef`.
-    X : Stored
-        The rows (`gather.stored`).
-    target : array (n,) or (n, K)
-    weight : array (s, n), float64
-    coef, intercept : arrays (s, m, K, d) and (s, m, K)
-        For each parameter the linear map (m = 1), or the map and a direction (m = 2).
-    tile_rows : int
-        Rows of a tile.
-    kept : array (n, K), or empty
-        Known logits of the first map, which are then not computed.
-    values : array (parts, s, 2), float64
-        Σ wᵢ ℓᵢ and its compensation, added to: a part may be run in several calls.
-    row_values : array (n,), or empty
-        Receives wᵢ ℓᵢ.
-    coefs, intercepts : arrays (parts, s, K, d), or empty, and (parts, s, K), float64
-        Receive the sums by addition.
-    X_grad : array (n, d), or empty
-        Receives dlogits W.
-    """
-    n_sets, n_maps, n_outputs, n_features = coef.shape
-    is_skinny = n_outputs <= MAX_CLASSES
-    workspace = np.empty((tile_rows, n_features), coef.dtype)
-    squares = np.empty((tile_rows if squared else 0, n_features), coef.dtype)
-    logits = np.empty((n_maps, tile_rows, n_outputs), coef.dtype)
-    product = np.empty((n_outputs, n_features), coef.dtype)
-    for first in range(start, stop, tile_rows):
-        n_rows = min(tile_rows, stop - first)
-        tile = tile_of(X, first, first + n_rows, workspace)
-        right = tile
-        if squared:
-            right = squares[:n_rows]
-            for i in range(n_rows):
-                for j in range(n_features):
-                    right[i, j] = tile[i, j] * tile[i, j]
-        for s in range(n_sets):
-            for m in range(1 if kept.size else 0, n_maps):
-                if is_skinny:
-                    native.call(skinny.dots_to, (tile, coef[s, m], logits[m, :n_rows]))
-                else:
-                    np.dot(tile, coef[s, m].T, logits[m, :n_rows])
-            value, _ = to_dlogits(
-                verb, loss, logits, 0, n_rows, intercept[s], kept, target, weight[s], row_values, first
-            )
-            total = values[part, s]
-            total[0], total[1] = compensated.add(total[0], total[1], value)
-            dlogits = logits[n_maps - 1, :n_rows]
-            for i in range(n_rows):
-                for k in range(n_outputs):
-                    intercepts[part, s, k] += dlogits[i, k]
-            if X_grad.size:
-                np.dot(dlogits, coef[s, 0], X_grad[first : first + n_rows])
-            if coefs.size:
-                if is_skinny:
-                    native.call(skinny.outer_to, (dlogits, right, product))
-                else:
-                    np.dot(dlogits.T, right, product)
-                for k in range(n_outputs):
-                    for j in range(n_features):
-                        coefs[part, s, k, j] += product[k, j]
-
-
-@inner
-def logits_to(skinny, tile, coef, intercept, out):
-    """Write the logits of a tile (n, d) to out (n, K), for coef (K, d); all C-ordered, of one dtype."""
-    if coef.shape[0] <= MAX_CLASSES:
-        native.call(skinny.dots_to, (tile, coef, out))
-    else:
-        np.dot(tile, coef.T, out)
-    for i in range(out.shape[0]):
-        for k in range(out.shape[1]):
-            out[i, k] += intercept[k]
-
-
-@inner
-def widest(ranges):
-    """Return the largest difference of neighbours: np.diff brings the text of its error."""
-    found = 0
-    for r in range(ranges.shape[0] - 1):
-        found = max(found, ranges[r + 1] - ranges[r])
-    return found
-
-
-@kernel
-def _logits(start, stop, part, skinny, X, coef, intercept, ranges, tile_rows, out):
-    workspace = np.empty((tile_rows, coef.shape[1]), coef.dtype)
-    logits = np.empty(tile_rows * widest(ranges), coef.dtype)
-    for first in range(start, stop, tile_rows):
-        last = min(first + tile_rows, stop)
-        tile = tile_of(X, first, last, workspace)
-        for r in range(ranges.shape[0] - 1):
-            left, right = ranges[r], ranges[r + 1]
-            z = logits[: (last - first) * (right - left)].reshape(last - first, right - left)
-            logits_to(skinny, tile, coef[left:right], intercept[left:right], z)
-            copy_matrix(z, out[first:last, left:right])
+_sum_rows = Kernel("fastsoftmax.kernels.cpu.jitted.dense", "sum_rows")
+_write_logits = Kernel("fastsoftmax.kernels.cpu.jitted.dense", "write_logits")
 
 
 def sums(
@@ -250,10 +139,10 @@ def _sums(
     squared = isinstance(verb, Diagonal)
     work = n_rows * (0.05 * coef.size + 8.0 * intercept.size + 15.0)
     scratch = tile_rows * ((1 + squared) * n_features + n_maps * n_outputs) + n_outputs * n_features
-    no_blas = n_outputs <= MAX_CLASSES and not X_grad.size  # then BLAS is not called
+    no_blas = n_outputs <= width().max_classes and not X_grad.size  # then BLAS is not called
     with contextlib.nullcontext() if no_blas else blas.one_thread():
         run(
-            _pass, bounds, verb, loss, squared, products(dtype),
+            _sum_rows, bounds, verb, loss, squared, products(dtype),
             stored(X, dtype), block.target, weights, coef, intercept, tile_rows, kept, values, row_values,
             coefs, intercepts, X_grad,
             work=work, n_threads=n_threads, cut=tile_rows, scratch=scratch * dtype.itemsize,
@@ -288,7 +177,7 @@ def logits(
     bounds = partition.product_bounds(X.shape[0], coef.size)
     with blas.one_thread():
         run(
-            _logits, bounds, products(dtype), stored(X, dtype), coef, intercept, ranges, tile_rows, out,
+            _write_logits, bounds, products(dtype), stored(X, dtype), coef, intercept, ranges, tile_rows, out,
             work=0.03 * X.shape[0] * coef.size, n_threads=n_threads,
             scratch=tile_rows * (X.shape[1] + int(np.diff(ranges).max())) * dtype.itemsize,
         )  # fmt: skip

@@ -8,312 +8,52 @@ of the product that follows.
 
 from __future__ import annotations
 
-import functools
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import numba
 import numpy as np
-from llvmlite import ir
-from numba import carray, types
-from numba.extending import intrinsic, overload
 
 from fastsoftmax.contracts import Halves
 from fastsoftmax.kernels.cpu.partition import MAX_PARTS
-from fastsoftmax.runtime import native
-from fastsoftmax.runtime.executor import even_bounds, kernel, run
-from fastsoftmax.runtime.jit import INNER, inner, jit, named_tuple_class
-from fastsoftmax.runtime.numba_internals import cgutils
-from fastsoftmax.simd.registers import INT32, INT64, REGISTER_BYTES, prefetch, splat, store, vector_type
+from fastsoftmax.kernels.cpu.structs import CODES, Products, Stored
+from fastsoftmax.runtime import blas
+from fastsoftmax.runtime.executor import even_bounds, run
+from fastsoftmax.runtime.kernels import Kernel, address, is_interpreted
+from fastsoftmax.runtime.width import width
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from fastsoftmax.contracts import Array, DType
 
-UINT8, INT8, INT16, FLOAT16, FLOAT32, FLOAT64 = range(6)
-CODES = {np.dtype(name): code for code, name in enumerate(("u1", "i1", "i2", "f2", "f4", "f8"))}
-BLOCK = 32  # rows that are transposed at a time: 32 features' lines must stay in the first-level cache
+SKINNY = "dots_to", "outer_to"
+
+_transpose = Kernel("fastsoftmax.kernels.cpu.jitted.gather", "transpose", divisible=True)
 
 
-class Stored(NamedTuple):
-    """A dense matrix as kernels see it: address, strides in bytes, itemsize, and a code of its dtype.
-
-    It does not keep the matrix alive; the caller of the kernel must.
-    """
-
-    address: int
-    row_bytes: int
-    column_bytes: int
-    item_bytes: int
-    code: int
-    gather: int  # the address of `_gather_any`, compiled for the dtype of tiles
-
-
-def stored(X: Array | Halves, dtype: DType) -> Any:
+def stored(X: Array | Halves, dtype: DType | type) -> Any:
     """Return a dense matrix (n, d), of a dtype in `CODES`, as a `Stored`, for tiles of `dtype`.
 
-    Raises KeyError for any other dtype of X. Under NUMBA_DISABLE_JIT it is X itself.
+    Raises KeyError for any other dtype of X. Where kernels are interpreted it is X itself.
     """
-    if numba.config.DISABLE_JIT:  # plain Python reads no addresses
+    if is_interpreted():  # plain Python reads no addresses
         return X
     numbers = X.bits if isinstance(X, Halves) else X
     rows, columns = numbers.strides
-    address = numbers.__array_interface__["data"][0]
-    return Stored(address, rows, columns, numbers.itemsize, CODES[X.dtype], _compiled(np.dtype(dtype)))
+    place = numbers.__array_interface__["data"][0]
+    gather = address(
+        "fastsoftmax.kernels.cpu.jitted.gather",
+        "gather_any",
+        f"Stored(q,q,q,q,q,q),q,f{np.dtype(dtype).itemsize}:2C",
+    )
+    return Stored(place, rows, columns, numbers.itemsize, CODES[X.dtype], gather)
 
 
-@functools.cache
-def _compiled(dtype: DType) -> int:
-    tile = types.Array(numba.from_dtype(dtype), 2, "C")
-    kinds = numba.typeof(Stored(*(0,) * len(Stored._fields))), types.int64, tile
-    return int(native.address_of(_gather_any, *kinds))
-
-
-def tile_of(X: Any, start: int, stop: int, workspace: Any) -> Any:
-    """Return rows start to stop of a `stored` matrix, (stop − start, d), C-ordered, in the workspace's dtype.
-
-    Rows that are stored so are not copied; others are gathered and widened into `workspace` (≥ stop − start,
-    d), so that X is never copied or widened as a whole.
-    """
-    rows = X.bits[start:stop].view(np.float16) if isinstance(X, Halves) else X[start:stop]
-    if rows.dtype == workspace.dtype and rows.flags.c_contiguous:
-        return rows
-    workspace[: stop - start] = rows
-    return workspace[: stop - start]
-
-
-def _converter(number: Any, kind: Any) -> Callable[[Any, Any], Any]:
-    """Return the emitter of a conversion: of a vector of Numba type `number` to LLVM vector type `kind`."""
-    single = ir.VectorType(ir.FloatType(), kind.count)
-    if number == types.uint16:  # float16's bits; machines have no step from there to double
-        half = ir.VectorType(ir.HalfType(), kind.count)
-        return lambda builder, x: _cast(builder, builder.fpext(builder.bitcast(x, half), single), kind)
-    if isinstance(number, types.Integer):
-        name = "sitofp" if number.signed else "uitofp"
-        return lambda builder, x: getattr(builder, name)(x, kind)
-    return lambda builder, x: _cast(builder, x, kind)
-
-
-def _cast(builder: Any, x: Any, kind: Any) -> Any:
-    if x.type == kind:
-        return x
-    return builder.fptrunc(x, kind) if kind.element == ir.FloatType() else builder.fpext(x, kind)
-
-
-@intrinsic
-def _widen(typingctx, address, steps, ahead, out, number):
-    """Convert the matrix at an address to `out` (n, d), C-ordered float32 or float64.
-
-    Its elements are of the type of `number` (uint16 stands for float16), `steps` are its two strides in
-    bytes. Memory `ahead` bytes further on is prefetched.
-    """
-    if not (out.ndim == 2 and out.layout == "C"):
-        return None
-
-    def codegen(context, builder, signature, arguments):
-        kind = vector_type(out.dtype)
-        lanes = ir.Constant(INT64, kind.count)
-        element = context.get_data_type(number)
-        source_vector = ir.VectorType(element, kind.count)
-        convert = _converter(number, kind)
-        start = builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
-        row_step, step = cgutils.unpack_tuple(builder, arguments[1], 2)
-        array = context.make_array(out)(context, builder, arguments[3])
-        n_rows, width = cgutils.unpack_tuple(builder, array.shape, 2)
-
-        def load_contiguous(row: Any, offset: Any) -> Any:
-            address_of_lane = builder.gep(row, [builder.mul(offset, step)])
-            prefetch(builder, builder.gep(address_of_lane, [arguments[2]]), to_write=False, level=2)
-            return builder.load(builder.bitcast(address_of_lane, source_vector.as_pointer()), align=1)
-
-        def gather_lanes(row: Any, offset: Any, last: Any = None) -> Any:
-            x = ir.Constant(source_vector, ir.Undefined)
-            for lane in range(kind.count):
-                j = builder.add(offset, ir.Constant(INT64, lane))
-                if last is not None:
-                    j = builder.select(builder.icmp_signed("<", j, last), j, last)
-                address_of_lane = builder.bitcast(
-                    builder.gep(row, [builder.mul(j, step)]), element.as_pointer()
-                )
-                x = builder.insert_element(
-                    x, builder.load(address_of_lane, align=1), ir.Constant(INT32, lane)
-                )
-            return x
-
-        def registers(load_register: Callable[[Any, Any], Any]) -> Callable[[Any, Any], None]:
-            def write(row: Any, target: Any) -> None:
-                # The last register overlaps the one before it.
-                last = builder.sub(width, lanes)
-                n_registers = builder.sdiv(builder.add(width, ir.Constant(INT64, kind.count - 1)), lanes)
-                with cgutils.for_range(builder, n_registers) as loop:
-                    offset = builder.mul(loop.index, lanes)
-                    offset = builder.select(builder.icmp_signed("<", offset, last), offset, last)
-                    store(
-                        builder, convert(builder, load_register(row, offset)), builder.gep(target, [offset])
-                    )
-
-            return write
-
-        def write_partial(row: Any, target: Any) -> None:
-            # Lanes beyond the row read its last number.
-            x = gather_lanes(row, ir.Constant(INT64, 0), builder.sub(width, ir.Constant(INT64, 1)))
-            numbers = ir.Constant(ir.VectorType(INT32, kind.count), list(range(kind.count)))
-            n_columns = splat(builder, builder.trunc(width, INT32), kind.count)
-            store(builder, convert(builder, x), target, builder.icmp_signed("<", numbers, n_columns))
-
-        def for_each_row(write: Callable[[Any, Any], None]) -> None:
-            with cgutils.for_range(builder, n_rows) as loop:
-                row = builder.gep(start, [builder.mul(loop.index, row_step)])
-                write(row, builder.gep(array.data, [builder.mul(loop.index, width)]))
-
-        item = ir.Constant(INT64, number.bitwidth // 8)
-        with builder.if_else(builder.icmp_signed(">=", width, lanes)) as (is_wide, is_narrow):
-            with (
-                is_wide,
-                builder.if_else(builder.icmp_signed("==", step, item)) as (is_contiguous, is_strided),
-            ):
-                with is_contiguous:
-                    for_each_row(registers(load_contiguous))
-                with is_strided:
-                    for_each_row(registers(gather_lanes))
-            with is_narrow:
-                for_each_row(write_partial)
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.UniTuple(types.int64, 2), types.int64, out, number), codegen
-
-
-@intrinsic
-def _square_to(typingctx, address, steps, ahead, out, row, column, number):
-    """Convert, as `_widen` does, a square of lanes × lanes with contiguous columns to out[row:, column:]."""
-
-    def codegen(context, builder, signature, arguments):
-        kind = vector_type(out.dtype)
-        source_vector = ir.VectorType(context.get_data_type(number), kind.count)
-        convert = _converter(number, kind)
-        start = builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
-        _, column_step = cgutils.unpack_tuple(builder, arguments[1], 2)
-        array = context.make_array(out)(context, builder, arguments[3])
-        width = builder.extract_value(array.shape, 1)
-        lanes = [ir.Constant(INT64, lane) for lane in range(kind.count)]
-        columns = []
-        for lane in lanes:
-            target = builder.gep(start, [builder.mul(lane, column_step)])
-            prefetch(builder, builder.gep(target, [arguments[2]]), to_write=False, level=2)
-            x = builder.load(builder.bitcast(target, source_vector.as_pointer()), align=1)
-            columns.append(convert(builder, x))
-        for lane, vector in zip(lanes, _transposed(builder, columns)):
-            target = builder.add(builder.mul(builder.add(arguments[4], lane), width), arguments[5])
-            store(builder, vector, builder.gep(array.data, [target]))
-        return context.get_dummy_value()
-
-    two = types.UniTuple(types.int64, 2)
-    return types.void(types.int64, two, types.int64, out, types.intp, types.intp, number), codegen
-
-
-def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
-    """Emit the transpose of a square of vectors, as many as each has lanes.
-
-    Off-diagonal blocks are swapped [1]_: halves, then quarters within each block, and so on. The larger ones
-    are whole parts of a register, the smaller ones stay within such a part, on any machine.
-
-    References
-    ----------
-    .. [1] J. O. Eklundh, "A fast computer method for matrix transposing", IEEE Trans. Comp. C-21 (1972).
-    """
-    count = len(rows)
-    lanes = range(count)
-    size = count // 2
-    while size:
-        upper = [lane if not lane & size else count + lane - size for lane in lanes]
-        lower = [lane + size if not lane & size else count + lane for lane in lanes]
-        masks = [ir.Constant(ir.VectorType(INT32, count), mask) for mask in (upper, lower)]
-        for r in lanes:
-            if not r & size:
-                a, b = rows[r], rows[r + size]
-                rows[r], rows[r + size] = (builder.shuffle_vector(a, b, mask) for mask in masks)
-        size //= 2
-    return rows
-
-
-@inner
-def _gather(X, start, tile, number):
-    """Write the rows of X from `start` on, of the type of `number`, to a tile (n, d)."""
-    n_rows, n_features = tile.shape
-    lanes = REGISTER_BYTES // tile.itemsize
-    first = X.address + start * X.row_bytes
-    steps = (X.row_bytes, X.column_bytes)
-    ahead = n_rows * X.row_bytes
-    if X.column_bytes == X.item_bytes or X.row_bytes != X.item_bytes or min(n_rows, n_features) < lanes:
-        _widen(first, steps, ahead, tile, number)
-        return
-    # The last squares overlap those before them.
-    for left in range(0, n_features, lanes):
-        j = min(left, n_features - lanes)
-        for top in range(0, n_rows, lanes):
-            i = min(top, n_rows - lanes)
-            place = first + i * X.row_bytes + j * X.column_bytes
-            _square_to(place, steps, ahead, tile, i, j, number)
-
-
-@intrinsic
-def _pointer(typingctx, address, workspace):
-    """Return an address as a pointer to elements of the dtype of `workspace`."""
-
-    def codegen(context, builder, signature, arguments):
-        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
-
-    return types.CPointer(workspace.dtype)(types.int64, workspace), codegen
-
-
-@jit
-def _gather_any(X, start, tile):
-    """Write the rows of X from `start` on to a tile (n, d), choosing the conversion by X's code."""
-    if X.code == UINT8:
-        _gather(X, start, tile, np.uint8(0))
-    elif X.code == INT8:
-        _gather(X, start, tile, np.int8(0))
-    elif X.code == INT16:
-        _gather(X, start, tile, np.int16(0))
-    elif X.code == FLOAT16:
-        _gather(X, start, tile, np.uint16(0))
-    elif X.code == FLOAT32:
-        _gather(X, start, tile, np.float32(0))
-    else:
-        _gather(X, start, tile, np.float64(0))
-
-
-@inner
-def _tile(X, start, stop, workspace, code):
-    n_features = workspace.shape[1]
-    first = X.address + start * X.row_bytes
-    no_gaps = X.column_bytes == X.item_bytes and X.row_bytes == n_features * X.item_bytes
-    if X.code == code and no_gaps and first % X.item_bytes == 0:
-        return carray(_pointer(first, workspace), (stop - start, n_features))
-    tile = workspace[: stop - start]
-    native.call(X.gather, (X, np.int64(start), tile))
-    return tile
-
-
-@overload(tile_of, jit_options=INNER)
-def _tile_of(X, start, stop, workspace):
-    if named_tuple_class(X) is not Stored:
-        return None
-    code = FLOAT32 if workspace.dtype == types.float32 else FLOAT64
-    return lambda X, start, stop, workspace: _tile(X, start, stop, workspace, code)
-
-
-@kernel
-def _transpose(start, stop, _, X, out):
-    """Write rows start to stop of X to the same columns of out (d, n), in blocks that stay in cache."""
-    n_features = out.shape[0]
-    workspace = np.empty((BLOCK, n_features), out.dtype)
-    for first in range(start, stop, BLOCK):
-        last = min(first + BLOCK, stop)
-        tile = tile_of(X, first, last, workspace)
-        for j in range(n_features):
-            for i in range(last - first):
-                out[j, first + i] = tile[i, j]
+def products(dtype: DType) -> Products:
+    """Return the addresses of products of float32 or float64 matrices; zeros where only BLAS's are taken."""
+    if not width().max_classes:
+        return Products(0, 0, blas.gemm_address(dtype))
+    matrix = f"f{dtype.itemsize}:2C"
+    skinny = "fastsoftmax.simd.skinny_products"
+    dots_to, outer_to = (address(skinny, name, f"{matrix},{matrix},{matrix}") for name in SKINNY)
+    return Products(dots_to, outer_to, blas.gemm_address(dtype))
 
 
 def columns_to(X: Array | Halves, out: Array, n_threads: int | None) -> None:

@@ -13,69 +13,21 @@ import numpy as np
 
 from fastsoftmax.contracts import Params, RowBlock, Sums, row_slice
 from fastsoftmax.kernels.cpu.partition import MAX_PARTS
-from fastsoftmax.losses.row_functions import row_curvature, row_hessian
+from fastsoftmax.kernels.cpu.sizes import GRAM_PANEL
 from fastsoftmax.runtime import blas
-from fastsoftmax.runtime.executor import even_bounds, kernel, run
-from fastsoftmax.simd.copies import copy_vector
+from fastsoftmax.runtime.executor import even_bounds, run
+from fastsoftmax.runtime.kernels import Kernel
 
 if TYPE_CHECKING:
     from fastsoftmax.contracts import Centre, DType, Loss
 
-# Rows of the result that are computed at a time. Above the diagonal only a triangle of each panel is computed
-# in vain, so a narrow panel saves flops; a wide one is a better shape for BLAS.
-PANEL = 128
+_curvatures = Kernel("fastsoftmax.kernels.cpu.jitted.grams", "curvatures", divisible=True)
+_add_grams = Kernel("fastsoftmax.kernels.cpu.jitted.grams", "add_grams")
+
 # A chunk of transposed rows, and as much of their weights: with a panel's copy, 12 MiB beside the result. A
 # chunk of fewer than MIN_CHUNK rows would add to the D² result more often than its products are worth.
 CHUNK_BYTES = 2**22
 MIN_CHUNK, MAX_CHUNK = 256, 4096  # rows
-
-
-@kernel
-def _curvatures(start, stop, _, loss, pairs, left, right, logits, target, weight, out):
-    """Write w ∂²ℓ/∂z_k² for classes left to right to out (m, n); with `pairs`, w ∂²ℓ/∂z_k∂z_l for l ≤ k.
-
-    `logits` is (n, K), `weight` (n,), `target` (n,) or (n, K).
-    """
-    n_outputs = logits.shape[1]
-    z = np.empty(n_outputs, logits.dtype)
-    hessian = np.empty((n_outputs, n_outputs) if pairs else (0, 0), logits.dtype)
-    for i in range(start, stop):
-        copy_vector(logits[i], z)
-        if not pairs:
-            row_curvature(loss, z, target[i])
-            for k in range(left, right):
-                out[k - left, i] = weight[i] * z[k]
-            continue
-        row_hessian(loss, z, hessian, target[i])
-        place = 0
-        for k in range(left, right):
-            for other in range(left, k + 1):
-                out[place, i] = weight[i] * hessian[k, other]
-                place += 1
-
-
-@kernel
-def _add_grams(start, stop, part, columns, weights, out):
-    """Add Σᵢ cᵢ x̃ᵢ x̃ᵢᵀ to the lower triangles of out (m, D, D), panels start to stop.
-
-    `columns` (D, n) is X̃ᵀ, `weights` (m, n) holds the c of each matrix.
-    """
-    n_features, n_rows = columns.shape
-    n_panels = (n_features + PANEL - 1) // PANEL
-    scaled = np.empty((min(PANEL, n_features), n_rows), columns.dtype)
-    workspace = np.empty(len(scaled) * n_features, columns.dtype)
-    for index in range(start, stop):
-        m, panel = divmod(index, n_panels)
-        first = panel * PANEL
-        last = min(first + PANEL, n_features)
-        for j in range(first, last):
-            for i in range(n_rows):
-                scaled[j - first, i] = columns[j, i] * weights[m, i]
-        product = workspace[: (last - first) * last].reshape((last - first, last))
-        np.dot(scaled[: last - first], columns[:last].T, product)
-        for j in range(first, last):
-            for k in range(last):
-                out[m, j, k] += product[j - first, k]
 
 
 def sums(
@@ -131,7 +83,7 @@ def sums(
     result = Sums.empty((n_blocks, n_features + 1, n_features + 1), 0, dtype)
     out = result.coef
     out[:] = 0.0
-    panels = even_bounds(n_blocks * -(-(n_features + 1) // PANEL), MAX_PARTS)
+    panels = even_bounds(n_blocks * -(-(n_features + 1) // GRAM_PANEL), MAX_PARTS)
     columns = np.empty((n_features + 1, chunk), dtype)
     weights = np.empty((n_blocks, chunk), dtype)
     for start in range(0, n_rows, chunk):
@@ -154,8 +106,8 @@ def sums(
             )  # fmt: skip
         with blas.one_thread():
             run(
-                _add_grams, panels, columns, weights, out,
+                _add_grams, panels, blas.gemm_address(columns.dtype), columns, weights, out,
                 work=count * (0.02 * out.size + 0.5 * n_blocks * len(columns)), n_threads=n_threads,
-                scratch=PANEL * (count + n_features + 1) * out.itemsize,
+                scratch=GRAM_PANEL * (count + n_features + 1) * out.itemsize,
             )  # fmt: skip
     return replace(result, weight=float(block.weight.sum()))

@@ -7,32 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastsoftmax.kernels.cpu.partition import MAX_PARTS
-from fastsoftmax.runtime.executor import even_bounds, kernel, run
+from fastsoftmax.runtime.executor import even_bounds, run
+from fastsoftmax.runtime.kernels import Kernel
 
 if TYPE_CHECKING:
     from fastsoftmax.contracts import Array
 
+_faults = Kernel("fastsoftmax.kernels.cpu.jitted.index_checks", "faults")
+
 NANOSECONDS = 0.4  # an element, about; decides whether threads are used
-
-
-@kernel
-def _faults(start, stop, part, indptr, indices, limit, found):
-    """Set found[part] (2,): whether indptr decreases, and whether an index lies outside [0, limit)."""
-    current, following = indptr[start : min(stop, indptr.shape[0] - 1)], indptr[start + 1 :]
-    falls = False
-    for i in range(current.shape[0]):
-        falls |= following[i] < current[i]
-    if falls:
-        found[part, 0] = 1
-    part_indices = indices[start:stop]
-    if part_indices.shape[0] == 0:
-        return
-    smallest, largest = part_indices[0], part_indices[0]
-    for e in range(part_indices.shape[0]):
-        smallest = min(smallest, part_indices[e])
-        largest = max(largest, part_indices[e])
-    if smallest < 0 or largest >= limit:
-        found[part, 1] = 1
 
 
 def sparse_faults(

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from fastsoftmax.runtime.executor import even_bounds
-from fastsoftmax.simd.skinny_products import MAX_CLASSES
+from fastsoftmax.runtime.width import width
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,7 +73,7 @@ def logits_rows(n_features: int, n_columns: int, itemsize: int) -> int:
     BLAS packs the coefficients again for every tile, which more rows amortise; unlike the skinny products it
     does not need the tile of X in cache.
     """
-    if n_columns <= MAX_CLASSES:
+    if n_columns <= width().max_classes:
         return tile_rows(n_features, n_columns, itemsize)
     limit = GATHERED_BYTES // (itemsize * max(1, n_features))
     rows = min(LOGITS_BYTES // (itemsize * n_columns), max(limit, MIN_TILE_ROWS), MAX_TILE_ROWS)

@@ -14,92 +14,30 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastsoftmax.contracts import Sums
-from fastsoftmax.kernels.cpu.dlogits import to_dlogits
-from fastsoftmax.kernels.cpu.gather import stored, tile_of
+from fastsoftmax.kernels.cpu.gather import stored
+from fastsoftmax.kernels.cpu.sizes import LONG_PIECE, PIECE
 from fastsoftmax.kernels.cpu.verbs import Diagonal
 from fastsoftmax.runtime import blas
-from fastsoftmax.runtime.executor import even_bounds, kernel, run
-from fastsoftmax.simd.gemm import address, product_to
+from fastsoftmax.runtime.executor import even_bounds, run
+from fastsoftmax.runtime.kernels import Kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastsoftmax.contracts import Array, DType, Loss, Params, RowBlock, Vector
 
+_widen = Kernel("fastsoftmax.kernels.cpu.jitted.shared_gradient", "widen")
+_forward = Kernel("fastsoftmax.kernels.cpu.jitted.shared_gradient", "forward")
+_row_functions = Kernel("fastsoftmax.kernels.cpu.jitted.shared_gradient", "row_functions")
+_back = Kernel("fastsoftmax.kernels.cpu.jitted.shared_gradient", "back")
+_add_rows = Kernel("fastsoftmax.kernels.cpu.jitted.shared_gradient", "add_rows")
+_write_x_grad = Kernel("fastsoftmax.kernels.cpu.jitted.shared_gradient", "write_X_grad")
+
 # 60 MiB: the logits of a tile, and the tile of X where it has to be widened. More rows a tile would read and
 # write the float64 gradient less often, but this is the memory that a pass is allowed beside its result.
 TILE_BYTES = 15 * 2**22
 MIN_ROWS, MAX_ROWS = 16, 2048
-# Rows and columns of a product that one thread computes at a time: its float64 sum, 512 KiB, fits a
-# second-level cache; pieces ten times as large would be fewer than the threads.
-PIECE = 256
-LONG_PIECE = 128  # the same, of products that sum over all classes: smaller pieces keep every thread busy
 PART_ROWS = 16
-
-
-@kernel
-def _widen(start, stop, part, X, first, workspace):
-    tile_of(X, first + start, first + stop, workspace[start:stop])
-
-
-@kernel
-def _forward(start, stop, part, gemm, tile, coef, out):
-    """Write pieces start to stop of tile · coefᵀ to out (n, K)."""
-    pieces_per_row = (out.shape[1] + PIECE - 1) // PIECE
-    for piece in range(start, stop):
-        i = piece // pieces_per_row * PIECE
-        k = piece % pieces_per_row * PIECE
-        product_to(gemm, tile[i : i + PIECE], coef[k : k + PIECE].T, out[i : i + PIECE, k : k + PIECE])
-
-
-@kernel
-def _row_functions(
-    start, stop, part, verb, loss, logits, intercept, kept, target, weight, row_values, first, values
-):
-    value, lost = to_dlogits(
-        verb, loss, logits, start, stop, intercept, kept, target, weight, row_values, first + start
-    )
-    values[part] = value - lost
-
-
-@kernel
-def _back(start, stop, part, gemm, dlogits, tile, coef):
-    """Add pieces start to stop of dlogitsᵀ · tile to coef (K, d), float64."""
-    n_outputs, n_features = coef.shape
-    pieces_per_row = (n_features + PIECE - 1) // PIECE
-    workspace = np.empty(PIECE * PIECE, tile.dtype)
-    for piece in range(start, stop):
-        k = piece // pieces_per_row * PIECE
-        j = piece % pieces_per_row * PIECE
-        last_k, last_j = min(k + PIECE, n_outputs), min(j + PIECE, n_features)
-        product = workspace[: (last_k - k) * (last_j - j)].reshape((last_k - k, last_j - j))
-        product_to(gemm, dlogits[:, k:last_k].T, tile[:, j:last_j], product)
-        for row in range(k, last_k):
-            row_grad = coef[row, j:last_j]
-            row_product = product[row - k]
-            for column in range(last_j - j):
-                row_grad[column] += row_product[column]
-
-
-@kernel
-def _add_rows(start, stop, part, dlogits, intercept):
-    """Add the sums of the dlogits (n, K) of classes start to stop to intercept (K,), float64."""
-    class_sums = intercept[start:stop]
-    for i in range(dlogits.shape[0]):
-        row = dlogits[i, start:stop]
-        for k in range(len(class_sums)):
-            class_sums[k] += row[k]
-
-
-@kernel
-def _write_X_grad(start, stop, part, gemm, dlogits, coef, X_grad):
-    """Write pieces start to stop of dlogits · coef to X_grad (n, d)."""
-    pieces_per_row = (X_grad.shape[1] + LONG_PIECE - 1) // LONG_PIECE
-    for piece in range(start, stop):
-        i = piece // pieces_per_row * LONG_PIECE
-        j = piece % pieces_per_row * LONG_PIECE
-        rows, columns = slice(i, i + LONG_PIECE), slice(j, j + LONG_PIECE)
-        product_to(gemm, dlogits[rows], coef[:, columns], X_grad[rows, columns])
 
 
 def _pieces(n_rows: int, n_columns: int, side: int = PIECE) -> NDArray[np.int64]:
@@ -147,7 +85,7 @@ def sums(
     result.joined[:] = 0.0
     row_values = np.empty(0) if row_values is None else row_values
     kept = np.empty((0, n_outputs), dtype) if logits is None else logits
-    gemm = address(dtype.name)
+    gemm = blas.gemm_address(dtype)
     values: list[float] = []
     for first in range(0, n_rows, tile_rows):
         count = min(tile_rows, n_rows - first)
@@ -172,7 +110,7 @@ def sums(
             if X_grad is not None:
                 pieces = _pieces(count, n_features, LONG_PIECE)
                 run(
-                    _write_X_grad,
+                    _write_x_grad,
                     pieces,
                     gemm,
                     dlogits,

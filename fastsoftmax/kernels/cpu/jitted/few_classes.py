@@ -10,17 +10,17 @@ import math
 
 import numpy as np
 
-from fastsoftmax.runtime.jit import inner, jit
+from fastsoftmax.runtime.jit import inner
 from fastsoftmax.simd import compensated
 from fastsoftmax.simd.copies import copy_matrix, copy_vector
 from fastsoftmax.simd.exponentials import plain_log_sum
 from fastsoftmax.simd.row_tiles import (
-    REGISTER_BYTES,
     cross_entropy_tile,
     log_softmax_tile,
     logsumexp_tile,
     softmax_tile,
 )
+from fastsoftmax.simd.sizes import REGISTER_BYTES
 
 
 @inner
@@ -161,24 +161,3 @@ def _is_uniform(weights):
     for k in range(weights.shape[0]):
         n_different += weights[k] != weights[0]
     return n_different == 0
-
-
-@jit
-def plain_cross_entropy(x, target, ignore_index, mean, slopes):
-    """Return Σ ℓᵢ or its mean over the rows that are not ignored, their number, and the row of a bad label.
-
-    A whole small call in one: checks, loss and, in `slopes` (n, K) unless empty, the gradient. The third
-    result is the first row whose label is out of range, in which case nothing has been computed, or −1.
-    """
-    n_rows, n_classes = x.shape
-    counted = 0
-    for i in range(n_rows):
-        label = target[i]
-        if label != ignore_index:
-            counted += 1
-            if label < 0 or label >= n_classes:
-                return 0.0, counted, i
-    empty = np.empty(0)
-    scale = 1.0 / counted if mean and counted else 1.0
-    value = cross_entropy_rows(scale, empty, x, target, empty, ignore_index, 0, n_rows, empty, slopes, True)
-    return value, counted, -1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastsoftmax.kernels.cpu.verbs import apply, apply_to_tile
+from fastsoftmax.kernels.cpu.jitted.verbs import apply, apply_to_tile
 from fastsoftmax.runtime.jit import inner
 from fastsoftmax.simd import compensated
 from fastsoftmax.simd.copies import copy_matrix

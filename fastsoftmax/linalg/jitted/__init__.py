@@ -1,0 +1,1 @@
+"""What kernels on long vectors and factors compute, for Numba."""
