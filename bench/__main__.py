@@ -1,4 +1,4 @@
-"""`python -m bench run`, `memory`, `scaling`, `optimum`, `gpu` measure; `report` shows what was measured."""
+"""`python -m bench run`, `memory`, `scaling`, `optimum`, `cold`, `gpu` measure; `report` shows it."""
 
 from __future__ import annotations
 
@@ -63,6 +63,17 @@ def optimum(options: argparse.Namespace) -> int:
     return 1 if found else 0
 
 
+def cold(options: argparse.Namespace) -> int:
+    """Time whole processes; each subject is saved when it is done."""
+    from bench.measure.cold import FULL, QUICK, measure_all
+
+    done: list[Any] = []
+    for group in measure_all(QUICK if options.quick else FULL, options.k):
+        done += group
+        results.write(results.FOLDER / f"{options.name}.json", done)
+    return 0
+
+
 def gpu(options: argparse.Namespace) -> int:
     """Measure what a GPU does. 1 if there is none."""
     from fastsoftmax import DeviceUnavailable, devices
@@ -105,7 +116,8 @@ def report(options: argparse.Namespace) -> int:
 def parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     top = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    commands = top.add_subparsers(required=True, metavar="run | memory | scaling | optimum | gpu | report")
+    names = "run | memory | scaling | optimum | cold | gpu | report"
+    commands = top.add_subparsers(required=True, metavar=names)
     measure = commands.add_parser("run", help="measure the grid and save the result in bench/results")
     measure.add_argument(
         "--quick", action="store_true", help="the grid that `pytest bench` runs, not the full one"
@@ -133,6 +145,11 @@ def parser() -> argparse.ArgumentParser:
     far.add_argument("--time-limit", type=float, metavar="SECONDS", help="the most that one fit may take")
     far.add_argument("--name", default="optimum", help="the result's name")
     far.set_defaults(command=optimum)
+    whole = commands.add_parser("cold", help="time whole processes: imports, first calls, later ones")
+    whole.add_argument("--quick", action="store_true", help="one cold run of each, and fewer rounds")
+    whole.add_argument("-k", metavar="TEXT", help="only subjects whose names contain this")
+    whole.add_argument("--name", default="cold", help="the result's name")
+    whole.set_defaults(command=cold)
     fast = commands.add_parser("gpu", help="measure an NVIDIA GPU: ceilings, row kernels, passes, a fit")
     fast.add_argument("--quick", action="store_true", help="problems a few times smaller")
     fast.add_argument("--name", default="latest", help="the result's name, in bench/results/gpu")

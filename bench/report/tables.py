@@ -21,6 +21,7 @@ from bench.report.cells import (
     tally,
     verdict,
 )
+from bench.report.cold_tables import cold_table
 from bench.report.comparisons import bandwidth, best_rival, excess, groups
 from bench.report.goals import fit_memory, goal_of, reached
 from bench.report.optimum_tables import levels_table, optimum_table
@@ -40,13 +41,14 @@ TITLES = {
     "memory": "Peak memory",
     "scaling": "How time grows",
     "optimum": "Time to the optimum",
+    "cold": "Whole processes",
 }
 PRODUCTS = "products: those that a verb contains; of predict X·Wᵀ alone, of gram XᵀX once a class"
 
 
 def tables(entries: list[Entry], every: bool) -> Iterator[Table]:
     """Give a table a family that was run: our line a group, or with `every` a line a contender."""
-    whole = {"fits": fits_table, "memory": memory_table}
+    whole = {"fits": fits_table, "memory": memory_table, "cold": cold_table}
     for family, title in TITLES.items():
         chosen = [entry for entry in entries if entry.family == family]
         members = groups(chosen)

@@ -21,7 +21,9 @@ WITHOUT = f"""
 """
 
 
-@pytest.mark.parametrize("words", [[], ["run"], ["memory"], ["scaling"], ["optimum"], ["gpu"], ["report"]])
+@pytest.mark.parametrize(
+    "words", [[], ["run"], ["memory"], ["scaling"], ["optimum"], ["cold"], ["gpu"], ["report"]]
+)
 def test_help_needs_no_extra(words):
     status, out, err = run_python(WITHOUT, *words, "--help", cwd=ROOT)
     assert (status, err) == (0, "")
@@ -29,7 +31,13 @@ def test_help_needs_no_extra(words):
 
 
 @pytest.mark.parametrize(
-    ("words", "missing"), [(["run", "--quick"], "ml_dtypes"), (["report"], "rich"), (["memory"], "ml_dtypes")]
+    ("words", "missing"),
+    [
+        (["run", "--quick"], "ml_dtypes"),
+        (["report"], "rich"),
+        (["memory"], "ml_dtypes"),
+        (["cold"], "ml_dtypes"),
+    ],
 )
 def test_what_is_missing_is_said_in_one_line(words, missing):
     status, out, err = run_python(WITHOUT, *words, cwd=ROOT)
