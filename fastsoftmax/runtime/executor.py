@@ -6,8 +6,8 @@ on the number of threads, and the slots are added in order afterwards: so all th
 bits, whatever `n_threads` is.
 
 Which executor is safe depends on Numba's threading layer (GNU OpenMP kills a forked child, the workqueue
-aborts on concurrent calls): "auto" takes `prange` only where the layer is omp or tbb and this process is
-not a forked child, and the pool everywhere else.
+aborts on concurrent calls): "auto" takes `prange` only where Numba compiles the kernels, the layer is omp or
+tbb and this process is not a forked child, and the pool everywhere else: a library has no `prange`.
 """
 
 from __future__ import annotations
@@ -99,8 +99,9 @@ def set_executor(name: str) -> str:
     Parameters
     ----------
     name : {"auto", "prange", "threads", "inline"}
-        "auto" takes `prange` where that is safe and a private pool of threads elsewhere; "inline" uses the
-        calling thread alone. The environment variable FASTSOFTMAX_EXECUTOR gives the first choice.
+        "auto" takes `prange` where that is safe and Numba compiles the kernels, and a private pool of threads
+        elsewhere; "inline" uses the calling thread alone. The environment variable FASTSOFTMAX_EXECUTOR gives
+        the first choice.
 
     Returns
     -------

@@ -85,6 +85,8 @@ def watch(called, monkeypatch):
         return find(*planned)
 
     find = gather.address
+    for remembered in (gather.products, gather._gather_address):  # of an earlier test
+        remembered.cache_clear()
     monkeypatch.setattr(gather, "address", address)
     monkeypatch.setattr(Kernel, "serial", property(serial), raising=False)
 

@@ -33,7 +33,6 @@ NARROW_STRIPES_BYTES = 2**23
 MIN_STRIPES = 16  # work for as many threads; narrower stripes would read shorter runs of each row
 NANOSECONDS = 0.8  # an element, about; decides whether threads are used
 
-
 BODIES = {"softmax": _softmax, "log_softmax": _log_softmax, "logsumexp": _logsumexp}
 
 

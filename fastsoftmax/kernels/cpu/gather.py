@@ -8,6 +8,7 @@ of the product that follows.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,14 +39,18 @@ def stored(X: Array | Halves, dtype: DType | type) -> Any:
     numbers = X.bits if isinstance(X, Halves) else X
     rows, columns = numbers.strides
     place = numbers.__array_interface__["data"][0]
-    gather = address(
-        "fastsoftmax.kernels.cpu.jitted.gather",
-        "gather_any",
-        f"Stored(q,q,q,q,q,q),q,f{np.dtype(dtype).itemsize}:2C",
-    )
+    gather = _gather_address(np.dtype(dtype).itemsize)
     return Stored(place, rows, columns, numbers.itemsize, CODES[X.dtype], gather)
 
 
+# Both are asked for in every pass: putting a signature together takes longer than remembering the address.
+@functools.cache
+def _gather_address(itemsize: int) -> Any:
+    signature = f"Stored(q,q,q,q,q,q),q,f{itemsize}:2C"
+    return address("fastsoftmax.kernels.cpu.jitted.gather", "gather_any", signature)
+
+
+@functools.cache
 def products(dtype: DType) -> Products:
     """Return the addresses of products of float32 or float64 matrices; zeros where only BLAS's are taken."""
     if not width().max_classes:

@@ -37,7 +37,6 @@ PART_SIZE = 2**15  # elements, at least: a part then takes longer than starting 
 PAST_CACHE_BYTES = 2**24
 NANOSECONDS = 0.4  # an element, for each reading, about; decides whether threads are used
 
-
 WRITERS = {"softmax": _softmax, "log_softmax": _log_softmax}
 
 
