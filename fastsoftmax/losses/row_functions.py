@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from numba.extending import overload
 
-from fastsoftmax.runtime.jit import GLUE, inner, named_tuple_class
+from fastsoftmax.runtime.jit import INNER, inner, named_tuple_class
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,31 +92,31 @@ def row_dual(
     return value
 
 
-@overload(row_loss, jit_options=GLUE)
+@overload(row_loss, jit_options=INNER)
 def _row_loss(loss, z, out, target):
     function = _registered("row_loss", loss)
     return None if function is None else lambda loss, z, out, target: function(loss, z, out, target)
 
 
-@overload(row_hessp, jit_options=GLUE)
+@overload(row_hessp, jit_options=INNER)
 def _row_hessp(loss, z, s, target):
     function = _registered("row_hessp", loss)
     return None if function is None else lambda loss, z, s, target: function(loss, z, s, target)
 
 
-@overload(row_curvature, jit_options=GLUE)
+@overload(row_curvature, jit_options=INNER)
 def _row_curvature(loss, z, target):
     function = _registered("row_curvature", loss)
     return None if function is None else lambda loss, z, target: function(loss, z, target)
 
 
-@overload(row_hessian, jit_options=GLUE)
+@overload(row_hessian, jit_options=INNER)
 def _row_hessian(loss, z, out, target):
     function = _registered("row_hessian", loss)
     return None if function is None else lambda loss, z, out, target: function(loss, z, out, target)
 
 
-@overload(row_dual, jit_options=GLUE)
+@overload(row_dual, jit_options=INNER)
 def _row_dual(loss, z, target, intercept_shift, theta, q):
     function = _registered("row_dual", loss)
     if function is None:

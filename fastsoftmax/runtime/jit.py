@@ -11,7 +11,7 @@ from fastsoftmax.runtime import numba_internals
 from fastsoftmax.runtime.forks import at_fork
 from fastsoftmax.runtime.kernel_cache import KernelCache, warn_uncached
 from fastsoftmax.runtime.numba_internals import named_tuple_class as named_tuple_class
-from fastsoftmax.runtime.private_library import GlueCompiler, InnerCompiler, PrivateCompiler
+from fastsoftmax.runtime.private_library import InnerCompiler, PrivateCompiler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -22,13 +22,10 @@ SETTINGS: dict[str, Any] = {
     "nogil": True, "error_model": "numpy", "pipeline_class": PrivateCompiler, "no_cfunc_wrapper": True
 }  # fmt: skip
 
-# Those of a function that only compiled functions call.
+# Those of a function that only compiled functions call, for `numba.extending.overload`, too.
 INNER: dict[str, Any] = {
     "pipeline_class": InnerCompiler, "no_cpython_wrapper": True, "no_cfunc_wrapper": True
 }  # fmt: skip
-
-# Those for `numba.extending.overload`, whose functions call the one that is chosen.
-GLUE = INNER | {"pipeline_class": GlueCompiler}
 
 # A child forked while another thread compiles would wait for ever to compile anything itself.
 at_fork(

@@ -17,7 +17,7 @@ from numba import types
 from numba.extending import intrinsic, overload
 
 from fastsoftmax.runtime import numba_internals, signatures
-from fastsoftmax.runtime.jit import GLUE
+from fastsoftmax.runtime.jit import INNER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,7 +72,7 @@ def _call(typingctx, address, arguments):
     return types.none(address, arguments), codegen
 
 
-@overload(call, jit_options=GLUE)
+@overload(call, jit_options=INNER)
 def _overload_call(address, arguments):
     if isinstance(address, types.Integer) and isinstance(arguments, types.BaseTuple):
         return lambda address, arguments: _call(address, arguments)

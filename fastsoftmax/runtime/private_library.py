@@ -31,13 +31,10 @@ if TYPE_CHECKING:
 
 class _PrivateLibrary(JITCodeLibrary):
     def _optimize_final_module(self) -> None:
-        self._make_private()
-        super()._optimize_final_module()
-
-    def _make_private(self) -> None:
         for function in self._final_module.functions:
             if function.linkage == llvm.Linkage.linkonce_odr and not function.is_declaration:
                 function.linkage = llvm.Linkage.internal
+        super()._optimize_final_module()
 
 
 class _WithoutEnvironments:
@@ -75,13 +72,6 @@ class _InnerLibrary(_PrivateLibrary):
         return address
 
 
-class _GlueLibrary(_InnerLibrary):
-    """The library of a function that does nothing but call another: that is optimised already."""
-
-    def _optimize_final_module(self) -> None:
-        self._make_private()
-
-
 class PrivateCompiler(Compiler):
     """Numba's compiler, into libraries of which only the function itself can be seen."""
 
@@ -101,9 +91,3 @@ class InnerCompiler(PrivateCompiler):
     """The same for functions that only compiled functions call."""
 
     library_class = _InnerLibrary
-
-
-class GlueCompiler(InnerCompiler):
-    """The same for functions that choose another by the types of their arguments: of overloads."""
-
-    library_class = _GlueLibrary

@@ -13,7 +13,7 @@ from fastsoftmax.contracts import Halves
 from fastsoftmax.kernels.cpu.jitted.kinds import FLOATS, STORED
 from fastsoftmax.kernels.cpu.structs import FLOAT16, FLOAT32, FLOAT64, INT8, INT16, UINT8, Stored
 from fastsoftmax.runtime import native
-from fastsoftmax.runtime.jit import GLUE, inner, jit, named_tuple_class
+from fastsoftmax.runtime.jit import INNER, inner, jit, named_tuple_class
 from fastsoftmax.runtime.jitted import kernel
 from fastsoftmax.runtime.numba_internals import cgutils
 from fastsoftmax.simd.half_precision import of_half
@@ -251,7 +251,7 @@ def _tile(X, start, stop, workspace, code):
     return tile
 
 
-@overload(tile_of, jit_options=GLUE)
+@overload(tile_of, jit_options=INNER)
 def _tile_of(X, start, stop, workspace):
     if named_tuple_class(X) is not Stored:
         return None

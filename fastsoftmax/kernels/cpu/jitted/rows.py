@@ -13,7 +13,7 @@ import fastsoftmax.losses.jitted  # noqa: F401 - registers the row functions
 from fastsoftmax.kernels.cpu.jitted import few_classes
 from fastsoftmax.kernels.cpu.jitted.kinds import FLOATS, losses
 from fastsoftmax.losses.row_functions import row_loss
-from fastsoftmax.runtime.jit import GLUE, inner
+from fastsoftmax.runtime.jit import INNER, inner
 from fastsoftmax.runtime.jitted import kernel
 from fastsoftmax.simd import compensated
 from fastsoftmax.simd.elementwise import any_outside_unit, log_sigmoid_to, sigmoid_to
@@ -112,7 +112,7 @@ def is_ignored(target: Any, ignore_index: int) -> bool:
     return np.ndim(target) == 0 and target == ignore_index
 
 
-@overload(is_ignored, jit_options=GLUE)
+@overload(is_ignored, jit_options=INNER)
 def _is_ignored(target, ignore_index):
     if isinstance(target, types.Integer):
         return lambda target, ignore_index: target == ignore_index

@@ -14,7 +14,7 @@ from fastsoftmax.kernels.cpu.jitted import csr, dense
 from fastsoftmax.kernels.cpu.jitted.gather import tile_of
 from fastsoftmax.kernels.cpu.jitted.kinds import FLOATS, INDICES, PRODUCTS, STORED
 from fastsoftmax.kernels.cpu.structs import Stored
-from fastsoftmax.runtime.jit import GLUE, inner, named_tuple_class
+from fastsoftmax.runtime.jit import INNER, inner, named_tuple_class
 from fastsoftmax.runtime.jitted import kernel
 from fastsoftmax.simd.exponentials import PLAIN_CLASSES
 from fastsoftmax.simd.ranking import first_equal, offer, put_in_order
@@ -36,14 +36,14 @@ def _logits_to(skinny: Any, tile: Any, coef: Any, intercept: Any, out: Any) -> N
         _dense_logits_to(skinny, tile, coef, intercept, out)
 
 
-@overload(_rows, jit_options=GLUE)
+@overload(_rows, jit_options=INNER)
 def _overload_rows(X, start, stop, workspace):
     if named_tuple_class(X) is not Stored:
         return lambda X, start, stop, workspace: (X[0], X[1], X[2][start : stop + 1])
     return lambda X, start, stop, workspace: tile_of(X, start, stop, workspace)
 
 
-@overload(_logits_to, jit_options=GLUE)
+@overload(_logits_to, jit_options=INNER)
 def _overload_logits_to(skinny, tile, coef, intercept, out):
     if isinstance(tile, types.BaseTuple):
         return lambda skinny, tile, coef, intercept, out: _sparse_logits_to(tile, coef, intercept, out)

@@ -13,7 +13,7 @@ from fastsoftmax.kernels.cpu.verbs import Diagonal, Dual, Hessp, LossGrad
 from fastsoftmax.losses.jitted.softmax import mixed_entropy
 from fastsoftmax.losses.row_functions import row_curvature, row_dual, row_hessp, row_loss
 from fastsoftmax.losses.softmax import SoftmaxIndex
-from fastsoftmax.runtime.jit import GLUE, inner, named_tuple_class
+from fastsoftmax.runtime.jit import INNER, inner, named_tuple_class
 from fastsoftmax.simd import compensated
 from fastsoftmax.simd.sizes import MAX_CLASSES
 
@@ -113,7 +113,7 @@ def _tile_duals(verb, loss, z, s, target, weight, row_values):
     return True, value
 
 
-@overload(apply_to_tile, jit_options=GLUE)
+@overload(apply_to_tile, jit_options=INNER)
 def _overload_apply_to_tile(verb, loss, z, s, target, weight, row_values):
     by_verb: dict[Any, Any] = {
         LossGrad: _tile_losses, Hessp: _tile_hessps, Dual: _tile_duals
@@ -129,6 +129,6 @@ def _overload_apply_to_tile(verb, loss, z, s, target, weight, row_values):
 _APPLY: dict[type | None, Any] = {LossGrad: _loss_grad, Hessp: _hessp, Diagonal: _diagonal, Dual: _dual}
 
 
-@overload(apply, jit_options=GLUE)
+@overload(apply, jit_options=INNER)
 def _apply(verb, loss, z, s, target):
     return _APPLY.get(named_tuple_class(verb))
