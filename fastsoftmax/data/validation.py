@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import math
 import numbers
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
@@ -58,6 +59,8 @@ def real(name: str, a: Any) -> Vector:
     """
     if type(a) is np.ndarray and a.dtype == np.float64 and a.flags.c_contiguous and a.flags.aligned:
         return a  # the fast path of solvers, which call this thousands of times
+    if type(a) is np.ndarray and a.dtype == np.float32:
+        return a.astype(np.float64, order="C")  # exact, and there is nothing to check
     refuse_masked(name, a)
     with named(name), np.errstate(over="ignore"):
         values = np.asarray(a)
@@ -145,6 +148,36 @@ def design_matrix(X: MatrixLike, *, name: str = "X", checked: bool = False, min_
     if values.dtype not in NATIVE_DTYPES:
         return real(name, values)
     return np.require(values, requirements="A")
+
+
+def is_plain(X: Any, n_features: int | None = None) -> TypeGuard[Any]:
+    """Return whether scikit-learn's checks of X would find no fault and give back X itself.
+
+    With `n_features`, also whether it has so many. Names of features are not looked for: X has none.
+
+    So it is for a native NumPy matrix and a SciPy CSR matrix of finite numbers. False may be wrong: where a
+    sum of finite numbers overflows, for instance. The checks themselves take as long as predictions of
+    hundreds of rows.
+    """
+    values = X
+    if type(X) is not np.ndarray:
+        if not _is_csr(X):
+            return False
+        values = X.data
+    if type(values) is not np.ndarray or X.ndim != 2 or 0 in X.shape or values.dtype not in NATIVE_DTYPES:
+        return False
+    if n_features is not None and X.shape[1] != n_features:
+        return False
+    if values.dtype.kind != "f":
+        return True
+    with np.errstate(over="ignore", invalid="ignore"):
+        return math.isfinite(np.add.reduce(values, axis=None))
+
+
+def _is_csr(X: Any) -> bool:
+    """Return whether X is a CSR matrix or array of SciPy itself; what is derived from them is left out."""
+    scipy_sparse = sys.modules.get("scipy.sparse")  # nobody has such a matrix before it is imported
+    return scipy_sparse is not None and type(X) in (scipy_sparse.csr_matrix, scipy_sparse.csr_array)
 
 
 @contextlib.contextmanager

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from fastsoftmax.contracts import Array, Rows, Vector
 
 
+EXACT = 2.0**53  # float64 tells whole numbers below it apart
+
+
 class Labels(NamedTuple):
     """The classes, the targets of the rows, the name of their loss, and the number of logits."""
 
@@ -61,17 +64,8 @@ def read(y: ArrayLike, rows: Rows, loss: str, classes: Array | None = None) -> L
         return _matrix(y, rows, loss, shape[1], classes)
     if len(shape) != 1 and shape[1:] != (1,):
         raise ValueError(f"y must be labels (n,) or a matrix (n, K); got shape {shape}")
-    _refuse_missing(y)
-    y = column_or_1d(y, warn=True)
-    check_consistent_length(rows, y)
-    assert_all_finite(y, input_name="y")
-    check_classification_targets(y)
-    encoder = LabelEncoder().fit(y if classes is None else classes)
-    unknown = np.setdiff1d(y, encoder.classes_)
-    if len(unknown):
-        raise ValueError(f"y holds labels that are not among the classes: {shown(unknown[:5])}")
-    codes = encoder.transform(y)
-    all_classes = encoder.classes_
+    found = _plain_codes(y, rows) if classes is None else None
+    all_classes, codes = found or _codes(y, rows, classes)
     if len(all_classes) < 2:
         raise ValueError(
             "SoftmaxRegression needs samples of at least 2 classes in the data, but the data contains "
@@ -88,6 +82,40 @@ def read(y: ArrayLike, rows: Rows, loss: str, classes: Array | None = None) -> L
     return Labels(
         all_classes, validation.targets(codes, len(all_classes), "softmax", rows), "softmax", len(all_classes)
     )
+
+
+def _codes(y: ArrayLike, rows: Rows, classes: Array | None) -> tuple[Array, Array]:
+    """Return the sorted classes, and the place of each label among them (n,). Raises as `read` does."""
+    _refuse_missing(y)
+    y = column_or_1d(y, warn=True)
+    check_consistent_length(rows, y)
+    assert_all_finite(y, input_name="y")
+    check_classification_targets(y)
+    encoder = LabelEncoder().fit(y if classes is None else classes)
+    unknown = np.setdiff1d(y, encoder.classes_)
+    if len(unknown):
+        raise ValueError(f"y holds labels that are not among the classes: {shown(unknown[:5])}")
+    return encoder.classes_, encoder.transform(y)
+
+
+def _plain_codes(y: Any, rows: Rows) -> tuple[Array, Array] | None:
+    """Return what `_codes` does for NumPy's labels without a fault; None for others, which it has to read.
+
+    The checks there look for the labels that occur three times, and take longer than a small fit.
+    """
+    if type(y) is not np.ndarray or y.shape != rows.shape[:1] or not y.dtype.isnative:
+        return None
+    kind = y.dtype.kind
+    if kind not in "biufU" or (kind == "f" and y.dtype.itemsize > 8):
+        return None
+    if kind == "f":  # only whole numbers that an integer holds; NaN is none
+        with np.errstate(invalid="ignore"):
+            if not (np.abs(y) < EXACT).all() or (y != np.floor(y)).any():
+                return None
+    present = np.unique(y)
+    if len(present) > len(y) // 2:  # perhaps so many that scikit-learn warns
+        return None
+    return present, np.searchsorted(present, y)
 
 
 def _refuse_missing(y: ArrayLike) -> None:

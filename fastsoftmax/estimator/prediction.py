@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import numbers
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +12,14 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from fastsoftmax import devices
-from fastsoftmax.contracts import Params, is_narrow, row_slice
+from fastsoftmax.contracts import Csr, Params, is_narrow, row_slice
 from fastsoftmax.contracts.wording import shown
 from fastsoftmax.data import validation
 from fastsoftmax.estimator import progress_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from numpy.typing import ArrayLike
 
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 
 PREDICTION_BYTES = 32 * 2**20  # of a row block besides the result: memory that does not grow with n
 PASSES = 0.5  # the cost of a prediction in passes, for "auto": logits without sums over rows
+# Up to so many logits of sparse rows, a search while they are in cache does not repay cutting the rows to
+# parts with equal numbers of entries.
+FEW_LOGITS = 2**16
 MIN_ROWS = 64  # of a block: fewer would not repay converting the coefficients for each block
 
 
@@ -53,13 +58,13 @@ class Prediction:
 
     def decision_function(self, X: MatrixLike) -> Array:
         """Return the logits, (n, K), or (n,) for two classes, in the dtype of products with X."""
-        check_is_fitted(self)
+        self._check_is_fitted()
         logits = self._outputs(X, self.coef_.shape[0], lambda device, z: z)
         return logits[:, 0] if self._is_binary() else logits
 
     def predict(self, X: MatrixLike) -> Array:
         """Return the most probable label of each row, (n,); for multi-label models, (n, K) of 0 and 1."""
-        check_is_fitted(self)
+        self._check_is_fitted()
         rows = self._rows(X, (), reset=False)
         device = self._device_for(rows)
         with self._work(rows):
@@ -73,18 +78,18 @@ class Prediction:
                 for part, z in self._logits(device, rows):
                     out[part] = labels_of((z[:, 0] > 0).astype(np.intp))
             else:
-                for part, top in self._top(device, rows, 1):
-                    out[part] = labels_of(top.classes[:, 0])
+                for part, codes in self._best(device, rows):
+                    out[part] = labels_of(codes)
             return devices.given_back(rows, out)
 
     def predict_proba(self, X: MatrixLike) -> Array:
         """Return the class probabilities, (n, K); rows sum to one unless the model is multi-label."""
-        check_is_fitted(self)
+        self._check_is_fitted()
         return self._outputs(X, len(self.classes_), functools.partial(self._probabilities, log=False))
 
     def predict_log_proba(self, X: MatrixLike) -> Array:
         """Return the log-probabilities of the classes, (n, K), computed from the logits: never log(0)."""
-        check_is_fitted(self)
+        self._check_is_fitted()
         return self._outputs(X, len(self.classes_), functools.partial(self._probabilities, log=True))
 
     def predict_top_k(self, X: MatrixLike, k: int) -> tuple[Array, Array]:
@@ -112,7 +117,7 @@ class Prediction:
         Reads X once. The logits of a few rows at a time are searched while they are in cache, and the (n, K)
         logits are never held.
         """
-        check_is_fitted(self)
+        self._check_is_fitted()
         n_classes = len(self.classes_)
         if not (isinstance(k, numbers.Integral) and 1 <= k <= n_classes):
             raise ValueError(f"k must be an integer from 1 to {n_classes}; got {shown(k)}")
@@ -136,13 +141,22 @@ class Prediction:
         predicted, y, weight = (devices.fetched(name, a, self.device)[0] for name, a in named)
         return float(accuracy_score(y, predicted, sample_weight=weight))
 
+    def _check_is_fitted(self) -> None:
+        """Raise NotFittedError unless there are fitted attributes."""
+        # With one of them scikit-learn's own check has nothing to say, unless a class asks for its own.
+        if "coef_" not in self.__dict__ or hasattr(self, "__sklearn_is_fitted__"):
+            check_is_fitted(self)
+
     def _device_for(self, rows: Rows) -> Device:
         """Return the module that computes the logits of rows."""
         return devices.get(devices.settled(self.device, rows, self.coef_.shape[0], PASSES))
 
-    @contextlib.contextmanager
-    def _work(self, rows: Rows) -> Iterator[None]:
+    def _work(self, rows: Rows) -> AbstractContextManager[Any]:
         """Compute on rows in the body, in their library's stream; `verbose` shows what is compiled."""
+        return self._shown_work(rows) if self.verbose else devices.work(rows)
+
+    @contextlib.contextmanager
+    def _shown_work(self, rows: Rows) -> Iterator[None]:
         with progress_line.shown(self.verbose), devices.work(rows):
             yield
 
@@ -185,12 +199,17 @@ class Prediction:
         n_classes = 2 if self._is_binary() else len(coef)
         if len(self.classes_) != n_classes:
             raise ValueError(f"classes_ must be {n_classes} for this coef_; got {len(self.classes_)}")
-        return Params(coef, np.ascontiguousarray(np.broadcast_to(intercept, coef.shape[:1])))
+        if intercept.ndim == 0:
+            intercept = np.full(coef.shape[:1], intercept)
+        return Params(coef, intercept)
 
     def _blocks(self, rows: Rows, bytes_per_row: int) -> Iterator[tuple[slice, Rows]]:
         """Yield slices of the rows that take at most PREDICTION_BYTES (or MIN_ROWS), and their rows."""
         n_rows = rows.shape[0]
         step = max(MIN_ROWS, PREDICTION_BYTES // bytes_per_row)
+        if n_rows <= step:
+            yield slice(0, n_rows), rows
+            return
         for start in range(0, n_rows, step):
             stop = min(start + step, n_rows)
             yield slice(start, stop), row_slice(rows, start, stop)
@@ -209,6 +228,18 @@ class Prediction:
         params, dtype = self._params(rows), np.dtype(self._dtype_with(rows))
         for part, block in self._blocks(rows, 32 * k):  # classes, logits, labels, probabilities
             yield part, device.top(params, block, k, self.n_threads, with_totals=with_totals, dtype=dtype)
+
+    def _best(self, device: Device, rows: Rows) -> Iterator[tuple[slice, Array]]:
+        """Yield slices of the rows and the classes of their largest logits, the first of equal ones."""
+        n_logits = rows.shape[0] * self.coef_.shape[0]
+        if isinstance(rows, Csr) and device is devices.host() and n_logits <= FEW_LOGITS:
+            # They are the same logits, to the bit. NaN is left to the search below: it ranks it otherwise.
+            ((_, z),) = self._logits(device, rows)
+            if not math.isnan(z.max()):
+                yield slice(0, len(z)), z.argmax(axis=1)
+                return
+        for part, top in self._top(device, rows, 1):
+            yield part, top.classes[:, 0]
 
     def _outputs(self, X: MatrixLike, n_columns: int, finish: Callable[[Device, Array], Array]) -> Array:
         """Return finish(device, logits) of all rows, (n, n_columns), as an array of X's library.

@@ -20,7 +20,7 @@ GEMM = {"float32": "sgemm", "float64": "dgemm"}
 
 _lock = threading.RLock()
 _users: dict[int, int] = {}  # the id of each one_thread that is entered, and of the thread it is in
-_found: list[tuple[Any, int]] | None = None  # each library, and its number of threads to restore
+_found: list[tuple[Any, int]] | None = None  # libraries, and their numbers of threads to restore
 
 
 @functools.cache
@@ -84,7 +84,9 @@ class one_thread:  # noqa: N801 - a context manager, named as those of contextli
         try:
             with _lock:
                 if _found is None:
-                    _found = [(library, library.num_threads) for library in _libraries()]
+                    # A library that has one thread is left alone: setting it takes longer than asking.
+                    found = [(library, library.num_threads) for library in _libraries()]
+                    _found = [(library, n_threads) for library, n_threads in found if n_threads != 1]
                 if not _users:
                     for library, _ in _found:
                         _set(library, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 from scipy.special import expit, log_expit, log_softmax, softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import log_loss
@@ -232,3 +233,40 @@ def test_many_classes_are_never_held():
         status, out, err = run_python(PEAK_MEMORY + code, name)
         assert status == 0, err
         assert int(out) <= result_bytes * 200_003 + 2 * 32 * 2**20, name
+
+
+@pytest.mark.parametrize("storage", [np.asarray, csr_array])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n_classes", [2, 7])
+def test_a_row_is_predicted_alone_as_among_many(storage, dtype, n_classes):
+    rng = np.random.default_rng(0)
+    X = storage(rng.standard_normal((300, 12)).astype(dtype))
+    model = SoftmaxRegression().fit(X, np.arange(300) % n_classes)
+    for method in (model.predict, model.predict_proba, model.decision_function):
+        together = method(X)
+        for i in (0, 7, 299):
+            np.testing.assert_array_equal(method(X[i : i + 1]), together[i : i + 1])
+
+
+@pytest.mark.parametrize("storage", [np.asarray, csr_array])
+def test_faults_of_few_rows_are_found(storage):
+    X = np.random.default_rng(0).standard_normal((60, 3))
+    model = SoftmaxRegression().fit(storage(X), np.arange(60) % 3)
+    for bad, said in ((np.nan, "NaN"), (np.inf, "infinity")):
+        faulty = X[:4].copy()
+        faulty[2, 1] = bad
+        with pytest.raises(ValueError, match=said):
+            model.predict(storage(faulty))
+    with pytest.raises(ValueError, match="X has 2 features"):
+        model.predict(storage(X[:4, :2]))
+    np.testing.assert_array_equal(model.predict(1e308 * np.ones((4, 3))), model.predict(np.ones((4, 3))))
+
+
+@pytest.mark.parametrize("kind", ["i1", "u8", "f4", "U3", "?"])
+def test_plain_labels_are_those_of_a_list(kind):
+    X = np.random.default_rng(0).standard_normal((60, 3))
+    y = (np.arange(60) % 2).astype(kind)
+    plain, listed = (SoftmaxRegression().fit(X, labels) for labels in (y, y.tolist()))
+    assert plain.classes_.dtype == y.dtype
+    np.testing.assert_array_equal(plain.classes_, listed.classes_)
+    np.testing.assert_array_equal(plain.coef_, listed.coef_)
