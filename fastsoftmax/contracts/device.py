@@ -248,6 +248,30 @@ class Device(PassDevice, RowFunctions, Protocol):
 class Host(Device, Protocol):
     """The protocol of the CPU: a device with functions for layouts, dtypes and checks of NumPy arrays."""
 
+    def corrected_dual(
+        self,
+        loss: Loss,
+        params: Params,
+        step: Params,
+        shared: bool,
+        mean: Vector | None,
+        block: RowBlock,
+        logits: Array | None,
+    ) -> Sums:
+        """Return Σ wᵢ Σ p̃ log p̃ in nats, and the residual sums, of corrected rows p̃.
+
+        `change` is `step` (xᵢ − mean, 1); `logits` (n, K), those at `params`, are not computed again if
+        given. Float64, one reading of X, 6 n d K flops.
+        """
+
+    def least_gram(
+        self, loss: Loss, params: Params, mean: Vector | None, block: RowBlock, logits: Array | None
+    ) -> Sums:
+        """Return Σ wᵢ cᵢ x̃ᵢ x̃ᵢᵀ, x̃ᵢ = (xᵢ − mean, 1), as `coef`, cᵢ the row's least curvature.
+
+        Float64, one reading of X, n d² flops.
+        """
+
     def columns(self, name: str, x: Array, out: Array, n_threads: int | None = None) -> None:
         """Write softmax, log_softmax or logsumexp of each column of x (K, n) to out."""
 
@@ -298,8 +322,11 @@ class Host(Device, Protocol):
         Rows with the label `ignore_index` do not count. The index is None if every label is in range.
         """
 
-    def fit_plan(self, loss: Loss, block: RowBlock) -> list[tuple[str, str, str]]:
-        """Return the kernels that a fit of these rows will call, the first first: module, name, signature."""
+    def fit_plan(self, loss: Loss, block: RowBlock, *, direct: bool = False) -> list[tuple[str, str, str]]:
+        """Return the kernels that a fit of these rows will call, the first first: module, name, signature.
+
+        `direct` tells that the solver of small problems will run.
+        """
 
     def predict_plan(self, loss: Loss, X: Rows) -> list[tuple[str, str, str]]:
         """Return the kernels that predictions for these rows call: module, name, signature."""

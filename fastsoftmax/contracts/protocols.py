@@ -265,6 +265,15 @@ class Objective(Protocol):
     def lower_bound(self, x: Vector, value: float, grad: Vector) -> float | None:
         """Return a lower bound of min F from F and ∇F at x, or None. A few passes over the data."""
 
+    def corrected_bound(
+        self, x: Vector, grad: Vector, goal: float, n_passes: int
+    ) -> tuple[float | None, float]:
+        """Return another lower bound of min F, for weak penalties, and the gap that is predicted of it.
+
+        The bound is None if the gap is predicted to be above `goal`; it is computed with float64 sums.
+        `n_passes` is the number of passes so far, beside which its cost is weighed.
+        """
+
     def likely_gap(self, grad: Vector) -> float:
         """Return an estimate of F − `lower_bound` from ∇F alone; 0 where there is no bound. No pass."""
 
@@ -290,6 +299,7 @@ OFFERS = {
     "gradient": "a gradient everywhere (a smooth penalty)",
     "hessp": "products with its Hessian",
     "preconditioner": "an approximate inverse of its Hessian",
+    "direct": "sums over few rows in memory (and a penalty)",
     "inverse_hessian": "an inverse of its whole Hessian (of at most 2,048 parameters, and of one data set)",
 }
 """The capabilities that an objective may offer and a solver may need, with their names in messages."""

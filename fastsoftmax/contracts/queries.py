@@ -7,14 +7,14 @@ long as the rows. A source has it answered for each row block, by `on`, and adds
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from fastsoftmax.contracts.values import ManySums, Params
 
 if TYPE_CHECKING:
-    from fastsoftmax.contracts.device import Loss, PassDevice
+    from fastsoftmax.contracts.device import Host, Loss, PassDevice
     from fastsoftmax.contracts.points import Point
     from fastsoftmax.contracts.storages import RowBlock
     from fastsoftmax.contracts.values import Array, Centre, DType, Mixture, Sums, Vector
@@ -148,6 +148,43 @@ class Dual:
             loss, params, self.mixture, block, n_threads,
             logits=logits, coef_grad=self.coef_grad, dtype=self.dtype,
         )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CorrectedDual:
+    """The dual value and the residual sums of the probabilities at `place`, corrected by `step`, in float64.
+
+    The correction of a row is a function of `step` (x − mean, 1): `kernels.cpu.corrected_rows`. The sums
+    are those of the rows less `mean`, too. Answered by the CPU only.
+    """
+
+    place: Params | Point
+    step: Params
+    shared: bool
+    mean: Vector | None = None
+
+    def on(self, device: PassDevice, loss: Loss, block: RowBlock, n_threads: int | None) -> Sums:
+        """Return the answer for one block."""
+        params, logits = _at(self.place, device, block, n_threads, None)
+        return cast("Host", device).corrected_dual(
+            loss, params, self.step, self.shared, self.mean, block, logits
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LeastGram:
+    """The Gram matrix (d + 1, d + 1) of rows (x − mean, 1) weighted by their least curvatures, as `coef`.
+
+    Answered by the CPU only.
+    """
+
+    place: Params | Point
+    mean: Vector | None = None
+
+    def on(self, device: PassDevice, loss: Loss, block: RowBlock, n_threads: int | None) -> Sums:
+        """Return the answer for one block."""
+        params, logits = _at(self.place, device, block, n_threads, None)
+        return cast("Host", device).least_gram(loss, params, self.mean, block, logits)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

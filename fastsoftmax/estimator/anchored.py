@@ -132,6 +132,10 @@ class AnchoredObjective:
     def lower_bound(self, x: Vector, value: float, grad: Vector) -> None:
         """Return None: the stopping rule uses the Newton decrement."""
 
+    def corrected_bound(self, x: Vector, grad: Vector, goal: float, n_passes: int) -> tuple[None, float]:
+        """Return no bound: the stopping rule uses the Newton decrement."""
+        return None, np.inf
+
     def likely_gap(self, grad: Vector) -> float:
         """Return 0: there is no lower bound."""
         return 0.0

@@ -19,6 +19,7 @@ from fastsoftmax.estimator import labels as label_reader
 from fastsoftmax.estimator.batches import BatchFitting
 from fastsoftmax.estimator.checkpointing import problem_of
 from fastsoftmax.estimator.fitting import Fit
+from fastsoftmax.estimator.many import ManyFitting
 from fastsoftmax.estimator.path import RegularizationPath
 from fastsoftmax.estimator.prediction import Prediction
 from fastsoftmax.estimator.saving import Persistence
@@ -49,6 +50,7 @@ class SoftmaxRegression(
     CallbackSupportMixin,
     Prediction,
     RegularizationPath,
+    ManyFitting,
     BatchFitting,
     Persistence,
     LinearClassifierMixin,
@@ -149,9 +151,9 @@ class SoftmaxRegression(
     Notes
     -----
     float16, float32, float64, uint8, int8 and int16 X are read as they are, without a copy or a conversion of
-    the whole. Products are float32 for float32 and narrower X; sums, gradients and parameters are float64.
-    The last point is checked by float64 products of at most 512 rows; where those find that float32 hid
-    more than a quarter of what `tol` allows, the fit goes on with them.
+    the whole. Products are float32 for float32 and narrower X, but float64 in fits of small problems; sums,
+    gradients and parameters are float64. The last point is checked by float64 products of at most 512 rows;
+    where those find that float32 hid more than a quarter of what `tol` allows, the fit goes on with them.
 
     With a free intercept, columns whose mean is more than 100 times their deviation (timestamps, dates as
     numbers; told from 512 rows) are centred in the parametrisation: X is not copied, sparse X stays sparse,
@@ -161,9 +163,9 @@ class SoftmaxRegression(
     Without a penalty, nearly equal columns are told apart down to differences of some 1e-13 of their size
     (1e-6 if products are float32, or K d² above some 5 million); nearer ones are taken for equal.
 
-    Dense X with at least twice as many features as rows, and 48 MiB as float64 at most, is factorised once:
-    the solver sees the rows' n float64 coordinates in the row space. The optimum is the same; the passes of
-    `history_` are then passes over those.
+    Dense X with at least twice as many features as rows, and 48 MiB as float64 at most, is factorised once,
+    unless a small problem ends before that is worth it: the solver then sees the rows' n float64 coordinates
+    in the row space. The optimum is the same; the passes of `history_` are then passes over those.
 
     A class whose rows all weigh zero stays in `classes_`, as in LogisticRegression, and is never predicted:
     its free intercept, whose optimum is −∞, is set 1000 below the others, for a probability of 0. So is that
@@ -305,6 +307,12 @@ class SoftmaxRegression(
             rows = validation.design_matrix(X)
             validate_data(self, X, **missing, reset=reset, skip_check_array=True)
             return rows
+        if y is not None and not hasattr(self, "feature_names_in_"):
+            n_features = None if reset else getattr(self, "n_features_in_", None)
+            if (reset or n_features) and validation.is_plain(X, n_features):
+                if reset:
+                    self.n_features_in_ = X.shape[1]
+                return validation.design_matrix(X, checked=True)
         with validation.converting(X):
             finite = not validation.is_half(X)
             checked = validate_data(

@@ -57,6 +57,10 @@ class Algebra:
 
     def dot(self, a: Array, b: Array) -> float:
         """Return a · b, accumulated in float64."""
+        if len(a) <= PART and a.dtype == b.dtype == np.float64:
+            # Of so few numbers BLAS takes one thread, and a kernel's call longer.
+            with np.errstate(over="ignore", invalid="ignore"):
+                return float(np.dot(a, b))
         return float(self.dots(a[np.newaxis], b)[0])
 
     def norm(self, a: Array) -> float:

@@ -37,6 +37,7 @@ class Sigmoid(NamedTuple):
     label_smoothing: float
 
 
+DIRECT = True  # its dual's mixtures are those of `kernels.cpu.direct.feasible_mixture`
 KINDS = (Sigmoid,)
 
 

@@ -50,6 +50,7 @@ class SoftmaxProbability(NamedTuple):
     softcap: float
 
 
+DIRECT = True  # its dual's mixtures are those of `kernels.cpu.direct.feasible_mixture`
 KINDS = (SoftmaxIndex, SoftmaxProbability)
 
 

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from fastsoftmax.contracts import Centre, Sums, Vector
-    from fastsoftmax.contracts.protocols import Algebra, Penalty
+    from fastsoftmax.contracts.protocols import Algebra, LossFamily, Penalty
+
+
+BALANCED = 2**16  # parameters, whose mean over classes takes some microseconds
 
 
 class Layout(NamedTuple):
@@ -76,16 +79,37 @@ class Layout(NamedTuple):
         intercept = params[self.n_coef :] if self.fit_intercept else np.zeros(self.n_classes)
         return Params(params[: self.n_coef].reshape(self.n_classes, self.n_features), intercept)
 
-    def flatten(self, sums: Sums, coef: Vector, penalty: Penalty, algebra: Algebra) -> tuple[Vector, float]:
+    def flatten(
+        self, sums: Sums, coef: Vector, penalty: Penalty, algebra: Algebra, *, balanced: bool = False
+    ) -> tuple[Vector, float]:
         """Return sums / Σ w plus the penalty's gradient at coef, flat, and the penalty's value there.
 
-        The vector shares the memory of the sums, which are overwritten.
+        With `balanced`, the sums are taken less their mean over classes. The vector shares the memory of the
+        sums, which are overwritten.
         """
         self.centred(sums)
+        if balanced:
+            self.balanced(sums)
         flat: Vector = sums.joined[: self.size]
         value: float = penalty.add_gradient(algebra, flat[: self.n_coef], 1.0 / sums.weight, coef.ravel())
         flat[self.n_coef :] *= 1.0 / sums.weight
         return flat, value
+
+    def balances(self, family: LossFamily, penalty: Penalty) -> bool:
+        """Return whether the mean of gradients over classes is only rounding, and costs little to remove.
+
+        Among more parameters it is spread thinner, and only a strong penalty is of use.
+        """
+        return self.size <= BALANCED and family.SHIFT_INVARIANT and penalty.centres_classes
+
+    def balanced(self, sums: Sums) -> Sums:
+        """Return sums of gradients less their mean over classes, in place.
+
+        The residuals of a softmax row sum to zero. What products leave of that is rounding, along which a
+        weak penalty is the only curvature: steps would amplify it by 1 / l2.
+        """
+        sums.coef[:] -= sums.coef.mean(axis=0)
+        return sums
 
     def centred(self, sums: Sums) -> Sums:
         """Return sums of gradients by (W, b) of the rows, in place, as those of the centred rows."""

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from fastsoftmax import devices, losses
 from fastsoftmax.contracts import RowBlock
 from fastsoftmax.contracts.wording import shown
 from fastsoftmax.data import validation
+from fastsoftmax.objective.direct import DirectObjective, passes_of
+from fastsoftmax.objective.row_space import Rotation
 from fastsoftmax.objective.source_objective import SourceObjective
 from fastsoftmax.penalties.squared_norm import SquaredNorm
 from fastsoftmax.runtime.buffers import BufferPool
 from fastsoftmax.sources.array import ArraySource
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Self, Unpack
 
     from numpy.typing import ArrayLike
 
     from fastsoftmax.contracts import MatrixLike
+    from fastsoftmax.objective.row_space import RowSpace
 
 
 class Options(TypedDict, total=False):
@@ -106,6 +111,8 @@ class SoftmaxObjective(SourceObjective):
     0.7074
     """
 
+    _rotate: Callable[[], tuple[RowSpace, SoftmaxObjective]] | None = None
+
     def __init__(
         self,
         X: MatrixLike,
@@ -162,3 +169,41 @@ class SoftmaxObjective(SourceObjective):
             n_threads=n_threads,
             buffers=buffers,
         )
+
+    def rotating(self, rotate: Callable[[], tuple[RowSpace, SoftmaxObjective]]) -> Self:
+        """Return the same objective, which a solver may leave for that of the rows' coordinates.
+
+        `rotate` returns the row space and the objective there; it is called when a solver asks for them.
+        """
+        other = self._sibling()
+        other._rotate = functools.cache(rotate)
+        other._join(self._rows, self._penalty)
+        return other
+
+    @property
+    def rotation(self) -> Rotation | None:
+        """The same objective in the row space, and the way there and back; None if there is none."""
+        if self._rotate is None:
+            return None
+        space, objective = self._rotate()
+        return Rotation(space, self, objective.with_l2(self.l2))
+
+    @property
+    def direct(self) -> DirectObjective | None:
+        """The same objective for the solver of small problems; None where the problem is not small.
+
+        Or where there is no penalty, or the layout's intercepts are those of centred rows. Made once.
+        """
+        if self._direct is None:
+            passes = None
+            if self._penalty.has_conjugate and self._layout.centre is None:
+                passes = passes_of(self._rows.source, self._family, self._loss, self._n_threads)
+            self._direct = (
+                None if passes is None
+                else DirectObjective(
+                    passes, self._rows, self._layout, self._family, self._penalty, self.algebra,
+                    self._certificate.mean_target, corrected_bound=self.corrected_bound,
+                    rotates=self._rotate is not None,
+                ),
+            )  # fmt: skip
+        return self._direct[0]

@@ -22,6 +22,7 @@ from fastsoftmax.data import validation
 from fastsoftmax.linalg.vectors import Algebra
 from fastsoftmax.objective import on_device, stored
 from fastsoftmax.objective.certificate import Certificate
+from fastsoftmax.objective.corrected import Correction
 from fastsoftmax.objective.counted import CountedSource
 from fastsoftmax.objective.hessian import products_at
 from fastsoftmax.objective.layout import Layout
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from fastsoftmax.contracts import Centre, DType, Loss, Params, Vector
     from fastsoftmax.contracts.protocols import Penalty, Source
+    from fastsoftmax.objective.direct import DirectObjective
     from fastsoftmax.runtime.buffers import BufferPool
 
 # The (n, K) logits are kept if they take at most LOGITS_BYTES (48 MiB), which does not grow with n, or at
@@ -103,6 +105,7 @@ class SourceObjective:
         self._preconditioning = Preconditioning(
             rows, self._layout, family, penalty, algebra, self._n_threads, self._dtype
         )
+        self._direct: tuple[DirectObjective | None] | None = None
         self._last_hessian: tuple[Vector, Callable[[Vector], Vector]] | None = None
 
     def _sibling(self) -> Self:
@@ -188,7 +191,13 @@ class SourceObjective:
         """The capabilities that solvers may use (`fastsoftmax.contracts.protocols.OFFERS`)."""
         offered = {"hessp", "preconditioner"}
         offered |= {"gradient"} if self._penalty.smooth else set()
-        return frozenset(offered | ({"inverse_hessian"} if self.has_explicit_hessian else set()))
+        offered |= {"inverse_hessian"} if self.has_explicit_hessian else set()
+        return frozenset(offered | ({"direct"} if self.direct is not None else set()))
+
+    @property
+    def direct(self) -> DirectObjective | None:
+        """The same objective for the solver of small problems; None where rows are many, or elsewhere."""
+        return None
 
     def pack(self, coef: ArrayLike, intercept: ArrayLike | None = None) -> Vector:
         """Return coef (K, d) and intercept (K,) as one flat float64 vector."""
@@ -212,7 +221,9 @@ class SourceObjective:
             return on_gpu.value_and_grad()
         unpacked = self.unpack(params)
         sums = self._rows.sum(LossGrad(unpacked, self._dtype))
-        grad, penalty = self._layout.flatten(sums, unpacked.coef, self._penalty, self.algebra)
+        grad, penalty = self._layout.flatten(
+            sums, unpacked.coef, self._penalty, self.algebra, balanced=self._balances
+        )
         return sums.value / sums.weight + penalty, grad
 
     def values_and_grads(self, params: ArrayLike, l2: ArrayLike | None = None) -> tuple[Vector, Vector]:
@@ -291,7 +302,10 @@ class SourceObjective:
 
         def apply(direction: Vector) -> Vector:
             vector = self.unpack(direction, name="direction")
-            return self._layout.flatten(product(vector), vector.coef, self._penalty, self.algebra)[0]
+            sums = product(vector)
+            return self._layout.flatten(
+                sums, vector.coef, self._penalty, self.algebra, balanced=self._balances
+            )[0]
 
         return apply
 
@@ -349,6 +363,24 @@ class SourceObjective:
         if not self.fit_intercept:
             return self._certificate.without_intercept(value, grad)
         return self._certificate.with_free_intercept(self.unpack(params), self._keeps_logits)
+
+    def corrected_bound(
+        self, params: ArrayLike, grad: Vector, goal: float, n_passes: int
+    ) -> tuple[float | None, float]:
+        """Return a lower bound of min F, in nats, from a corrected dual point, and the gap predicted of it.
+
+        The bound is None if that gap, about gᵀ H⁻¹ g / 2 with a lower estimate H of ∇²F(params), is above
+        `goal`, or if there is no such bound: without a penalty, on a GPU, or with too many features. Where
+        the penalty is weak it is far better than `lower_bound`, and its sums are float64 for any X: see
+        `fastsoftmax.objective.corrected`. `n_passes` is the number of passes made so far, beside which its
+        own cost is weighed: about n d² flops for the prediction, and one or two passes for the bound.
+        """
+        if not self.has_lower_bound or self.device != "cpu":
+            return None, np.inf
+        correction = Correction(
+            self._rows, self._layout, self._family, self._penalty, self.algebra, self._preconditioning
+        )
+        return correction.bound(self.unpack(params), grad, goal, n_passes, self._keeps_logits)
 
     def likely_gap(self, grad: Vector) -> float:
         """Return an estimate of the duality gap from ∇F alone: ‖∇_W F‖² / (2 l2), in nats; 0 if l2 = 0.
@@ -415,6 +447,12 @@ class SourceObjective:
         other._join(rows, self._penalty)
         other._preconditioning = preconditioning
         return other
+
+    @property
+    def _balances(self) -> bool:
+        """Whether to remove the mean of gradients over classes: rounding that float64 does not leave."""
+        imprecise = self.is_float32 or self._layout.centre is not None
+        return imprecise and self._layout.balances(self._family, self._penalty)
 
     @property
     def _keeps_logits(self) -> bool:

@@ -85,7 +85,10 @@ def value_and_hidden(
     if not bounded:
         return value, 0.0
     algebra.moved(exact.joined, near.joined, -1.0, out=exact.joined)
-    hidden = layout.centred(exact).coef.ravel()
+    layout.centred(exact)
+    if layout.balances(family, penalty):
+        layout.balanced(exact)  # as the gradient is
+    hidden = exact.coef.ravel()
     coef_grad = layout.split(grad).coef.ravel()
     exact_grad = algebra.moved(coef_grad, hidden, 1.0 / exact.weight, out=hidden)
     return value, penalty.gap(algebra, exact_grad) - penalty.gap(algebra, coef_grad)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from fastsoftmax.contracts.protocols import Objective, Solver
 
 SOLVERS = {
+    "direct": "fastsoftmax.solvers.direct",
     "lbfgs": "fastsoftmax.solvers.lbfgs",
     "newton-cg": "fastsoftmax.solvers.newton_cg",
     "newton-cholesky": "fastsoftmax.solvers.newton_cholesky",

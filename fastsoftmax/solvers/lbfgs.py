@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -95,12 +95,12 @@ class _Builds:
     def is_due(self, objective: Objective, n_steps: int, goal: float) -> bool:
         """Return whether to build a preconditioner before the next step; `goal` is the F − F* to stop at.
 
-        One is due at the start; later once the steps since the last have cost as much as it will, unless the
-        remaining steps would cost less than REMAINING times that. As the estimates may be wrong, and a
-        certificate may need a smaller gradient than they predict, it is not put off for more than REMAINING
-        times its cost.
+        One is due where there is none yet; later once the steps since the last have cost as much as it will,
+        unless the remaining steps would cost less than REMAINING times that. As the estimates may be wrong,
+        and a certificate may need a smaller gradient than they predict, it is not put off for more than
+        REMAINING times its cost.
         """
-        if n_steps == 0:
+        if n_steps == 0 or self.wait == 0:
             return True
         cost = objective.preconditioner_cost(self.fraction)
         min_steps, since = max(self.wait, cost), n_steps - self.last_step
@@ -127,6 +127,7 @@ def minimize(
     max_iter: int = 1000,
     callback: Callable[[Record, Vector], None] | None = None,
     checkpoint: Checkpoint | None = None,
+    after: tuple[int, dict[str, Any]] | None = None,
 ) -> Solution:
     """Return the minimum of a smooth convex objective by preconditioned L-BFGS.
 
@@ -142,6 +143,8 @@ def minimize(
         Called with a `Record` and the parameters at the start and after each step.
     checkpoint : Checkpoint, optional
         Offered the state before each step but the first. If it has a stored state, x0 is ignored.
+    after : tuple, optional
+        How many steps another solver has taken to x0, and the state of its `Progress`, which continues here.
 
     Returns
     -------
@@ -168,8 +171,12 @@ def minimize(
     if stored is None:
         progress = Progress(objective, tol, callback)
         x = np.array(x0, dtype=np.float64)
-        iterate, builds = _Iterate(0, False, x, *objective.value_and_grad(x)), _Builds()
-        done = progress.at(x, iterate.value, iterate.grad)
+        iterate, builds, done = _Iterate(0, False, x, *objective.value_and_grad(x)), _Builds(), False
+        if after is None:
+            done = progress.at(x, iterate.value, iterate.grad)
+        else:
+            iterate = iterate._replace(n_steps=after[0])
+            progress.resume(after[1], x, announce=False)
     else:
         iterate, builds, objective = _restored(stored, objective, pairs)
         progress = Progress(objective, tol, callback)

@@ -28,6 +28,15 @@ WAIT_FRACTION = 20
 # The certificate may need a gradient far smaller than the precision of F resolves: steps are taken for its
 # sake alone, as long as one in so many halves the gradient's norm.
 STALLED = 20
+# With float32 products that the solver's estimate no longer needs, so few: what is left is rounding.
+STALLED_FLOAT32 = 6
+# Where the gradient's gap is so many times the goal, the penalty is too weak for it: a corrected bound costs
+# less than the steps to a gradient that small. A gradient that no longer falls is corrected in any case,
+# after UNCHANGED steps.
+WEAK = 100.0
+UNCHANGED = 5  # steps in which the gradient's norm has not halved, though the estimate has reached the goal
+# The part of the gradient's norm that a corrected bound asks for, at which it is tried again.
+MARGIN = 0.7
 # The fraction of F below which float32 products do not resolve differences. And if the gradient predicts less
 # than ROUNDED of the gap to stop at, but a larger gap is found, the rest is the rounding of F.
 RESOLVED = 1e-8
@@ -47,29 +56,41 @@ class Progress:
         objective has one, otherwise by the solver's estimate.
     callback : callable, optional
         Called with each `Record` and the parameters there.
+    margin : float
+        The part of `tol` to go on to; `tol` itself is what a solution has to meet.
 
     Notes
     -----
     A lower bound of F* holds at every point, so the best one so far serves all later points. A new one may
     cost a few passes over the data: it is computed at a start that is not zero; when the solver's estimate
     and the gradient predict that it will certify the goal, then at growing intervals; otherwise after every
-    60 passes; and at the end.
+    60 passes; and at the end. Where the estimate has reached the goal, but the gradient is far from what that
+    bound asks for (a weak penalty, or float32 products that do not resolve such a gradient), it is the
+    corrected bound (`Objective.corrected_bound`), as soon as the gradient's norm is as small as the last
+    attempt found to be necessary.
 
     Where products are float32, F at the last point is corrected to that of float64 products at the parameters
     as they will be stored (`Objective.as_stored`). The gap then includes what was hidden; if that is too much
-    for the tolerance, the objective has to go on in float64.
+    for the tolerance, the objective has to go on in float64. A corrected bound hides nothing.
     """
 
     def __init__(
-        self, objective: Objective, tol: float, callback: Callable[[Record, Vector], None] | None
+        self,
+        objective: Objective,
+        tol: float,
+        callback: Callable[[Record, Vector], None] | None,
+        *,
+        margin: float = 1.0,
     ) -> None:
         self._objective = objective
-        self._tol = tol
+        self._tol, self._margin = tol, margin
         self._callback = callback
         self._start = time.perf_counter()
         self._first_pass = objective.passes
         self._bound: float | None = None
         self._bound_pass = self._first_pass
+        self._is_corrected = False  # whether the bound is a corrected one
+        self._awaited_norm = np.inf  # of the gradient, before a corrected bound is tried again
         self._least_norm = np.inf
         self._stalled_steps = 0
         self._checked: tuple[float, float] | None = None  # F as stored at the last point, and the correction
@@ -86,22 +107,30 @@ class Progress:
             "passes": self._objective.passes - self._first_pass,
             "bound": self._bound,
             "bound_pass": self._bound_pass - self._first_pass,
+            "is_corrected": self._is_corrected,
+            "awaited_norm": self._awaited_norm,
             "least_norm": self._least_norm,
             "still": self._stalled_steps,
             "doubted": self._doubted,
             "history": [list(record) for record in self.history],
         }
 
-    def resume(self, state: dict[str, Any], x: Vector) -> None:
-        """Continue at x from the result of `state`; passes that the objective has made since do not count."""
+    def resume(self, state: dict[str, Any], x: Vector, *, announce: bool = True) -> None:
+        """Continue at x from the result of `state`; passes that the objective has made since do not count.
+
+        `announce` calls the callback with the last record.
+        """
         self._start = time.perf_counter() - state["seconds"]
         self._first_pass = self._objective.passes - state["passes"]
         self._bound = state["bound"]
         self._bound_pass = self._first_pass + state["bound_pass"]
         self._least_norm, self._stalled_steps = state["least_norm"], state["still"]
-        self._doubted = state.get("doubted", False)  # which files of earlier versions do not have
+        # Files of earlier versions do not have these.
+        self._doubted = state.get("doubted", False)
+        self._is_corrected = state.get("is_corrected", False)
+        self._awaited_norm = state.get("awaited_norm", np.inf)
         self.history = [Record(*line) for line in state["history"]]
-        if self._callback is not None:
+        if announce and self._callback is not None:
             self._callback(self.history[-1], x)
 
     def at(
@@ -124,10 +153,16 @@ class Progress:
         if decrement <= max(goal, resolved):
             predicted_gap = max(decrement, self._objective.likely_gap(grad))
         bound_is_due = warm_start or waited >= (interval if predicted_gap <= goal else PASSES_A_BOUND)
-        if bound_is_due:
+        grad_norm = self._objective.algebra.norm(grad)
+        weak = decrement <= goal < predicted_gap  # the penalty is too weak for the gradient as it is
+        far = predicted_gap > WEAK * goal or self._stalled_steps >= UNCHANGED
+        if self._bound is not None and value - self._bound <= goal:
+            pass  # nothing more is asked of a bound
+        elif weak and far and (bound_is_due or (waited >= interval and grad_norm <= self._awaited_norm)):
+            self._correct_bound(x, value, grad, goal, grad_norm)
+        elif bound_is_due:
             self._improve_bound(x, value, grad)
         gap = None if self._bound is None else max(value - self._bound, 0.0)
-        grad_norm = self._objective.algebra.norm(grad)
         estimate = decrement if trusted and not self._objective.has_lower_bound else np.inf
         excess = estimate if gap is None else gap
         at_minimum = grad_norm == 0.0 and "gradient" in self._objective.offers
@@ -135,6 +170,7 @@ class Progress:
         self._checked = None
         if stops and self._objective.is_float32:
             stops = not self._doubted and self._is_confirmed(x, value, grad, goal)
+            gap = None if self._bound is None else max(value - self._bound, 0.0)
             if stops:
                 value, gap = self._of_stored(gap)
                 excess = estimate if gap is None else gap
@@ -158,7 +194,8 @@ class Progress:
                 f"the loss fell below {SEPARATED:g} nats a row: the classes are separable, and without a "
                 "penalty the coefficients grow without bound"
             )
-        if decrement > EPS * abs(value) or record.grad_norm < 0.5 * self._least_norm:
+        needed = goal if self._objective.is_float32 else EPS * abs(value)
+        if decrement > needed or record.grad_norm < 0.5 * self._least_norm:
             self._least_norm, self._stalled_steps = record.grad_norm, 0
         else:
             self._stalled_steps += 1
@@ -166,6 +203,7 @@ class Progress:
             rounded = predicted_gap <= ROUNDED * goal
         else:
             rounded = goal < resolved and predicted_gap <= resolved
+        rounded |= self._stalled_steps >= STALLED_FLOAT32
         if self._objective.is_float32 and (self._doubted or (rounded and excess > goal)):
             self._stalled_steps = STALLED
         return bool(self.message)
@@ -176,12 +214,19 @@ class Progress:
         That is what they hid of F, and of the gap's part that the gradient predicts.
         """
         exact_value, hidden_gap = self._objective.as_stored(x, value, grad)
-        self._checked = exact_value, abs(exact_value - value) + abs(hidden_gap)
+        hidden = 0.0 if self._is_corrected else abs(hidden_gap)
+        self._checked = exact_value, abs(exact_value - value) + hidden
         return self._checked
 
     def _is_confirmed(self, x: Vector, value: float, grad: Vector, goal: float) -> bool:
-        """Return whether float32 products hide little beside the goal at x; if not, doubt them for good."""
+        """Return whether float32 products hide little beside the goal at x; if not, doubt them for good.
+
+        If it is the bound's gradient that they hide too much of, a corrected bound may take its place.
+        """
         error = self._check(x, value, grad)[1]
+        if error > HIDDEN * goal and not self._is_corrected:
+            self._correct_bound(x, value, grad, goal, self._objective.algebra.norm(grad))
+            error = self._check(x, value, grad)[1]
         self._doubted = not error <= HIDDEN * goal
         return not self._doubted
 
@@ -193,7 +238,7 @@ class Progress:
 
     def _goal(self, value: float) -> float:
         """Return the F − F* to stop at, for that value of F."""
-        return self._tol * max(abs(value), TINY)
+        return self._margin * self._tol * max(abs(value), TINY)
 
     @property
     def goal(self) -> float:
@@ -212,8 +257,28 @@ class Progress:
         """Compute a lower bound at x, and keep the better of it and the last."""
         bound = self._objective.lower_bound(x, value, grad)
         self._bound_pass = self._objective.passes
-        if bound is not None:
-            self._bound = bound if self._bound is None else max(bound, self._bound)
+        self._keep_better(bound, corrected=False)
+
+    def _correct_bound(self, x: Vector, value: float, grad: Vector, goal: float, grad_norm: float) -> None:
+        """Compute a corrected lower bound at x, if it is likely to certify the goal, and keep the better."""
+        n_passes = self._objective.passes - self._first_pass
+        waited = self._objective.passes - self._bound_pass
+        bound, predicted_gap = self._objective.corrected_bound(x, grad, goal, n_passes)
+        if predicted_gap <= goal or waited >= PASSES_A_BOUND:
+            self._bound_pass = self._objective.passes  # a mere prediction puts off no other bound
+        if bound is not None and value - bound <= goal:
+            self._bound, self._is_corrected = bound, True  # what it replaces may be float32 rounding
+        else:
+            self._keep_better(bound, corrected=True)
+        gap = predicted_gap if bound is None else max(predicted_gap, value - bound)
+        self._awaited_norm = MARGIN * grad_norm * float(np.sqrt(min(1.0, goal / max(gap, TINY))))
+        if bound is None and predicted_gap <= goal:
+            self._awaited_norm *= MARGIN**4  # the step is too long for a correction that is linear in it
+
+    def _keep_better(self, bound: float | None, *, corrected: bool) -> None:
+        """Keep the better of a bound and the last."""
+        if bound is not None and (self._bound is None or bound > self._bound):
+            self._bound, self._is_corrected = bound, corrected
 
     def in_float64(
         self, x: Vector, value: float, grad: Vector, decrement: float
@@ -232,8 +297,9 @@ class Progress:
         self._objective = objective
         self._checked = None
         self._least_norm, self._stalled_steps = np.inf, 0
-        # The bound is of another function, by the rounding of its products.
-        self._bound, self._bound_pass = None, self._first_pass
+        if not self._is_corrected:
+            self._bound = None  # it is of another function, by the rounding of its products
+        self._bound_pass, self._awaited_norm = self._first_pass, np.inf
         return objective, *objective.value_and_grad(x)
 
     def stopped(self, message: str) -> None:

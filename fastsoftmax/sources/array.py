@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from fastsoftmax import devices
-from fastsoftmax.contracts import Csr, KeptLogits, RowBlock, compute_dtype, row_slice
+from fastsoftmax.contracts import Csr, Halves, KeptLogits, RowBlock, compute_dtype, row_slice
 from fastsoftmax.contracts.protocols import SourceSpec
 from fastsoftmax.data import sparse
 
@@ -103,6 +103,13 @@ class ArraySource:
     def spec(self) -> SourceSpec:
         """The description of the rows."""
         return self._spec
+
+    @property
+    def block(self) -> RowBlock | None:
+        """The rows, if they are one block in the host's memory."""
+        first = self._blocks[0]
+        plain = len(self._blocks) == 1 and isinstance(first.X, np.ndarray | Csr | Halves)
+        return first if plain and self._device == "cpu" else None
 
     def sum(self, query: Query[Answer]) -> Answer:
         """Return the sum of the query's answers for all blocks, added in order. One reading of the rows."""

@@ -15,6 +15,7 @@ from fastsoftmax.contracts import Halves
 from fastsoftmax.data.validation import design_matrix
 from fastsoftmax.devices import placement
 from fastsoftmax.kernels import cpu
+from fastsoftmax.objective import direct
 from fastsoftmax.sources.array import with_transpose
 from tests.problems import dataset
 
@@ -137,7 +138,8 @@ def test_all_kinds_of_rows_have_a_size():
     assert placement._estimate(half, 5, 1, 0.5)[0] == 8 * 3 * 2
 
 
-def test_a_fit_says_where_it_was(gpu, quick):
+def test_a_fit_says_where_it_was(gpu, quick, monkeypatch):
+    monkeypatch.setattr(direct, "MAX_SECONDS", 0.0)  # the solver of small problems runs on the CPU only
     X, y = dataset("wine")
     for device, name, words in (("cpu", "cpu", "lbfgs"), ("auto", "cuda", "lbfgs on cuda")):
         model = SoftmaxRegression(device=device).fit(X, y)

@@ -59,7 +59,8 @@ def test_the_minimum_is_found_and_said(name, solver):
     model = SoftmaxRegression(C=C, solver=solver).fit(X, y)
     for value in (model.objective_, stored_value(model, X, y)):
         np.testing.assert_allclose(value, best, rtol=2e-6)
-        assert value >= best * (1.0 - 1e-8)
+        # Logits that are differences of 1e9 round by 1e-7, and F, their mean, by a tenth of that.
+        assert value >= best * (1.0 - 5e-8)
 
 
 @pytest.mark.filterwarnings("error")

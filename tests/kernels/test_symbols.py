@@ -18,7 +18,7 @@ from fastsoftmax.runtime.jitted import Jitted
 # Memory of workspaces, BLAS by way of Numba, and the mathematics that we do not write ourselves.
 CALLED = {
     "NRT_Free", "NRT_MemInfo_alloc_aligned", "NRT_MemInfo_call_dtor", "numba_attempt_nocopy_reshape",
-    "numba_xxdot", "numba_xxgemm", "numba_xxgemv", "exp", "expf", "log", "log1p", "tanh", "tanhf",
+    "numba_xxdot", "numba_xxgemm", "numba_xxgemv", "exp", "expf", "log", "log1p", "sqrt", "tanh", "tanhf",
 }  # fmt: skip
 # Of Numba's wrapper for Python, and of the exceptions that its own functions may raise.
 PYTHON = (

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastsoftmax.contracts import Csr, Halves, Sums
-from fastsoftmax.kernels.cpu import csr, dense, exact, grams, intercept_shifts
+from fastsoftmax.kernels.cpu import corrections, csr, dense, exact, grams, intercept_shifts
 from fastsoftmax.kernels.cpu.columns import columns
 from fastsoftmax.kernels.cpu.half_precision import narrow, narrow_losses
 from fastsoftmax.kernels.cpu.index_checks import sparse_faults
@@ -49,6 +49,7 @@ __all__ = [
     "all_in_unit",
     "check",
     "columns",
+    "corrected_dual",
     "count_targets",
     "diagonal",
     "dual",
@@ -57,6 +58,7 @@ __all__ = [
     "gram",
     "has_memory",
     "hessp",
+    "least_gram",
     "log_softmax",
     "logits",
     "logsumexp",
@@ -246,6 +248,26 @@ def shift_curvature(
     return intercept_shifts.sums(
         _storage(block.X), loss, params, intercept_shift, block, n_threads, logits=logits, dtype=dtype
     )
+
+
+def corrected_dual(
+    loss: Loss,
+    params: Params,
+    step: Params,
+    shared: bool,
+    mean: Vector | None,
+    block: RowBlock,
+    logits: Array | None,
+) -> Sums:
+    """Return the dual sums of corrected probabilities: `corrections.dual`. One reading of X, by NumPy."""
+    return corrections.dual(_storage(block.X), _known(loss), params, step, shared, mean, block, logits)
+
+
+def least_gram(
+    loss: Loss, params: Params, mean: Vector | None, block: RowBlock, logits: Array | None
+) -> Sums:
+    """Return the Gram matrix of rows weighted by their least curvatures: `corrections.gram`. By NumPy."""
+    return corrections.gram(_storage(block.X), _known(loss), params, mean, block, logits)
 
 
 def target_sum(loss: Loss, block: RowBlock) -> Sums:

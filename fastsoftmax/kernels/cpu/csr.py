@@ -38,6 +38,11 @@ TILE_BYTES = 2**17
 MAX_TILE_COLUMNS = 64
 
 
+def tile_columns(n_outputs: int) -> int:
+    """Return how many columns' gradients are summed before they are written."""
+    return max(1, min(MAX_TILE_COLUMNS, TILE_BYTES // (8 * n_outputs)))
+
+
 def columns(X: Csr, out: Array, n_threads: int | None) -> None:
     """Write the transpose of X, dense, to out (d, n), C-ordered."""
     bounds = even_bounds(X.shape[0], partition.MAX_PARTS)
@@ -117,7 +122,7 @@ def sums(
         run(
             _back, balanced_bounds(transpose.indptr, partition.MAX_PARTS), isinstance(verb, Diagonal),
             transpose.data.astype(dtype, copy=False), transpose.indices, transpose.indptr, dlogits,
-            max(1, min(MAX_TILE_COLUMNS, TILE_BYTES // (8 * n_outputs))), gradient.coef,
+            tile_columns(n_outputs), gradient.coef,
             work=work + 10.0 * n_features, n_threads=n_threads,
         )  # fmt: skip
     return replace(gradient, value=math.fsum(values), weight=float(block.weight.sum()))

@@ -49,20 +49,28 @@ STEPS = (
     (VECTORS, "moved", "f8:1C,f8:1C,d,f8:1C"),
     (VECTORS, "differ", "f8:1C,f8:1C,f8:1C,f8:1C,f8:1C,f8:1C,f8:1C,f8:1C,f8:1C,f8:2C"),
 )
+ADVANCE = (
+    "fastsoftmax.linalg.jitted.quasi_newton",
+    "advance",
+    "i8:2C,f8:2C,f8:1C" + ",f8:2C" * 7 + ",f8:3C,f8:3C" + ",f8:2C" * 3,
+)
+FEASIBLE = (f"{JITTED}.feasible", "feasible", "?,f8:2C,f8:1C,d,f8:1C,f8:1C,f8:1C,f8:1C")
 LOGITS_DENSE = (f"{JITTED}.dense", "write_logits", f"{PRODUCTS},{STORED},{{x}}:2C,{{x}}:1C,i8:1C,q,{{x}}:2C")
 LOGITS_SPARSE = (f"{JITTED}.csr", "write_logits", "{x}:1C,{i}:1C,{i}:1C,{x}:2C,{x}:1C,{x}:2C")
 CURVATURES = (f"{JITTED}.grams", "curvatures", "{loss},?,q,q,{x}:2C,{target},f8:1C,f8:2C")
 
 
-def fit_plan(loss: Loss, block: RowBlock) -> list[tuple[str, str, str]]:
+def fit_plan(loss: Loss, block: RowBlock, *, direct: bool = False) -> list[tuple[str, str, str]]:
     """Return (module, name, signature) of each kernel that a fit of typical size calls, the first first.
 
-    By L-BFGS on a preconditioner with blocks of classes; other solvers call other verbs.
+    By L-BFGS on a preconditioner with blocks of classes; other solvers call other verbs. With `direct` by the
+    solver of small problems, whose products are float64.
     """
-    x = f"f{compute_dtype(block.X).itemsize}"
-    index = f"i{block.X.indices.itemsize}" if isinstance(block.X, Csr) else ""
+    is_sparse = isinstance(block.X, Csr)
+    x = "f8" if direct else f"f{compute_dtype(block.X).itemsize}"
+    index = f"i{block.X.indices.itemsize}" if is_sparse else ""
     fields = {"x": x, "i": index, "loss": signature_of(loss), "target": signature_of(block.target)}
-    if isinstance(block.X, Csr):
+    if is_sparse:
         module, name, sums = f"{JITTED}.csr", "forward", FORWARD
     else:
         module, name, sums = f"{JITTED}.dense", "sum_rows", SUMS
@@ -70,13 +78,16 @@ def fit_plan(loss: Loss, block: RowBlock) -> list[tuple[str, str, str]]:
     def passing(verb: str) -> tuple[str, str, str]:
         return module, name, sums.replace("{verb}", verb)
 
-    plan: list[tuple[str, str, str]] = []
-    if isinstance(block.X, Csr):
-        plan += [*FIRST_SPARSE, passing("LossGrad(q)"), BACK, *STEPS[:2], *TURNED_SPARSE, *STEPS[2:]]
-        plan += [LOGITS_SPARSE]
+    first = passing("LossGrad(q)")
+    rest = [passing("Dual(q,f8:1C,d,f8:1C)"), passing("Diagonal(q)")]
+    plan: list[tuple[str, str, str]]
+    if is_sparse:
+        plan = [*FIRST_SPARSE, first, BACK]
+        plan += [ADVANCE] if direct else [*STEPS[:2], *TURNED_SPARSE, *STEPS[2:]]
     else:
-        plan += [*FIRST_DENSE, passing("LossGrad(q)"), *STEPS[:2], *TURNED_DENSE, *STEPS[2:], LOGITS_DENSE]
-    plan += [CURVATURES, passing("Dual(q,f8:1C,d,f8:1C)"), passing("Diagonal(q)")]
+        plan = [*FIRST_DENSE, first]
+        plan += [ADVANCE] if direct else [*STEPS[:2], *TURNED_DENSE, *STEPS[2:]]
+    plan += [LOGITS_SPARSE if is_sparse else LOGITS_DENSE, FEASIBLE if direct else CURVATURES, *rest]
     filled = [(module, name, signature.format(**fields)) for module, name, signature in plan]
     return list(dict.fromkeys(filled))
 

@@ -10,3 +10,8 @@ BLOCK_ROWS, COLUMN_PANEL = 32, 1024
 # sum, 512 KiB, fits a second-level cache; pieces ten times as large would be fewer than the threads.
 PIECE = 256
 LONG_PIECE = 128  # the same, of products that sum over all classes: smaller pieces keep every thread busy
+# Newton steps for the shift of the intercepts of a dual point. Each costs a pass where logits are not kept;
+# from near the optimum they converge quadratically, and from far off more of them do not help.
+MAX_SHIFT_STEPS = 8
+# A mixture with so small a θ changes the bound by less than float64 resolves.
+NEGLIGIBLE = 1e-13

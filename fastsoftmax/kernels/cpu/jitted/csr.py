@@ -6,6 +6,7 @@ import numpy as np
 
 from fastsoftmax.kernels.cpu.jitted.dlogits import to_dlogits
 from fastsoftmax.kernels.cpu.jitted.kinds import FLOATS, INDICES, VERBS, losses
+from fastsoftmax.kernels.cpu.jitted.single_output import gathered_dot
 from fastsoftmax.runtime.jit import inner
 from fastsoftmax.runtime.jitted import kernel
 from fastsoftmax.simd import compensated
@@ -14,6 +15,15 @@ from fastsoftmax.simd.sparse_row import gathered_sum
 SUM_ENTRIES = (
     128  # terms of a sum in the products' dtype, then it goes on in float64: float32 would lose digits
 )
+
+
+@inner(inline="always")
+def _sum_to(data, indices, first, last, squared, matrix, out):
+    """Write Σₑ dataₑ · matrix[indicesₑ], or with `squared` that of dataₑ², to out (K,); matrix is (d, K)."""
+    if matrix.shape[1] == 1:
+        out[0] = gathered_dot(data, indices, first, last, squared, matrix)
+    else:
+        gathered_sum(data, indices, first, last, squared, matrix, out)
 
 
 @kernel(
@@ -64,7 +74,7 @@ def forward(
         for m in range(1 if kept.size else 0, n_maps):
             for i in range(n_rows):
                 left, right = indptr[first + i], indptr[first + i + 1]
-                gathered_sum(data, indices, left, right, False, coef[m], logits[m, i])
+                _sum_to(data, indices, left, right, False, coef[m], logits[m, i])
         tile_value, _ = to_dlogits(
             verb, loss, logits, 0, n_rows, intercept, kept, target, weight, row_values, first
         )
@@ -95,7 +105,7 @@ def back(start, stop, _, squared, data, rows, indptr, dlogits, tile_columns, gra
             # A long float32 sum would lose digits: float64 accumulation of sums of a few entries.
             for first in range(indptr[j], indptr[j + 1], SUM_ENTRIES):
                 last = min(first + SUM_ENTRIES, indptr[j + 1])
-                gathered_sum(data, rows, first, last, squared, dlogits, sums)
+                _sum_to(data, rows, first, last, squared, dlogits, sums)
                 for k in range(n_outputs):
                     total[k] += sums[k]
         for k in range(n_outputs):
@@ -108,7 +118,7 @@ def logits_to(start, stop, data, indices, indptr, coef, intercept, out):
     """Write b + Σⱼ xⱼ Wⱼ of CSR rows start to stop to the same rows of out (n, K); coef W is (d, K)."""
     for i in range(start, stop):
         z = out[i]
-        gathered_sum(data, indices, indptr[i], indptr[i + 1], False, coef, z)
+        _sum_to(data, indices, indptr[i], indptr[i + 1], False, coef, z)
         for k in range(z.shape[0]):
             z[k] += intercept[k]
 

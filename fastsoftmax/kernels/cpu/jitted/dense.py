@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastsoftmax.kernels.cpu.jitted import single_output
 from fastsoftmax.kernels.cpu.jitted.dlogits import to_dlogits
 from fastsoftmax.kernels.cpu.jitted.gather import tile_of
 from fastsoftmax.kernels.cpu.jitted.kinds import FLOATS, PRODUCTS, STORED, VERBS, losses
@@ -74,7 +75,9 @@ def sum_rows(
                     right[i, j] = tile[i, j] * tile[i, j]
         for s in range(n_sets):
             for m in range(1 if kept.size else 0, n_maps):
-                if is_skinny:
+                if n_outputs == 1:
+                    single_output.dots_to(tile, coef[s, m, 0], logits[m, :n_rows])
+                elif is_skinny:
                     native.call(skinny.dots_to, (tile, coef[s, m], logits[m, :n_rows]))
                 else:
                     product_to(skinny.gemm, tile, coef[s, m].T, logits[m, :n_rows])
@@ -90,7 +93,9 @@ def sum_rows(
             if X_grad.size:
                 product_to(skinny.gemm, dlogits, coef[s, 0], X_grad[first : first + n_rows])
             if coefs.size:
-                if is_skinny:
+                if n_outputs == 1:
+                    single_output.outer_to(dlogits, right, product)
+                elif is_skinny:
                     native.call(skinny.outer_to, (dlogits, right, product))
                 else:
                     product_to(skinny.gemm, dlogits.T, right, product)
@@ -102,7 +107,9 @@ def sum_rows(
 @inner
 def logits_to(skinny, tile, coef, intercept, out):
     """Write the logits of a tile (n, d) to out (n, K), for coef (K, d); all C-ordered, of one dtype."""
-    if coef.shape[0] <= MAX_CLASSES:
+    if coef.shape[0] == 1:
+        single_output.dots_to(tile, coef[0], out)
+    elif coef.shape[0] <= MAX_CLASSES:
         native.call(skinny.dots_to, (tile, coef, out))
     else:
         product_to(skinny.gemm, tile, coef.T, out)

@@ -12,9 +12,11 @@ from fastsoftmax.kernels.cpu.jitted.few_classes import cross_entropy_rows, softm
 from fastsoftmax.kernels.cpu.verbs import Diagonal, Dual, Hessp, LossGrad
 from fastsoftmax.losses.jitted.softmax import mixed_entropy
 from fastsoftmax.losses.row_functions import row_curvature, row_dual, row_hessp, row_loss
+from fastsoftmax.losses.sigmoid import SUM_BLOCK, Sigmoid
 from fastsoftmax.losses.softmax import SoftmaxIndex
 from fastsoftmax.runtime.jit import INNER, inner, named_tuple_class
 from fastsoftmax.simd import compensated
+from fastsoftmax.simd.elementwise import sigmoid_losses
 from fastsoftmax.simd.sizes import MAX_CLASSES
 
 
@@ -113,13 +115,37 @@ def _tile_duals(verb, loss, z, s, target, weight, row_values):
     return True, value
 
 
+@inner
+def _tile_sigmoids(verb, loss, z, s, target, weight, row_values):
+    """Take a tile of one output as a row of independent labels, weighted by their rows."""
+    n_rows, n_outputs = s.shape
+    if n_outputs != 1 or row_values.size:
+        return False, 0.0
+    keep = s.dtype.type(1.0 - loss.label_smoothing)
+    half = s.dtype.type(0.5 * loss.label_smoothing)
+    scales = np.empty(min(SUM_BLOCK, n_rows), s.dtype)
+    value = 0.0
+    for start in range(0, n_rows, SUM_BLOCK):
+        stop = min(start + SUM_BLOCK, n_rows)
+        scale = scales[: stop - start]
+        for i in range(stop - start):
+            scale[i] = weight[start + i] * loss.class_weight[0]
+        row = s[start:stop].reshape(-1)
+        value += sigmoid_losses(row, target[start:stop].reshape(-1), scale, keep, half, row)
+    return True, value
+
+
 @overload(apply_to_tile, jit_options=INNER)
 def _overload_apply_to_tile(verb, loss, z, s, target, weight, row_values):
     by_verb: dict[Any, Any] = {
         LossGrad: _tile_losses, Hessp: _tile_hessps, Dual: _tile_duals
     }  # fmt: skip
     implementation = by_verb.get(named_tuple_class(verb))
-    if implementation is None or named_tuple_class(loss) is not SoftmaxIndex:
+    if named_tuple_class(loss) is Sigmoid and named_tuple_class(verb) is LossGrad:
+        implementation = _tile_sigmoids
+    elif named_tuple_class(loss) is not SoftmaxIndex:
+        implementation = None
+    if implementation is None:
         return lambda verb, loss, z, s, target, weight, row_values: (False, 0.0)
     return lambda verb, loss, z, s, target, weight, row_values: implementation(
         verb, loss, z, s, target, weight, row_values

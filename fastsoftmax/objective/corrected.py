@@ -1,0 +1,181 @@
+"""Lower bounds of the minimum at dual points that are corrected, for penalties too weak for the gradient's.
+
+With a weak penalty the bound of `certificate.dual_sums` asks for a gradient far smaller than the optimum
+needs: its gap is ‖∇_W F‖² / (2 l2). The gap here is that of a Newton step.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import scipy.linalg
+
+from fastsoftmax.contracts.points import Point
+from fastsoftmax.contracts.queries import CorrectedDual, LeastGram
+from fastsoftmax.preconditioners import choice
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fastsoftmax.contracts import Params, Vector
+    from fastsoftmax.contracts.protocols import Algebra, LossFamily, Penalty, Source
+    from fastsoftmax.objective.counted import CountedSource
+    from fastsoftmax.objective.layout import Layout
+    from fastsoftmax.objective.preconditioning import Preconditioning
+
+# A correction is exact but for rounding, and for rows that had to be bent: each more reading takes away
+# most of what is left, or none does.
+MAX_CORRECTIONS = 4
+# Residual sums of the intercepts that float64 sums leave. A larger one is no dual point.
+ROUNDING = 1e-13
+# What the residual sums may add to the gap, as a fraction of the goal.
+REST = 0.1
+# The whole Hessian may cost as much as this fraction of the passes so far.
+HESSIAN_SHARE = 0.125
+# A Gram matrix of a sample predicts the gap, to some ten per cent, before that of all rows is summed.
+FEWEST_ROWS, ROWS_PER_COLUMN, SAVING = 2048, 16, 4
+# If a correction leaves more than this fraction of what the last one left, further ones do not help either.
+SHRINKAGE = 0.25
+JITTER = 1e-14  # of a Gram matrix of unit diagonal, whose least eigenvalues are rounding
+
+
+class Corrected(NamedTuple):
+    """A lower bound of min F in nats, or None, and the gap that was predicted of it."""
+
+    bound: float | None
+    predicted_gap: float
+
+
+class Correction(NamedTuple):
+    """The lower bounds of an objective's minimum at corrected dual points.
+
+    `preconditioning` supplies the inverse of the whole Hessian.
+
+    Notes
+    -----
+    Write vᵢ = wᵢ / Σ w, x̃ᵢ = (xᵢ, 1), p for the probabilities at parameters (W, b), and let g be the gradient
+    of F there, a matrix (K, d + 1). Any distributions p̃ᵢ with Σ vᵢ (p̃ᵢ − yᵢ) = 0 bound min F from below by
+
+        D(p̃) = −Σ vᵢ Σ p̃ᵢ log p̃ᵢ − ‖Σ vᵢ (p̃ᵢ − yᵢ) xᵢᵀ‖² / (2 l2)         (`certificate.dual_sums`).
+
+    Let e = Σ vᵢ (p̃ᵢ − yᵢ) x̃ᵢᵀ + l2 [W − R, 0] be what is left of the residual sums, for any R (K, d). If
+    e = 0, then, as log p is z less a constant,
+
+        F(W, b) − D(p̃) = Σ vᵢ KL(p̃ᵢ ‖ pᵢ) + (l2 / 2) ‖R‖².
+
+    Now let p̃ᵢ = pᵢ − Mᵢ R̃ x̃ᵢ with R̃ = [R, r], 0 ⪯ Mᵢ ⪯ ∂²ℓᵢ/∂z², Mᵢ 1 = 0 for a softmax. Then
+    e = g − (Σ vᵢ Mᵢ ⊗ x̃ᵢ x̃ᵢᵀ + l2) R̃, where the penalty leaves out the intercepts: e is zero if R̃ solves
+    a linear system. To the second order KL(p̃ ‖ p) is half of Σ (p̃ − p)² / p, at most half of
+    (R̃ x̃)ᵀ M (R̃ x̃), so that the gap is about ½ g · R̃. That is F − F* itself to the second order for
+
+        Mᵢ = ∂²ℓᵢ/∂z²,        where the system is that of the whole Hessian and R̃ a Newton step, and for
+        Mᵢ = cᵢ (I − 11ᵀ/K),  cᵢ = min pᵢ (cᵢ I for sigmoids, cᵢ = min pᵢ (1 − pᵢ)), the system is one
+                              Gram matrix for all classes; the gap is larger, but does not grow as 1 / l2.
+
+    Nothing of this is needed for the bound: D(p̃) is computed from p̃, with float64 sums, and holds for every
+    p̃ whose intercepts' sums are zero (to 10⁻¹³: rounding). So p may come from float32 logits, the system may
+    be solved roughly, and p̃ is bent where it would be negative; what e this leaves costs
+    ‖e‖² / (2 l2), and is corrected again.
+
+    Reads X once for the Gram matrix (n d² flops) and once for each correction, of which one or two are usual.
+    """
+
+    rows: CountedSource
+    layout: Layout
+    family: LossFamily
+    penalty: Penalty
+    algebra: Algebra
+    preconditioning: Preconditioning
+
+    def bound(self, params: Params, grad: Vector, goal: float, n_passes: int, keep: bool) -> Corrected:
+        """Return a lower bound of min F, from the gradient at `params`, if a gap of at most `goal` is likely.
+
+        `n_passes` is the number of passes that the minimisation has made, `keep` whether to keep logits.
+        """
+        n_classes, n_features = self.layout.n_classes, self.layout.n_features
+        place = Point(params) if keep else params
+        n_rows = self.rows.spec.n_rows
+        cost = choice.passes_worth("full", n_rows, n_rows, n_classes, n_features)
+        whole = self.preconditioning.has_explicit_hessian and cost <= HESSIAN_SHARE * n_passes
+        if not whole and 8 * (n_features + 1) ** 2 > choice.BLOCKS_BYTES:
+            return Corrected(None, np.inf)
+        rest = self._centred(self.algebra.copied(grad))
+        n_sampled = max(FEWEST_ROWS, ROWS_PER_COLUMN * (n_features + 1))
+        if not whole and SAVING * n_sampled <= n_rows:
+            sample = self.rows.source.sample(n_sampled)
+            predicted_gap = 0.5 * self.algebra.dot(rest, self._of_gram(params, sample)(rest))
+            if not predicted_gap <= goal:
+                return Corrected(None, predicted_gap)
+        inverse = self.preconditioning.inverse_hessian(params) if whole else self._of_gram(place)
+        change = inverse(rest)
+        predicted_gap = 0.5 * self.algebra.dot(rest, change)
+        if not predicted_gap <= goal:
+            return Corrected(None, predicted_gap)
+        return Corrected(self._corrected(place, params, change, inverse, not whole, goal), predicted_gap)
+
+    def _corrected(
+        self,
+        place: Params | Point,
+        params: Params,
+        change: Vector,
+        inverse: Callable[[Vector], Vector],
+        shared: bool,
+        goal: float,
+    ) -> float | None:
+        """Return the best bound of a few corrections, the first of which is `change`, or None."""
+        layout, penalty, algebra = self.layout, self.penalty, self.algebra
+        mean = None if layout.centre is None else layout.centre.mean
+        coef = self._centred(layout.pack(params.coef))[: layout.n_coef].reshape(params.coef.shape)
+        best: float | None = None
+        left = np.inf  # twice the gap that the next correction would take away
+        for _ in range(MAX_CORRECTIONS):
+            step = layout.split(change)
+            sums = self.rows.sum(CorrectedDual(place, step, shared, mean))
+            conjugate = penalty.conjugate(algebra, sums.coef.ravel(), sums.weight)
+            rest = sums.joined[: layout.size] / sums.weight
+            intercepts = np.abs(rest[layout.n_coef :]).max(initial=0.0)
+            if intercepts <= ROUNDING:
+                bound = max(0.0, -sums.value / sums.weight - conjugate)
+                best = bound if best is None else max(best, bound)
+            rest[: layout.n_coef] += penalty.curvature * (coef - step.coef).ravel()
+            self._centred(rest)
+            if intercepts <= ROUNDING and penalty.gap(algebra, rest[: layout.n_coef]) <= REST * goal:
+                break
+            more = inverse(rest)
+            before, left = left, algebra.dot(rest, more)
+            if left > SHRINKAGE * before:
+                break
+            change = change + more
+        return best
+
+    def _centred(self, vector: Vector) -> Vector:
+        """Return a vector less its mean over classes, in place, if that changes no probability."""
+        if self.family.SHIFT_INVARIANT:
+            for part in self.layout.split(vector):
+                part -= part.mean(axis=0)
+        return vector
+
+    def _of_gram(self, place: Params | Point, sample: Source | None = None) -> Callable[[Vector], Vector]:
+        """Return v ↦ ((Σ vᵢ cᵢ x̃ᵢ x̃ᵢᵀ) + l2)⁻¹ v for each class. One pass of n d² flops, or of a sample."""
+        layout = self.layout
+        mean = None if layout.centre is None else layout.centre.mean
+        sums = self.rows.sum(LeastGram(place, mean), readings=int(sample is None), rows=sample)
+        order = layout.n_features + layout.fit_intercept
+        matrix = sums.coef[:order, :order] / sums.weight
+        diagonal = np.arange(layout.n_features)
+        matrix[diagonal, diagonal] += self.penalty.curvature
+        scale = 1.0 / np.sqrt(np.maximum(matrix.diagonal(), np.finfo(float).tiny))
+        matrix *= np.outer(scale, scale)
+        matrix[np.arange(order), np.arange(order)] += JITTER * order
+        factor = scipy.linalg.cho_factor(matrix, overwrite_a=True, check_finite=False)
+
+        def apply(vector: Vector) -> Vector:
+            part = layout.split(vector)
+            joined = np.column_stack((part.coef, part.intercept))[:, :order] * scale
+            solved = scipy.linalg.cho_solve(factor, joined.T, check_finite=False).T * scale
+            return np.concatenate(
+                (solved[:, : layout.n_features].ravel(), solved[:, layout.n_features :].ravel())
+            )
+
+        return apply

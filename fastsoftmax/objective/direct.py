@@ -1,0 +1,206 @@
+"""A small problem as the solver of small problems sees it: sums over rows in memory, without queries."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastsoftmax.contracts import Csr
+from fastsoftmax.kernels.cpu import direct
+from fastsoftmax.linalg.quasi_newton import Minimisations
+from fastsoftmax.objective import row_space
+from fastsoftmax.runtime.lazy_attributes import lazy
+from fastsoftmax.solvers.many import Task
+from fastsoftmax.sources.array import ArraySource
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from fastsoftmax.contracts import Loss, Vector
+    from fastsoftmax.contracts.protocols import Algebra, LossFamily, Penalty, Source
+    from fastsoftmax.objective.counted import CountedSource
+    from fastsoftmax.objective.layout import Layout
+
+# The longest pass, on one thread, the most entries and the most parameters of a small problem: arithmetic on
+# vectors is one thread's (banking77, of 1.7 million parameters, took three times as long as by `lbfgs`).
+MAX_SECONDS = 8e-3
+MAX_ENTRIES, MAX_PARAMS = 2**22, 2**17
+# With so few features, blocks of classes cost few passes, and save more on columns that depend on each other,
+# unless a pass is next to nothing (dry_bean, 10,890 × 16, took twice as long without).
+FEW_FEATURES, FEW_SECONDS, FEW_STEPS = 64, 5e-4, 50
+# Steps after which a problem is taken to need more than a diagonal preconditioner.
+MAX_STEPS = 150
+# Readings after which a corrected bound is weighed: its Gram matrix costs as much as some of them.
+CORRECTED_AFTER = 40
+
+
+class DirectObjective:
+    """F and its certificate over passes in memory that is taken once (`kernels.cpu.direct.Passes`).
+
+    Parameters
+    ----------
+    passes : Passes
+        Of one set of weights, those of the rows.
+    rows : CountedSource
+        Counts the readings.
+    layout : Layout
+    family : LossFamily
+    penalty : Penalty
+        With a conjugate.
+    algebra : Algebra
+    mean_target : ndarray (K,)
+    corrected_bound : callable
+        That of the objective itself (`SourceObjective.corrected_bound`).
+    rotates : bool
+        Whether the objective has a `rotation`.
+
+    Attributes
+    ----------
+    max_steps : int
+        Steps after which another solver goes on: 150, or 50 of few features.
+    steps_worth_rotating : float or None
+        The steps that take as long as finding the row space, if there is a rotation.
+    """
+
+    is_float32 = False
+    has_lower_bound = True
+    offers = frozenset({"gradient"})
+
+    def __init__(
+        self,
+        passes: direct.Passes,
+        rows: CountedSource,
+        layout: Layout,
+        family: LossFamily,
+        penalty: Penalty,
+        algebra: Algebra,
+        mean_target: Vector,
+        *,
+        corrected_bound: Callable[[Vector, Vector, float, int], tuple[float | None, float]],
+        rotates: bool = False,
+    ) -> None:
+        self.sums = passes
+        self._family = family
+        self._corrected_bound = corrected_bound
+        self.layout, self.penalty, self.algebra = layout, penalty, algebra
+        self._rows, self._mean_target = rows, mean_target
+        self.total_weight = rows.spec.weight
+        self.max_steps = FEW_STEPS if layout.n_features <= FEW_FEATURES else MAX_STEPS
+        self.steps_worth_rotating = self.steps_to_row_space() if rotates else None
+        self.curvature = family.curvature_at_zero(layout.n_classes)
+
+    @property
+    def passes(self) -> int:
+        """The number of readings of X so far."""
+        return self._rows.passes
+
+    @property
+    def size(self) -> int:
+        """The length of a parameter vector."""
+        return self.layout.size
+
+    def minimisations(self, m: int = 1) -> Minimisations:
+        """Return memory for m minimisations of this shape."""
+        return Minimisations(m, self.layout.n_classes, self.layout.n_features)
+
+    @lazy
+    def moments(self) -> Vector:
+        """The weighted means of the columns, and their variances, (2, d). A pass."""
+        self._rows.passes += 1
+        found: Vector = self.sums.moments(self.layout.fit_intercept)
+        return found
+
+    def steps_to_row_space(self) -> float:
+        """Return how many passes take as long as finding the row space, by the shape alone."""
+        seconds = row_space.seconds_to_factorise(self.sums.block.n_rows, self.layout.n_features)
+        return seconds / direct.seconds_of_pass(self.sums.block, self.layout.n_classes)
+
+    def evaluate(self) -> None:
+        """Compute the sums at the parameters in `sums`. One pass."""
+        self._rows.passes += 1
+        self.sums.evaluate(1)
+        if not self.layout.fit_intercept:
+            self.sums.intercept_sums[:] = 0.0
+
+    def probe(self) -> float:
+        """Return Σ wᵢ ‖zᵢ‖² of the logits along the direction in `sums`. Half a pass, counted as one."""
+        self._rows.passes += 1
+        return self.sums.square(0)
+
+    def diagonal(self, x: Vector) -> Vector:
+        """Return the diagonal of ∇²F(x), (size,). One pass."""
+        self._rows.passes += 1
+        sums, n_coef = self.sums, self.layout.n_coef
+        sums.coef[0] = x[:n_coef]
+        if self.layout.fit_intercept:
+            sums.intercept[0] = x[n_coef:]
+        sums.diagonal(0)
+        flat = np.concatenate((sums.coef_sums[0], sums.intercept_sums[0]))[: self.layout.size]
+        flat /= self.total_weight
+        flat[:n_coef] += self.penalty.curvature
+        return flat
+
+    def likely_gap(self, grad: Vector) -> float:
+        """Return an estimate of the duality gap from ∇F alone (`SourceObjective.likely_gap`)."""
+        return self.penalty.gap(self.algebra, grad[: self.layout.n_coef])
+
+    def lower_bound(self, x: Vector, value: float, grad: Vector) -> float:
+        """Return a lower bound of min F from F and ∇F at x: `objective.certificate` derives it.
+
+        Two passes with intercepts, none without. The parameters in `sums` stay as they are.
+        """
+        if not self.layout.fit_intercept:
+            return max(0.0, value - self.likely_gap(grad))
+        self._rows.passes += 2
+        sums, n_coef = self.sums, self.layout.n_coef
+        kept = sums.coef[0].copy(), sums.intercept[0].copy()
+        sums.coef[0], sums.intercept[0] = x[:n_coef], x[n_coef:]
+        dual = sums.dual(0, self.total_weight, self._mean_target) / self.total_weight
+        sums.coef[0], sums.intercept[0] = kept
+        conjugate = self.penalty.conjugate(self.algebra, sums.coef_sums[0], self.total_weight)
+        return max(0.0, dual - conjugate)
+
+    def task_of(self, weights: Vector, l2: Vector, starts: Sequence[Vector]) -> Task:
+        """Return what m minimisations are computed by: `weights` (m, n), penalties (m,) and starts."""
+        sums, layout = self.sums, self.layout
+        mean_targets = [
+            self._family.weighted_target_sum(sums.loss, sums.block.target, weight) / weight.sum()
+            for weight in weights
+        ]
+        padded = np.zeros((len(weights), layout.n_classes * (layout.n_features + 1)))
+        padded[:, : layout.size] = starts
+        return Task(
+            lambda slots: direct.passes(sums.loss, sums.block, layout.n_classes, slots, 1, together=True),
+            self.minimisations, layout.fit_intercept, self.curvature, weights,
+            np.array(mean_targets), l2, padded, self.max_steps,
+        )  # fmt: skip
+
+    def corrected_bound(
+        self, x: Vector, grad: Vector, goal: float, n_passes: int
+    ) -> tuple[float | None, float]:
+        """Return the corrected bound of the objective itself, once steps have cost more than it does."""
+        if n_passes < CORRECTED_AFTER:
+            return None, np.inf
+        return self._corrected_bound(x, grad, goal, n_passes)
+
+    def in_float64(self) -> None:
+        """Return None: products are float64."""
+
+
+def passes_of(source: Source, family: LossFamily, loss: Loss, n_threads: int | None) -> direct.Passes | None:
+    """Return the passes over a source's rows; None unless they are few, in memory, and of a known family."""
+    block = source.block if isinstance(source, ArraySource) else None
+    if block is None or not getattr(family, "DIRECT", False):
+        return None
+    n_outputs = source.spec.n_outputs
+    n_entries = len(block.X.data) if isinstance(block.X, Csr) else block.X.shape[0] * block.X.shape[1]
+    limit = min(FEW_SECONDS, MAX_SECONDS) if block.X.shape[1] <= FEW_FEATURES else MAX_SECONDS
+    if n_outputs * block.X.shape[1] > MAX_PARAMS or n_entries > MAX_ENTRIES:
+        return None
+    if direct.seconds_of_pass(block, n_outputs) > limit:
+        return None
+    if block.target.ndim == 2:
+        block = block._replace(target=block.target.astype(np.float64, copy=False))
+    weights = block.weight[np.newaxis]
+    return direct.passes(family.in_float64(loss), block, n_outputs, weights, n_threads, together=False)
