@@ -1,4 +1,7 @@
-"""`python -m bench run`, `memory`, `scaling`, `optimum`, `cold`, `gpu` measure; `report` shows it."""
+"""`python -m bench run`, `memory`, `scaling`, `optimum`, `certified`, `small`, `cold`, `gpu` measure.
+
+`report` shows what they have measured.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,16 @@ import argparse
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.measure import results
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rich.console import Console
+
+    Benchmarks = list[dict[str, Any]]
 
 
 def run(options: argparse.Namespace) -> int:
@@ -53,24 +63,65 @@ def optimum(options: argparse.Namespace) -> int:
         return 2
     limit = options.time_limit or (grid.QUICK_SECONDS if options.quick else grid.SECONDS)
     plan = grid.Plan(chosen, options.C or grid.STRENGTHS, options.solvers, options.dtype, limit)
-    done: list[Any] = []
-    for group in grid.measure(plan):
+    return said(grid.complaints(saved(grid.measure(plan), options.name)))
+
+
+def certified(options: argparse.Namespace) -> int:
+    """Watch our fits over a wide range of penalties, and show the table. 1 if there is a complaint."""
+    from bench.measure import certified as grid
+
+    known = grid.sets("float64")
+    chosen = options.sets or (grid.QUICK if options.quick else list(known))
+    unknown = set(chosen) - set(known)
+    if unknown:
+        print(f"no such set: {', '.join(sorted(unknown))}", file=sys.stderr)
+        return 2
+    strengths = options.C or (grid.QUICK_STRENGTHS if options.quick else grid.STRENGTHS)
+    limit = options.time_limit or (grid.optimum.QUICK_SECONDS if options.quick else grid.optimum.SECONDS)
+    plan = grid.Plan(chosen, strengths, options.dtype or grid.DTYPES, options.solvers, limit)
+    return shown(grid.measure(plan), grid.complaints, options.name)
+
+
+def small(options: argparse.Namespace) -> int:
+    """Time small problems in turn with scikit-learn, and show the table. 1 if there is a complaint."""
+    from bench.measure import small as grid
+
+    return shown(grid.measure(options.quick, options.k, options.threads), grid.complaints, options.name)
+
+
+def shown(groups: Iterator[Benchmarks], complaints: Callable[[Benchmarks], list[str]], name: str) -> int:
+    """Save what is measured as it comes, print its tables and what is wrong with it, and give the status."""
+    from bench.report.tables import tables  # here: without Rich nothing is measured
+
+    done = saved(groups, name)
+    entries = [results.entry_of(benchmark) for benchmark in done]
+    console = console_of()
+    for table in tables(entries, every=False):
+        console.print(table)
+    return said(complaints(done))
+
+
+def saved(groups: Iterator[Benchmarks], name: str) -> Benchmarks:
+    """Collect what is measured, group by group, into a result that grows with it."""
+    done: Benchmarks = []
+    for group in groups:
         done += group
-        results.write(results.FOLDER / f"{options.name}.json", done)
-    found = grid.complaints(done)
-    for complaint in found:
+        results.write(results.FOLDER / f"{name}.json", done)
+    return done
+
+
+def said(complaints: list[str]) -> int:
+    """Print what is wrong with a result, and give the status: 1 if anything is."""
+    for complaint in complaints:
         print(complaint, file=sys.stderr)
-    return 1 if found else 0
+    return 1 if complaints else 0
 
 
 def cold(options: argparse.Namespace) -> int:
     """Time whole processes; each subject is saved when it is done."""
     from bench.measure.cold import FULL, QUICK, measure_all
 
-    done: list[Any] = []
-    for group in measure_all(QUICK if options.quick else FULL, options.k):
-        done += group
-        results.write(results.FOLDER / f"{options.name}.json", done)
+    saved(measure_all(QUICK if options.quick else FULL, options.k), options.name)
     return 0
 
 
@@ -95,16 +146,13 @@ def gpu(options: argparse.Namespace) -> int:
 
 def report(options: argparse.Namespace) -> int:
     """Print the tables and draw the plots of a result."""
-    from rich.console import Console
-
+    console = console_of()
     from bench.report.cells import machine_line
     from bench.report.plots import draw
     from bench.report.tables import tables
 
     path = options.json or results.newest()
     card, entries = results.read(path)
-    # Into a file or a pipe tables go whole, not cut to the 80 columns that are assumed there.
-    console = Console(width=None if sys.stdout.isatty() else 200)
     console.print(machine_line(card), style="dim", highlight=False)
     for table in tables(entries, options.all):
         console.print(table)
@@ -113,10 +161,17 @@ def report(options: argparse.Namespace) -> int:
     return 0
 
 
+def console_of() -> Console:
+    """Give where tables go: into a file or a pipe whole, not cut to the 80 columns that are assumed there."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 200)
+
+
 def parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     top = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    names = "run | memory | scaling | optimum | cold | gpu | report"
+    names = "run | memory | scaling | optimum | certified | small | cold | gpu | report"
     commands = top.add_subparsers(required=True, metavar=names)
     measure = commands.add_parser("run", help="measure the grid and save the result in bench/results")
     measure.add_argument(
@@ -145,6 +200,27 @@ def parser() -> argparse.ArgumentParser:
     far.add_argument("--time-limit", type=float, metavar="SECONDS", help="the most that one fit may take")
     far.add_argument("--name", default="optimum", help="the result's name")
     far.set_defaults(command=optimum)
+    alone = commands.add_parser("certified", help="see how long after arriving our fits are certified")
+    alone.add_argument(
+        "--quick", action="store_true", help="small sets, three penalties, a few seconds a fit"
+    )
+    alone.add_argument("--sets", nargs="+", metavar="SET", help="only these sets")
+    alone.add_argument("--C", nargs="+", type=float, metavar="C", help="inverse strengths of the penalty")
+    alone.add_argument(
+        "--solvers", nargs="+", default=(), metavar="TEXT", help="only solvers whose names contain a TEXT"
+    )
+    alone.add_argument(
+        "--dtype", nargs="+", choices=("float32", "float64"), help="those of X; both by default"
+    )
+    alone.add_argument("--time-limit", type=float, metavar="SECONDS", help="the most that one fit may take")
+    alone.add_argument("--name", default="certified", help="the result's name")
+    alone.set_defaults(command=certified)
+    little = commands.add_parser("small", help="time small fits and predictions, ours and scikit-learn's")
+    little.add_argument("--quick", action="store_true", help="the named problems, and a few sizes")
+    little.add_argument("--threads", type=int, metavar="N", help="how many both may use; all by default")
+    little.add_argument("-k", default="", metavar="WORDS", help="only cases whose names contain all of these")
+    little.add_argument("--name", default="small", help="the result's name")
+    little.set_defaults(command=small)
     whole = commands.add_parser("cold", help="time whole processes: imports, first calls, later ones")
     whole.add_argument("--quick", action="store_true", help="one cold run of each, and fewer rounds")
     whole.add_argument("-k", metavar="TEXT", help="only subjects whose names contain this")

@@ -90,8 +90,13 @@ def labels_of(X: Any, coef: np.ndarray, intercept: np.ndarray) -> np.ndarray:
 
 
 def objective(coef: np.ndarray, intercept: np.ndarray, X: Any, y: np.ndarray, C: float) -> float:
-    """Give F = mean loss + ‖coef‖² / (2 C n) in float64, whatever was fitted in."""
-    coef = np.asarray(coef, np.float64)
+    """Give F = mean loss + ‖coef‖² / (2 C n) in float64, whatever was fitted in.
+
+    A single row of coefficients is that of the second of two classes; the first one's logits are zero.
+    """
+    coef, intercept = np.asarray(coef, np.float64), np.asarray(intercept, np.float64)
+    if len(coef) == 1:
+        coef, intercept = (np.concatenate([np.zeros_like(one), one]) for one in (coef, intercept))
     losses = sum(
         mean_loss_and_residual(logits, y[rows])[0] * len(logits)
         for rows, logits in exact_logits(X, coef, intercept)

@@ -19,6 +19,7 @@ import numpy as np
 import bench.measure.numba_cache  # noqa: F401 - before anything imports Numba
 from bench.contenders import OURS, NotOfferedError, module_of
 from bench.contenders.naive import objective
+from bench.measure.certificates import TOL, certificate, doubts
 from bench.measure.curves import Curve, Point, by_budgets, time_to
 from bench.problems.archives import DataMissingError
 from bench.problems.descriptions import load
@@ -150,7 +151,10 @@ def their_curve(
 def our_curve(
     watched: Callable[..., Any], data: FitData, best: Optimum, limit: float
 ) -> tuple[Curve, dict[str, Any]]:
-    """Watch our fit, after one that compiles what is needed; short ones are repeated for their seconds."""
+    """Watch our fit, after one that compiles what is needed; short ones are repeated for their seconds.
+
+    The certificate is that of a further fit, which ends at the default tolerance.
+    """
     start = time.perf_counter()
     watched(data, tol=OUR_TOL, limit=limit)
     first = time.perf_counter() - start
@@ -167,7 +171,9 @@ def our_curve(
     # by how much the history's last objective is off the one that all are judged by
     off = None if fitted is None else points[-1].excess - excess_of(value_of(fitted, data), best)
     ended = "time limit" if fitted is None else "arrived" if points[-1].excess <= OUR_TOL else "stopped"
-    return Curve(points, ended), {"first_fit_seconds": first, "history_off": off}
+    usual, steps = watched(data, tol=TOL, limit=limit)
+    shown = certificate(steps, best.value, ended=usual is not None)
+    return Curve(points, ended), {"first_fit_seconds": first, "history_off": off, "certificate": shown}
 
 
 def value_of(fitted: Fitted, data: FitData) -> float:
@@ -196,7 +202,10 @@ def benchmark_of(
 
 
 def complaints(benchmarks: list[dict[str, Any]]) -> list[str]:
-    """Say what cannot be: somebody below F* by more than rounding, or a history that says another F."""
+    """Say what cannot be: somebody below F* by more than rounding, a history that says another F.
+
+    A fit of ours that ends without a certificate is as wrong.
+    """
     found = []
     for benchmark in benchmarks:
         noted = benchmark["extra_info"]
@@ -206,4 +215,6 @@ def complaints(benchmarks: list[dict[str, Any]]) -> list[str]:
         off = noted.get("history_off") or 0.0
         if abs(off) > ROUNDING[noted["dtype"]]:
             found.append(f"{benchmark['name']}: the history is off by {off:.1e} of F")
+        if "certificate" in noted:
+            found += doubts(benchmark["name"], noted["certificate"])
     return found

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 ROUND_SECONDS = 0.02  # short calls are repeated until a round lasts this long
 # Idle OpenMP workers spin for some milliseconds, on the cores that the next contender needs. OpenBLAS's go on
@@ -43,7 +43,7 @@ def once(_: Callable[[], Any]) -> int:
 
 
 def lap(
-    runs: dict[str, Callable[[], Any]], calls: dict[str, int], pause: float = PAUSE_SECONDS
+    runs: Mapping[str, Callable[[], Any]], calls: dict[str, int], pause: float = PAUSE_SECONDS
 ) -> dict[str, float]:
     """Let everybody have his turn once, and give the seconds of a call of each."""
     seconds = {}

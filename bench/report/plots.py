@@ -25,7 +25,7 @@ N_COLOURS = 48
 
 
 def draw(card: dict[str, Any], entries: list[Entry], folder: Path, stem: str) -> list[Path]:
-    """Draw a picture a family that was run, but of memory and whole processes, and say where they are.
+    """Draw a picture a family that was run, but of those that are tables only, and say where they are.
 
     Row kernels and passes have a picture a dtype, and times to the optimum one a penalty besides.
     """

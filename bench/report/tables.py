@@ -21,11 +21,13 @@ from bench.report.cells import (
     tally,
     verdict,
 )
+from bench.report.certificate_tables import certificate_table
 from bench.report.cold_tables import cold_table
 from bench.report.comparisons import bandwidth, best_rival, excess, groups
 from bench.report.goals import fit_memory, goal_of, reached
 from bench.report.optimum_tables import levels_table, optimum_table
 from bench.report.slopes import by_axis, seconds_by_threads, slope, upper_half
+from bench.report.small_tables import small_cases_table, small_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +43,8 @@ TITLES = {
     "memory": "Peak memory",
     "scaling": "How time grows",
     "optimum": "Time to the optimum",
+    "certified": "Certificates",
+    "small": "Small problems",
     "cold": "Whole processes",
 }
 PRODUCTS = "products: those that a verb contains; of predict X·Wᵀ alone, of gram XᵀX once a class"
@@ -56,6 +60,13 @@ def tables(entries: list[Entry], every: bool) -> Iterator[Table]:
             yield scaling_table(title, chosen)
         elif members and family == "optimum":
             yield (levels_table if every else optimum_table)(title, members)
+            certified = [entry for entry in chosen if "certificate" in entry.noted]
+            if certified:
+                yield certificate_table(TITLES["certified"], certified)
+        elif chosen and family == "certified":
+            yield certificate_table(title, chosen)
+        elif members and family == "small":
+            yield (small_cases_table if every else small_table)(title, members)
         elif members and family in whole:
             yield whole[family](title, members)
         elif members:

@@ -135,17 +135,12 @@ def test_wrong_results_are_noticed():
         cold.judge_fit(np.zeros((10, 64)), np.zeros(10))
 
 
-def test_the_command_saves_what_the_report_shows(tmp_path, monkeypatch, capsys):
+def test_the_command_saves_what_the_report_shows(results_folder, monkeypatch, capsys):
     pytest.importorskip("rich")
     pytest.importorskip("matplotlib")
-    card = {"cpu": "a processor", "cores": 2, "copy_gb_per_s": 1.0}
-    card["gemm_gflop_per_s"] = {"float32": 2.0, "float64": 1.0}
-    monkeypatch.setattr(results.machine, "card", lambda: card)
-    monkeypatch.setattr(results, "commit", dict)
-    monkeypatch.setattr(results, "FOLDER", tmp_path)
     monkeypatch.setattr(cold, "SUBJECTS", (MADE_UP, MADE_UP._replace(problem="left out")))
     assert command.main(["cold", "--quick", "-k", "made up"]) == 0
-    path = tmp_path / "cold.json"
+    path = results_folder / "cold.json"
     assert [each["name"] for each in json.loads(path.read_text())["benchmarks"]] == [
         "answer made up fastsoftmax",
         "answer made up other",

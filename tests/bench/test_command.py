@@ -22,7 +22,19 @@ WITHOUT = f"""
 
 
 @pytest.mark.parametrize(
-    "words", [[], ["run"], ["memory"], ["scaling"], ["optimum"], ["cold"], ["gpu"], ["report"]]
+    "words",
+    [
+        [],
+        ["run"],
+        ["memory"],
+        ["scaling"],
+        ["optimum"],
+        ["certified"],
+        ["small"],
+        ["cold"],
+        ["gpu"],
+        ["report"],
+    ],
 )
 def test_help_needs_no_extra(words):
     status, out, err = run_python(WITHOUT, *words, "--help", cwd=ROOT)
@@ -37,6 +49,8 @@ def test_help_needs_no_extra(words):
         (["report"], "rich"),
         (["memory"], "ml_dtypes"),
         (["cold"], "ml_dtypes"),
+        (["small"], "ml_dtypes"),
+        (["certified"], "ml_dtypes"),
     ],
 )
 def test_what_is_missing_is_said_in_one_line(words, missing):
