@@ -14,6 +14,7 @@ import pytest
 import scipy.sparse as sp
 
 from fastsoftmax import SoftmaxRegression
+from fastsoftmax.objective import direct
 from fastsoftmax.runtime import compile_ahead, compiling
 from tests.interpreter import run_python
 
@@ -42,9 +43,12 @@ def test_a_plan_that_cannot_be_compiled_is_an_error():
         list(compile_ahead.compile_all([("fastsoftmax.linalg.jitted.vectors", "nothing", "")], 1))
 
 
+@pytest.mark.parametrize("small", [True, False])
 @pytest.mark.parametrize("kind", ["float64", "float32", "uint8", "csr", "two classes", "soft"])
-def test_a_plan_names_what_a_fit_calls(kind, tmp_path, monkeypatch):
+def test_a_plan_names_what_a_fit_calls(kind, small, tmp_path, monkeypatch):
     """All that is planned, but for what depends on how the fit goes, and nothing else."""
+    if not small:
+        monkeypatch.setattr(direct, "MAX_SECONDS", 0.0)
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(90, 5)), rng.integers(0, 2 if kind == "two classes" else 3, 90)
     if kind == "csr":
@@ -62,7 +66,7 @@ def test_a_plan_names_what_a_fit_calls(kind, tmp_path, monkeypatch):
     monkeypatch.setattr(compiling, "forecast", forecast)
     watch(called, monkeypatch)
     SoftmaxRegression().fit(X, y)
-    assert len(planned) >= 15
+    assert len(planned) >= (8 if small else 15)
     assert set(planned) >= called, called - set(planned)
     assert len(set(planned) - called) <= 3, set(planned) - called
 
@@ -115,7 +119,7 @@ def test_a_first_fit_is_helped(tmp_path):
         assert int(n_processes) == n - 1
         found[n] = int(n_done), int(n_loaded), value
     assert found[1][1] == 0
-    assert found[2][1] >= 3  # the other process has had the time for some
+    assert found[2][1] >= 1  # the other process has had the time for some
     assert found[2][2] == found[1][2]
 
 
