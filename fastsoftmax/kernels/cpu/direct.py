@@ -19,6 +19,7 @@ from fastsoftmax.kernels.cpu.verbs import Diagonal, Dual, LossGrad
 from fastsoftmax.losses import family_of
 from fastsoftmax.runtime.executor import even_bounds, run
 from fastsoftmax.runtime.kernels import Kernel
+from fastsoftmax.runtime.lazy_attributes import lazy
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -192,10 +193,19 @@ class _DensePasses(Passes):
             *shape, n_features
         )
         self._intercepts = (self.intercept_sums if one else np.zeros(shape)).reshape(shape)
-        self._stored, self._products = stored(block.X, FLOAT64), products(FLOAT64)
         self._classes = even_bounds(n_outputs, 1)
         self._no_values, self._no_grad = np.empty(0), np.empty((0, n_features))
         self._scratch = 8 * self._tile_rows * (n_features + n_outputs)
+
+    @lazy
+    def _stored(self) -> Any:
+        """The rows as kernels see them, at the first pass: to know a problem is small compiles nothing."""
+        return stored(self.block.X, FLOAT64)
+
+    @lazy
+    def _products(self) -> Any:
+        """The addresses of products."""
+        return products(FLOAT64)
 
     def logits(self, i: int) -> Vector:
         """Return the logits (n, K) at parameters i. Half a pass."""
