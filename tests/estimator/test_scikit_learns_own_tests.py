@@ -193,10 +193,13 @@ def test_all_pass_but_those_that_ask_for_something_else(record_property):
         theirs = outcomes(record_of("scikit-learn", *names), "failed")
         fell = {test for test in fell if test.replace("[Softmax", "[Logistic") not in theirs}
     assert not fell, "\n".join(f"{test}\n{ours[test][2]}" for test in sorted(fell)[:5])
-    assert not expected - failed, f"pass after all: {sorted(expected - failed)}"
+    # Digits beyond the tolerance are there or not by the last bits, which processors do not share.
+    by_luck = named(ours, TOLERANCE)
+    assert not expected - failed - by_luck, f"pass after all: {sorted(expected - failed - by_luck)}"
     for reason, names in ELSE.items():
         for name in names:
-            assert any(test.startswith(name) for test in failed), f"no such test any more: {name}, {reason}"
+            found = any(test.startswith(name) for test in failed | by_luck)
+            assert found, f"no such test any more: {name}, {reason}"
 
 
 def test_most_of_them_fit_ours():
