@@ -38,6 +38,9 @@ CERTAIN = 1000.0
 # Wide rows begin on their features if so many steps take as long as finding the row space: most arrive sooner
 # (300 × 2,000 of two classes: 15 ms in place of 54). Where fewer do, the row space is found at once.
 FEATURES_FIRST = 60
+# The least tolerance that the solver of small problems is asked for: on the way to more digits a better
+# preconditioner than its diagonal is worth its cost (digits, float32, tol 1e-11: 176 steps, or below 80).
+LOOSE = 1e-7
 
 
 class Fit:
@@ -82,7 +85,7 @@ class Fit:
         penalised: bool = True,
     ) -> None:
         self.data = rows, labels, weight
-        self._penalised = penalised
+        self._penalised, self._tol = penalised, model.tol
         self.float64_products = False
         self._scaling = settings.intercept_scaling
         self._n_outputs = labels.n_outputs
@@ -110,7 +113,8 @@ class Fit:
         self._space = None
         centre = statistics.centre_of(rows) if penalised and self.objective.fit_intercept else None
         if may_rotate and is_worth_it(rows, labels.n_outputs):
-            problem = self.objective.direct if settings.solver == "lbfgs" and centre is None else None
+            may_begin = settings.solver == "lbfgs" and centre is None and model.tol >= LOOSE
+            problem = self.objective.direct if may_begin else None
             if problem is not None and problem.steps_to_row_space() >= FEATURES_FIRST:
                 self.objective = self.objective.rotating(functools.partial(self._in_row_space, options))
             else:
@@ -150,7 +154,7 @@ class Fit:
         rows, labels, weight = self.data
         loss = self._family.for_targets(labels.target, self._n_outputs)
         block = RowBlock(rows, labels.target, weight)
-        if self.solver != "lbfgs" or self.objective.direct is None:
+        if self.solver != "lbfgs" or self._tol < LOOSE or self.objective.direct is None:
             return devices.host().fit_plan(loss, block)
         if block.target.ndim == 2:
             block = block._replace(target=block.target.astype(np.float64, copy=False))
@@ -298,7 +302,7 @@ def minimize(
     # One BLAS thread: idle ones would spin on the cores of the kernels, and the bits of inner products would
     # depend on their number.
     with blas.one_thread():
-        if solver == "lbfgs" and "direct" in objective.offers:
+        if solver == "lbfgs" and tol >= LOOSE and "direct" in objective.offers:
             solver = "direct"  # the same method, where calls cost more than passes
         try:
             solution = solvers.accepting(solver, objective).minimize(

@@ -14,7 +14,7 @@ from fastsoftmax.contracts.wording import shown
 from fastsoftmax.data import validation
 from fastsoftmax.estimator import hyperparameters, progress_line
 from fastsoftmax.estimator import labels as label_reader
-from fastsoftmax.estimator.fitting import Fit
+from fastsoftmax.estimator.fitting import LOOSE, Fit
 from fastsoftmax.runtime import blas, library
 from fastsoftmax.runtime.executor import available_threads
 from fastsoftmax.runtime.scikit_learn import _fit_context
@@ -202,7 +202,7 @@ def _together(
     labels = label_reader.read(y, rows, model.loss)
     weights = np.stack([label_reader.weights(y, weight, model.class_weight) for weight in sample_weights])
     fit = Fit(model, rows, labels, weights[0], settings)
-    if fit.solver != "lbfgs" or fit.is_rotated or fit.objective.direct is None:
+    if fit.solver != "lbfgs" or model.tol < LOOSE or fit.is_rotated or fit.objective.direct is None:
         return None
     zero = np.zeros(fit.objective.n_params)
     starts = [fit.start(zero, label_reader.unobserved_classes(labels, weight)) for weight in weights]

@@ -121,6 +121,7 @@ REAL = {
     # rows as they are in the file: no column is scaled
     "dry_bean": {0.01: 200, 1.0: 400, 100.0: 500},
     "tep_faults": {0.01: 300, 1.0: 300, 100.0: 700},
+    # Over 137 coordinates in the row space, which cost a fortieth of those over the features.
     "tox171": {0.01: 200, 1.0: 180, 100.0: 220},
     "shuttle": {0.01: 300, 1.0: 400, 100.0: 700},
     "steel_plates": {0.01: 400, 1.0: 600, 100.0: 600},
@@ -152,4 +153,4 @@ def test_more_than_single_precision_resolves_is_asked_of_its_rows(C, solver):
     for tol in (1e-8, 1e-11):
         model = SoftmaxRegression(solver=solver, C=C, tol=tol).fit(X.astype(np.float32), y)
         assert model.duality_gap_ <= tol * model.objective_
-        assert model.n_iter_[0] < (80 if solver == "newton-cg" else 200)
+        assert model.n_iter_[0] < 80

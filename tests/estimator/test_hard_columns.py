@@ -59,8 +59,9 @@ def test_the_minimum_is_found_and_said(name, solver):
     model = SoftmaxRegression(C=C, solver=solver).fit(X, y)
     for value in (model.objective_, stored_value(model, X, y)):
         np.testing.assert_allclose(value, best, rtol=2e-6)
-        # Logits that are differences of 1e9 round by 1e-7, and F, their mean, by a tenth of that.
-        assert value >= best * (1.0 - 5e-8)
+    assert value >= best * (1.0 - 1e-8)  # of what is stored
+    # Logits that are differences of 1e9 round by 1e-7 either way, and F, their mean, by some 1e-8.
+    assert model.objective_ >= best * (1.0 - 2e-8)
 
 
 @pytest.mark.filterwarnings("error")

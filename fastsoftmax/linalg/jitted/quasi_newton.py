@@ -145,7 +145,7 @@ def _cubic_minimiser(number):
         d1 = low_slope + high_slope - 3.0 * (high_value - low_value) / width
         square = d1 * d1 - low_slope * high_slope
         if square > 0.0:
-            d2 = math.copysign(math.sqrt(square), width)
+            d2 = math.copysign(np.sqrt(square), width)
             fraction = 1.0 - (high_slope + d2 - d1) / (high_slope - low_slope + 2.0 * d2)
             return low + min(max(fraction, 0.1), 0.9) * width
     return low + 0.5 * width
@@ -192,7 +192,7 @@ def _move(count, number, value, trial_grad, x, grad, direction, s, y, rho):
         grad[i] = trial_grad[i]
     number[VALUE] = value
     curvature = _dot(step, change)
-    if curvature > EPS * math.sqrt(_dot(step, step) * _dot(change, change)):
+    if curvature > EPS * np.sqrt(_dot(step, step) * _dot(change, change)):
         rho[place] = 1.0 / curvature
         count[NEWEST] = place
         count[N_PAIRS] = min(count[N_PAIRS] + 1, memory)

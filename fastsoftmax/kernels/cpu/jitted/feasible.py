@@ -91,7 +91,7 @@ def _mixture(exclusive, mean, target, q):
 
 @inner
 def _factorise(matrix):
-    """Turn the lower triangle of a positive semidefinite matrix into its Cholesky factor, flat pivots 0."""
+    """Turn the lower triangle of a semidefinite matrix into L D Lᵀ: D on the diagonal, 0 where it is flat."""
     size = len(matrix)
     largest = 0.0
     for k in range(size):
@@ -100,25 +100,25 @@ def _factorise(matrix):
         for j in range(k + 1):
             total = matrix[k, j]
             for i in range(j):
-                total -= matrix[k, i] * matrix[j, i]
+                total -= matrix[k, i] * matrix[j, i] * matrix[i, i]
             if j == k:
-                matrix[k, k] = math.sqrt(total) if total > FLAT * largest else 0.0
+                matrix[k, k] = total if total > FLAT * largest else 0.0
             else:
                 matrix[k, j] = total / matrix[j, j] if matrix[j, j] > 0.0 else 0.0
 
 
 @inner
 def _subtract_solution(factor, rhs, out):
-    """Subtract the solution of factor · factorᵀ s = rhs from out; rhs is overwritten. Flat places stay."""
+    """Subtract the solution s of L D Lᵀ s = rhs from out; rhs is overwritten. Flat places of out stay."""
     size = len(rhs)
     for k in range(size):
         for j in range(k):
             rhs[k] -= factor[k, j] * rhs[j]
-        rhs[k] = rhs[k] / factor[k, k] if factor[k, k] > 0.0 else 0.0
     for k in range(size - 1, -1, -1):
-        for j in range(k + 1, size):
-            rhs[k] -= factor[j, k] * rhs[j]
         rhs[k] = rhs[k] / factor[k, k] if factor[k, k] > 0.0 else 0.0
+        for j in range(k + 1, size):
+            if factor[k, k] > 0.0:
+                rhs[k] -= factor[j, k] * rhs[j]
         out[k] -= rhs[k]
 
 
