@@ -9,6 +9,7 @@ import numpy as np
 from fastsoftmax.contracts import Mixture
 from fastsoftmax.contracts.points import Point
 from fastsoftmax.contracts.queries import Dual, ShiftCurvature, TargetSum
+from fastsoftmax.kernels.cpu.sizes import MAX_SHIFT_STEPS, NEGLIGIBLE
 from fastsoftmax.runtime.lazy_attributes import lazy
 
 if TYPE_CHECKING:
@@ -17,11 +18,6 @@ if TYPE_CHECKING:
     from fastsoftmax.objective.counted import CountedSource
     from fastsoftmax.objective.layout import Layout
 
-# Newton steps for the intercepts' shift. Each costs a pass where logits are not kept; from near the optimum
-# they converge quadratically, and from far off more of them do not help.
-MAX_SHIFT_STEPS = 8
-# A mixture with so small a θ changes the bound by less than float64 resolves.
-NEGLIGIBLE = 1e-13
 MAX_SHIFTED_CLASSES = 2048  # the shift's curvature is a (K, K) matrix: 32 MiB, and K³ flops to solve with
 
 

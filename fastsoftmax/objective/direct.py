@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 # vectors is one thread's (banking77, of 1.7 million parameters, took three times as long as by `lbfgs`).
 MAX_SECONDS = 8e-3
 MAX_ENTRIES, MAX_PARAMS = 2**22, 2**17
+MAX_OUTPUTS = 256  # the shift of the certificate's intercepts sums a (K, K) matrix in one thread
 # With so few features, blocks of classes cost few passes, and save more on columns that depend on each other,
 # unless a pass is next to nothing (dry_bean, 10,890 × 16, took twice as long without).
 FEW_FEATURES, FEW_SECONDS, FEW_STEPS = 64, 5e-4, 50
@@ -196,7 +197,8 @@ def passes_of(source: Source, family: LossFamily, loss: Loss, n_threads: int | N
     n_outputs = source.spec.n_outputs
     n_entries = len(block.X.data) if isinstance(block.X, Csr) else block.X.shape[0] * block.X.shape[1]
     limit = min(FEW_SECONDS, MAX_SECONDS) if block.X.shape[1] <= FEW_FEATURES else MAX_SECONDS
-    if n_outputs * block.X.shape[1] > MAX_PARAMS or n_entries > MAX_ENTRIES:
+    too_many = n_outputs > MAX_OUTPUTS or n_outputs * block.X.shape[1] > MAX_PARAMS
+    if too_many or n_entries > MAX_ENTRIES:
         return None
     if direct.seconds_of_pass(block, n_outputs) > limit:
         return None

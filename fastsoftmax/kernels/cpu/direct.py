@@ -93,6 +93,11 @@ class Passes:
         self.values = np.zeros(n_sets)
         self._work = 1e9 * seconds_of_pass(block, n_outputs)
         self._n_parts = 1 if together else max(1, min(partition.MAX_PARTS, int(self._work / PART_WORK)))
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Take the memory that passes over such rows need."""
+        raise NotImplementedError
 
     def evaluate(self, n_sets: int) -> None:
         """Compute the sums at the first `n_sets` parameters. One pass over X."""
@@ -170,18 +175,9 @@ def feasible_mixture(
 class _DensePasses(Passes):
     """Passes over dense rows: all parameters in one reading."""
 
-    def __init__(
-        self,
-        loss: Loss,
-        block: RowBlock,
-        n_outputs: int,
-        weights: Vector,
-        n_threads: int | None,
-        together: bool,
-    ) -> None:
-        super().__init__(loss, block, n_outputs, weights, n_threads, together)
-        n_rows, n_features = block.X.shape
-        n_sets = len(weights)
+    def _prepare(self) -> None:
+        n_rows, n_features = self.block.X.shape
+        n_sets, n_outputs = self.intercept.shape
         self._tile_rows = partition.tile_rows(n_features, n_outputs, 8)
         self._bounds: NDArray[np.int64] = even_bounds(n_rows, self._n_parts)
         n_parts = len(self._bounds) - 1
@@ -262,18 +258,10 @@ class _DensePasses(Passes):
 class _SparsePasses(Passes):
     """Passes over sparse rows: one after the other, as reading the coefficients takes the time."""
 
-    def __init__(
-        self,
-        loss: Loss,
-        block: RowBlock,
-        n_outputs: int,
-        weights: Vector,
-        n_threads: int | None,
-        together: bool,
-    ) -> None:
-        super().__init__(loss, block, n_outputs, weights, n_threads, together)
-        X: Any = block.X
+    def _prepare(self) -> None:
+        X: Any = self.block.X
         n_rows, n_features = X.shape
+        n_outputs = self._shape[0]
         self._bounds = csr.balanced_bounds(X.indptr, self._n_parts)
         self._column_bounds = csr.balanced_bounds(X.transpose.indptr, self._n_parts)
         self._rows = X.data.astype(FLOAT64, copy=False), X.indices, X.indptr
