@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,7 +30,9 @@ MAX_ENTRIES, MAX_PARAMS = 2**22, 2**17
 MAX_OUTPUTS = 256  # the shift of the certificate's intercepts sums a (K, K) matrix in one thread
 # With so few features, blocks of classes cost few passes, and save more on columns that depend on each other,
 # unless a pass is next to nothing (dry_bean, 10,890 × 16, took twice as long without).
-FEW_FEATURES, FEW_SECONDS, FEW_STEPS = 64, 5e-4, 50
+FEW_FEATURES, FEW_SECONDS, FEW_STEPS = 64, 5e-4, 100
+# What going on by blocks costs, in seconds and in passes, beside steps of STEP_SECONDS and a pass each.
+BLOCKS_SECONDS, BLOCKS_PASSES, STEP_SECONDS = 5e-3, 10.0, 5e-5
 # Steps after which a problem is taken to need more than a diagonal preconditioner.
 MAX_STEPS = 150
 # Readings after which a corrected bound is weighed: its Gram matrix costs as much as some of them.
@@ -59,9 +62,9 @@ class DirectObjective:
     Attributes
     ----------
     max_steps : int
-        Steps after which another solver goes on: 150, or 50 of few features.
-    steps_worth_rotating : float or None
-        The steps that take as long as finding the row space, if there is a rotation.
+        Steps after which another solver goes on: 150, or 100 of few features.
+    patience : float
+        The most steps to come, by the rate of the last ones, for which the solver goes on.
     """
 
     is_float32 = False
@@ -87,8 +90,13 @@ class DirectObjective:
         self.layout, self.penalty, self.algebra = layout, penalty, algebra
         self._rows, self._mean_target = rows, mean_target
         self.total_weight = rows.spec.weight
-        self.max_steps = FEW_STEPS if layout.n_features <= FEW_FEATURES else MAX_STEPS
-        self.steps_worth_rotating = self.steps_to_row_space() if rotates else None
+        self.max_steps, self.patience = MAX_STEPS, math.inf
+        if layout.n_features <= FEW_FEATURES:
+            seconds = direct.seconds_of_pass(passes.block, layout.n_classes)
+            self.max_steps = FEW_STEPS
+            self.patience = (BLOCKS_SECONDS + BLOCKS_PASSES * seconds) / (STEP_SECONDS + seconds)
+        elif rotates:
+            self.patience = self.steps_to_row_space()
         self.curvature = family.curvature_at_zero(layout.n_classes)
 
     @property

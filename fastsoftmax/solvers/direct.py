@@ -133,7 +133,7 @@ def minimize(
             n_steps += 1
             done = is_done()
             decrements = [*decrements[-RATE_STEPS:], float(number[DECREMENT])]
-            if not done and _should_rotate(decrements, progress.goal, problem.steps_worth_rotating):
+            if not done and _is_slow(decrements, progress.goal, problem.patience):
                 break
     if not done and n_steps < max_iter:
         # The rounding of these steps says nothing of those to come.
@@ -149,12 +149,12 @@ def minimize(
     return progress.solution(x.copy(), float(number[VALUE]), grad.copy())
 
 
-def _should_rotate(decrements: list[float], goal: float, steps_worth: float | None) -> bool:
-    """Return whether the steps to come, at the rate of the last, cost more than finding the row space."""
-    if steps_worth is None or len(decrements) <= RATE_STEPS or decrements[-1] <= goal:
+def _is_slow(decrements: list[float], goal: float, patience: float) -> bool:
+    """Return whether there are more steps to come than `patience`, at the rate of the last ones."""
+    if len(decrements) <= RATE_STEPS or decrements[-1] <= goal:
         return False
     rate = math.log(decrements[0] / decrements[-1]) / RATE_STEPS
-    return rate * steps_worth < math.log(decrements[-1] / max(goal, TINY))
+    return rate * patience < math.log(decrements[-1] / max(goal, TINY))
 
 
 def _state(

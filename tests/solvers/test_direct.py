@@ -147,7 +147,7 @@ def test_what_takes_many_steps_goes_on_with_a_preconditioner(monkeypatch):
 def test_wide_rows_go_on_in_their_row_space(monkeypatch):
     """To the same bits from a checkpoint, and with callbacks that see parameters of the features."""
     monkeypatch.setattr(direct_objective, "MAX_STEPS", 5)
-    monkeypatch.setattr(direct, "_should_rotate", lambda *arguments: False)
+    monkeypatch.setattr(direct, "_is_slow", lambda *arguments: False)
     rng = np.random.default_rng(4)
     X = rng.normal(size=(40, 300)) @ rng.normal(size=(300, 300))
     y = np.arange(40) % 3
@@ -171,15 +171,15 @@ def test_wide_rows_go_on_in_their_row_space(monkeypatch):
         np.testing.assert_array_equal(rest.x, whole.x)
 
 
-def test_the_row_space_is_found_where_it_costs_less_than_the_steps_to_come():
+def test_a_slow_solver_is_told_by_the_rate_of_its_last_steps():
     falling = [1e-2 * 2.0**-i for i in range(direct.RATE_STEPS + 1)]  # to 1e-8 it is another 16 steps or so
     now = falling[-1]
-    assert direct._should_rotate(falling, 1e-8, 10.0)
-    assert not direct._should_rotate(falling, 1e-8, 20.0)
-    assert not direct._should_rotate(falling, 2.0 * now, 0.1)  # there already
-    assert not direct._should_rotate(falling[1:], 1e-8, 1.0)  # too few steps to tell
-    assert not direct._should_rotate(falling, 1e-8, None)
-    assert direct._should_rotate(falling[::-1], 1e-8, 1e9)  # it does not fall
+    assert direct._is_slow(falling, 1e-8, 10.0)
+    assert not direct._is_slow(falling, 1e-8, 20.0)
+    assert not direct._is_slow(falling, 2.0 * now, 0.1)  # there already
+    assert not direct._is_slow(falling[1:], 1e-8, 1.0)  # too few steps to tell
+    assert not direct._is_slow(falling, 1e-8, np.inf)
+    assert direct._is_slow(falling[::-1], 1e-8, 1e9)  # it does not fall
 
 
 def test_a_failed_search_goes_on_with_a_preconditioner(monkeypatch):
