@@ -286,8 +286,7 @@ class SoftmaxRegression(
                 name = f"{fit.solver}-iter"
                 tasks = observers.Tasks(root, name, self.max_iter, fit.attributes_of, **context)
             plan = fit.plan
-            ahead = None if plan is None else list(dict.fromkeys([*plan, *fit.spare_plan]))
-            with compiling.forecast(plan), compile_ahead.helping(ahead, self.n_threads):
+            with compiling.forecast(plan), compile_ahead.helping(fit.plan_ahead, self.n_threads):
                 solution = self._minimize(fit.solver, fit.objective, start, line, tasks, checkpoint, last)
                 # For a later partial_fit, which will not see these rows: one pass.
                 self._precision = fit.precision_at(solution.x)

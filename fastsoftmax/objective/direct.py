@@ -12,6 +12,7 @@ from fastsoftmax.kernels.cpu import direct
 from fastsoftmax.linalg.quasi_newton import Minimisations
 from fastsoftmax.objective import row_space
 from fastsoftmax.runtime.lazy_attributes import lazy
+from fastsoftmax.simd.sizes import MAX_CLASSES
 from fastsoftmax.solvers.many import Task
 from fastsoftmax.sources.array import ArraySource
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 # vectors is one thread's (banking77, of 1.7 million parameters, took three times as long as by `lbfgs`).
 MAX_SECONDS = 8e-3
 MAX_ENTRIES, MAX_PARAMS = 2**22, 2**17
-MAX_OUTPUTS = 256  # the shift of the certificate's intercepts sums a (K, K) matrix in one thread
+MAX_OUTPUTS = MAX_CLASSES  # of the kernel that finds the certificate's dual point
 # With so few features, blocks of classes cost few passes, and save more on columns that depend on each other,
 # unless a pass is next to nothing (dry_bean, 10,890 × 16, took twice as long without).
 FEW_FEATURES, FEW_SECONDS, FEW_STEPS = 64, 5e-4, 100

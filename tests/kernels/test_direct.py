@@ -25,7 +25,7 @@ STORAGES = {
     "csr": lambda X: sp.csr_array(np.where(np.abs(X) > 0.8, X, 0.0)),
     "csr float32": lambda X: sp.csr_array(np.where(np.abs(X) > 0.8, X, 0.0).astype(np.float32)),
 }
-LOSSES = {"index": 4, "soft": 3, "binary": 1, "labels": 5, "many": 130}  # K; 130: by BLAS
+LOSSES = {"index": 4, "soft": 3, "binary": 1, "labels": 5, "many": 128}  # K
 
 
 def problem(storage, kind, m=3):

@@ -12,8 +12,6 @@ from fastsoftmax.runtime.jit import inner
 from fastsoftmax.runtime.jitted import kernel
 from fastsoftmax.simd.copies import copy_vector
 from fastsoftmax.simd.elementwise import sigmoid_to
-from fastsoftmax.simd.exponentials import softmax_to
-from fastsoftmax.simd.sizes import MAX_CLASSES
 
 # A pivot of the curvature below this fraction of the largest is rounding: its class has no curvature.
 FLAT = 1e-14
@@ -28,11 +26,8 @@ def _probabilities(exclusive, logits, shift, p):
             p[i, k] = logits[i, k] + shift[k]
     if not exclusive:
         sigmoid_to(p.reshape(-1), p.reshape(-1))
-    elif n_outputs <= MAX_CLASSES:
-        softmax_rows(p, p, 0, n_rows, False)
     else:
-        for i in range(n_rows):
-            softmax_to(p[i], p[i])
+        softmax_rows(p, p, 0, n_rows, False)
 
 
 @inner(fastmath={"reassoc", "contract"})
@@ -133,6 +128,7 @@ def feasible(start, stop, part, exclusive, logits, weight, total, target, shift,
     exclusive : bool
         Whether a row's probabilities sum to one (softmax); otherwise each is a sigmoid's.
     logits, weight : arrays (n, K) and (n,)
+        K is at most `simd.sizes.MAX_CLASSES`.
     total : float
         Σ wᵢ.
     target : array (K,)
