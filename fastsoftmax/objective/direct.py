@@ -54,7 +54,6 @@ class DirectObjective:
     penalty : Penalty
         With a conjugate.
     algebra : Algebra
-    mean_target : ndarray (K,)
     corrected_bound : callable
         That of the objective itself (`SourceObjective.corrected_bound`).
     rotates : bool
@@ -80,7 +79,6 @@ class DirectObjective:
         family: LossFamily,
         penalty: Penalty,
         algebra: Algebra,
-        mean_target: Vector,
         *,
         corrected_bound: Callable[[Vector, Vector, float, int], tuple[float | None, float]],
         rotates: bool = False,
@@ -89,8 +87,10 @@ class DirectObjective:
         self._family = family
         self._corrected_bound = corrected_bound
         self.layout, self.penalty, self.algebra = layout, penalty, algebra
-        self._rows, self._mean_target = rows, mean_target
-        self.total_weight = rows.spec.weight
+        self._rows, self.total_weight = rows, rows.spec.weight
+        # Not by a query of the rows, for which sparse ones would be transposed.
+        targets = family.weighted_target_sum(passes.loss, passes.block.target, passes.weights[0])
+        self._mean_target = targets / self.total_weight
         self.max_steps, self.patience = MAX_STEPS, math.inf
         if layout.n_features <= FEW_FEATURES:
             seconds = direct.seconds_of_pass(passes.block, layout.n_classes)
@@ -211,6 +211,8 @@ def passes_of(source: Source, family: LossFamily, loss: Loss, n_threads: int | N
         return None
     if direct.seconds_of_pass(block, n_outputs) > limit:
         return None
+    if n_outputs > 1 and isinstance(source, ArraySource):
+        block = source.block_with_transpose or block
     if block.target.ndim == 2:
         block = block._replace(target=block.target.astype(np.float64, copy=False))
     weights = block.weight[np.newaxis]

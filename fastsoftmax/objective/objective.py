@@ -202,8 +202,7 @@ class SoftmaxObjective(SourceObjective):
                 None if passes is None
                 else DirectObjective(
                     passes, self._rows, self._layout, self._family, self._penalty, self.algebra,
-                    self._certificate.mean_target, corrected_bound=self.corrected_bound,
-                    rotates=self._rotate is not None,
+                    corrected_bound=self.corrected_bound, rotates=self._rotate is not None,
                 ),
             )  # fmt: skip
         return self._direct[0]

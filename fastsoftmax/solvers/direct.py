@@ -30,7 +30,7 @@ NEEDS = frozenset({"direct"})  # of an objective
 # The part of the tolerance that steps go on to: two or three more, which cost little here. A diagonal
 # preconditioner leaves the error in the coefficients of nearly dependent columns, of which F tells little.
 MARGIN = 0.1
-RATE_STEPS = 4  # that the rate of convergence is taken from
+RATE_STEPS = 8  # that the rate of convergence is taken from
 ROTATED = "rotated"  # marks the states of a minimisation that goes on in the row space
 
 
@@ -151,7 +151,7 @@ def minimize(
 
 def _is_slow(decrements: list[float], goal: float, patience: float) -> bool:
     """Return whether there are more steps to come than `patience`, at the rate of the last ones."""
-    if len(decrements) <= RATE_STEPS or decrements[-1] <= goal:
+    if math.isinf(patience) or len(decrements) <= RATE_STEPS or decrements[-1] <= goal:
         return False
     rate = math.log(decrements[0] / decrements[-1]) / RATE_STEPS
     return rate * patience < math.log(decrements[-1] / max(goal, TINY))

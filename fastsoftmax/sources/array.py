@@ -12,6 +12,7 @@ from fastsoftmax import devices
 from fastsoftmax.contracts import Csr, Halves, KeptLogits, RowBlock, compute_dtype, row_slice
 from fastsoftmax.contracts.protocols import SourceSpec
 from fastsoftmax.data import sparse
+from fastsoftmax.runtime.lazy_attributes import lazy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,7 +72,7 @@ class ArraySource:
             block_rows = sparse_block_rows(n_outputs) if isinstance(rows.X, Csr) else n_rows
         blocks = [
             rows._replace(
-                X=with_transpose(row_slice(rows.X, start, start + block_rows)),
+                X=row_slice(rows.X, start, start + block_rows),
                 target=rows.target[start : start + block_rows],
                 weight=rows.weight[start : start + block_rows],
             )
@@ -83,9 +84,8 @@ class ArraySource:
         self, blocks: Sequence[RowBlock], loss: Loss, n_outputs: int, device: str, n_threads: int | None
     ) -> None:
         self._loss, self._device, self._n_threads = loss, device, n_threads
-        placed = devices.get(device).placed
-        self._blocks = [placed(block._replace(logits=KeptLogits())) for block in blocks]
-        first = self._blocks[0].X
+        self._given = [self._placed(block._replace(logits=KeptLogits())) for block in blocks]
+        first = blocks[0].X
         self._spec = SourceSpec(
             sum(block.n_rows for block in blocks),
             int(first.shape[1]),
@@ -104,12 +104,27 @@ class ArraySource:
         """The description of the rows."""
         return self._spec
 
+    def _placed(self, block: RowBlock) -> RowBlock:
+        """Return a block as the device takes it; a sparse one that lacks its transpose as it is."""
+        lacks_transpose = isinstance(block.X, Csr) and block.X.transpose is None
+        return block if lacks_transpose else devices.get(self._device).placed(block)
+
+    @lazy
+    def _blocks(self) -> list[RowBlock]:
+        """The blocks with transposes of sparse rows, built at the first query: some fits need none."""
+        return [self._placed(block._replace(X=with_transpose(block.X))) for block in self._given]
+
     @property
     def block(self) -> RowBlock | None:
-        """The rows, if they are one block in the host's memory."""
-        first = self._blocks[0]
-        plain = len(self._blocks) == 1 and isinstance(first.X, np.ndarray | Csr | Halves)
+        """The rows, if they are one block in the host's memory; sparse ones may lack their transpose."""
+        first = self._given[0]
+        plain = len(self._given) == 1 and isinstance(first.X, np.ndarray | Csr | Halves)
         return first if plain and self._device == "cpu" else None
+
+    @property
+    def block_with_transpose(self) -> RowBlock | None:
+        """The rows, if they are one block in the host's memory; sparse ones with their transpose."""
+        return None if self.block is None else self._blocks[0]
 
     def sum(self, query: Query[Answer]) -> Answer:
         """Return the sum of the query's answers for all blocks, added in order. One reading of the rows."""
@@ -127,9 +142,9 @@ class ArraySource:
             return self
         chosen = np.sort(np.random.default_rng(SEED).choice(total, n_rows, replace=False))
         parts, first = [], 0
-        for block in self._blocks:
+        for block in self._given:
             inside = chosen[(chosen >= first) & (chosen < first + block.n_rows)] - first
-            X = with_transpose(devices.take_rows(block.X, inside))
+            X = devices.take_rows(block.X, inside)
             parts.append(block._replace(X=X, target=block.target[inside], weight=block.weight[inside]))
             first += block.n_rows
         return self._with_blocks(parts, self._loss)
@@ -139,6 +154,6 @@ class ArraySource:
         # Row functions require probability targets in the dtype of the logits.
         blocks = [
             block if block.target.ndim == 1 else block._replace(target=block.target.astype(np.float64))
-            for block in self._blocks
+            for block in self.__dict__.get("_blocks", self._given)  # with the transposes that exist
         ]
         return self._with_blocks(blocks, loss)

@@ -34,6 +34,22 @@ def test_no_centre_of_columns_near_zero():
     assert statistics.centre_of(np.zeros((4, 2))) is None
 
 
+def test_a_full_column_of_sparse_rows_is_found_and_none_is_told_from_a_few_rows(monkeypatch):
+    rng = np.random.default_rng(1)
+    X = np.where(rng.random((3000, 6)) < 0.3, rng.normal(size=(3000, 6)), 0.0)
+    read = []
+    taken = statistics.devices.taken_to_host
+    monkeypatch.setattr(
+        statistics.devices,
+        "taken_to_host",
+        lambda rows, places: read.append(len(places)) or taken(rows, places),
+    )
+    assert statistics.centre_of(rows_of(X, "sparse")) is None
+    assert read == [statistics.FEW]
+    X[:, 4] = rng.normal(size=3000) + 1e6
+    np.testing.assert_array_equal(statistics.centre_of(rows_of(X, "sparse")).columns, [4])
+
+
 def test_constant_columns_and_halves():
     halves = np.full((9, 2), 3.0, np.float16)
     halves[:, 1] = np.arange(9)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from fastsoftmax import SoftmaxObjective
+from fastsoftmax import SoftmaxObjective, SoftmaxRegression
 from fastsoftmax.contracts import RowBlock
-from fastsoftmax.data import validation
+from fastsoftmax.data import sparse, validation
 from fastsoftmax.kernels.cpu import direct
 from fastsoftmax.losses import sigmoid, softmax
 from fastsoftmax.objective import certificate
@@ -145,10 +145,11 @@ def test_far_from_the_optimum_the_dual_point_meets_its_condition():
     np.testing.assert_allclose(passes.intercept_sums[0], 0.0, atol=1e-9 * total)
 
 
+@pytest.mark.parametrize("kind", ["index", "binary"])
 @pytest.mark.parametrize("storage", ["float64", "csr"])
-def test_the_bits_do_not_depend_on_threads_nor_on_the_others(storage, monkeypatch):
+def test_the_bits_do_not_depend_on_threads_nor_on_the_others(storage, kind, monkeypatch):
     monkeypatch.setattr(direct, "PART_WORK", 100)  # many parts of few rows
-    X, target, loss, K, weights = problem(storage, "index")
+    X, target, loss, K, weights = problem(storage, kind)
     sums = []
     for n_threads in (1, 2, 5):
         passes = passes_of(X, target, loss, K, weights, n_threads)
@@ -164,11 +165,47 @@ def test_the_bits_do_not_depend_on_threads_nor_on_the_others(storage, monkeypatc
     np.testing.assert_array_equal(together.coef_sums[0], alone.coef_sums[0])
 
 
-def test_a_row_of_weight_zero_has_no_effect():
-    X, target, loss, K, weights = problem("float64", "binary")
+def test_sparse_rows_of_one_output_need_no_transpose(monkeypatch):
+    """Nor does a whole fit build one, of rows that have two entries of one column, too."""
+    monkeypatch.setattr(direct, "PART_WORK", 100)
+    X, target, loss, K, weights = problem("csr", "binary")
+    X.data[:] = np.where(np.arange(X.nnz) % 3, X.data, 0.5 * X.data)
+    twice = sp.csr_array((np.repeat(0.5 * X.data, 2), np.repeat(X.indices, 2), 2 * X.indptr), shape=X.shape)
+    rows = validation.design_matrix(twice)
+    known = sigmoid.for_targets(target, K)
+    passes = direct.passes(known, RowBlock(rows, target, weights[0]), K, weights, None, together=False)
+    assert len(passes._bounds) > 3
+    passes.coef[:] = np.random.default_rng(6).normal(size=passes.coef.shape)
+    objective = objective_of(X.toarray(), target, loss, K, weights[0])
+    params = objective.pack(*passes.params(0))
+    total = weights[0].sum()
+    passes.evaluate(1)
+    np.testing.assert_allclose(
+        passes.coef_sums[0], total * objective.value_and_grad(params)[1][:-1], rtol=1e-11
+    )
+    passes.diagonal(0)
+    np.testing.assert_allclose(passes.coef_sums[0], total * objective.diagonal(params)[:-1], rtol=1e-11)
+
+    def refused(X):
+        raise AssertionError("a transpose was built")
+
+    monkeypatch.setattr(sparse, "transposed", refused)
+    model = SoftmaxRegression().fit(twice, target[:, 0])
+    monkeypatch.undo()
+    other = SoftmaxRegression().fit(X.toarray(), target[:, 0])
+    np.testing.assert_allclose(model.coef_, other.coef_, atol=1e-3)
+    assert model.objective_ == pytest.approx(other.objective_, rel=2e-6)
+
+
+@pytest.mark.parametrize("storage", ["float64", "csr"])
+def test_a_row_of_weight_zero_has_no_effect(storage):
+    X, target, loss, K, weights = problem(storage, "binary")
     kept = weights[0] > 0
-    X[~kept] = np.nan
-    passes = passes_of(np.where(kept[:, None], X, 0.0), target, loss, K, weights[:1])
+    if storage == "csr":
+        passes = passes_of(X, target, loss, K, weights[:1])
+    else:
+        X[~kept] = np.nan
+        passes = passes_of(np.where(kept[:, None], X, 0.0), target, loss, K, weights[:1])
     expected = passes_of(X[kept], target[kept], loss, K, weights[:1, kept])
     passes.evaluate(1)
     expected.evaluate(1)

@@ -172,14 +172,16 @@ def test_wide_rows_go_on_in_their_row_space(monkeypatch):
 
 
 def test_a_slow_solver_is_told_by_the_rate_of_its_last_steps():
-    falling = [1e-2 * 2.0**-i for i in range(direct.RATE_STEPS + 1)]  # to 1e-8 it is another 16 steps or so
+    falling = [1e-2 * 2.0**-i for i in range(direct.RATE_STEPS + 1)]
     now = falling[-1]
-    assert direct._is_slow(falling, 1e-8, 10.0)
-    assert not direct._is_slow(falling, 1e-8, 20.0)
+    goal = now * 2.0**-16  # another 16 steps
+    assert direct._is_slow(falling, goal, 10.0)
+    assert not direct._is_slow(falling, goal, 20.0)
     assert not direct._is_slow(falling, 2.0 * now, 0.1)  # there already
     assert not direct._is_slow(falling[1:], 1e-8, 1.0)  # too few steps to tell
     assert not direct._is_slow(falling, 1e-8, np.inf)
     assert direct._is_slow(falling[::-1], 1e-8, 1e9)  # it does not fall
+    assert not direct._is_slow(falling[::-1], 1e-8, np.inf)  # nor does it yet, with nowhere better to go
 
 
 def test_a_failed_search_goes_on_with_a_preconditioner(monkeypatch):

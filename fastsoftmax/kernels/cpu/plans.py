@@ -33,6 +33,7 @@ FIRST_SPARSE = (
     (f"{JITTED}.csr", "balanced_bounds", "{i}:1C,i8:1C,i8:1C"),
 )
 FORWARD = "{verb},{loss},{x}:1C,{i}:1C,{i}:1C,{target},f8:1C,{x}:3C,{x}:2C,q,{x}:2C,{x}:2C,f8:1C,f8:1C,f8:2C"
+SINGLE_SPARSE = "{verb},{loss},?,f8:1C,{i}:1C,{i}:1C,f8:2C,f8:1C,f8:2C,f8:2C,q,f8:2C,f8:1C,f8:2C,f8:2C"
 BACK = (f"{JITTED}.csr", "back", "?,{x}:1C,{i}:1C,{i}:1C,{x}:2C,q,f8:2C")
 TURNED_DENSE = (
     (f"{JITTED}.gather", "gather_any", f"{STORED},q,f8:2C"),
@@ -70,7 +71,10 @@ def fit_plan(loss: Loss, block: RowBlock, *, direct: bool = False) -> list[tuple
     x = "f8" if direct else f"f{compute_dtype(block.X).itemsize}"
     index = f"i{block.X.indices.itemsize}" if is_sparse else ""
     fields = {"x": x, "i": index, "loss": signature_of(loss), "target": signature_of(block.target)}
-    if is_sparse:
+    is_single = direct and is_sparse and block.target.shape[1:] == (1,)
+    if is_single:
+        module, name, sums = f"{JITTED}.csr_single_output", "sum_rows", SINGLE_SPARSE
+    elif is_sparse:
         module, name, sums = f"{JITTED}.csr", "forward", FORWARD
     else:
         module, name, sums = f"{JITTED}.dense", "sum_rows", SUMS
@@ -82,7 +86,7 @@ def fit_plan(loss: Loss, block: RowBlock, *, direct: bool = False) -> list[tuple
     rest = [passing("Dual(q,f8:1C,d,f8:1C)"), passing("Diagonal(q)")]
     plan: list[tuple[str, str, str]]
     if is_sparse:
-        plan = [*FIRST_SPARSE, first, BACK]
+        plan = [*FIRST_SPARSE, first] if is_single else [*FIRST_SPARSE, first, BACK]
         plan += [ADVANCE] if direct else [*STEPS[:2], *TURNED_SPARSE, *STEPS[2:]]
     else:
         plan = [*FIRST_DENSE, first]
