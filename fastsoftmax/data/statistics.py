@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from fastsoftmax.contracts import HostRows, Rows, Vector
 
 SAMPLE = 512  # rows, evenly spaced: a centre has to lie amid the rows, not at their mean
+MORE = 2**14  # rows, of columns that are constant in the sample
 FEW = 8  # rows of them that most sparse matrices are told by to have no full column
 # The |mean| / deviation from which a column is centred. The Hessian of such a column and the intercept has a
 # condition number of about its square.
@@ -28,7 +29,8 @@ def centre_of(rows: Rows) -> Centre | None:
 
     Notes
     -----
-    From at most 512 rows, evenly spaced, whatever their weights: O(d) beside 512 d numbers read.
+    From at most 512 rows, evenly spaced, whatever their weights: O(d) beside 512 d numbers read. Of dense
+    columns that are constant in these, as rare standardised indicators may be, from up to 16,384.
     """
     n_rows = rows.shape[0]
     places = np.arange(0, n_rows, -(-n_rows // SAMPLE))
@@ -38,6 +40,11 @@ def centre_of(rows: Rows) -> Centre | None:
             return None
     mean, variance = _moments(sample)
     far = np.abs(mean) > FAR * np.sqrt(variance)
+    constant = np.flatnonzero(far & (variance == 0.0))
+    if len(constant) and len(places) < n_rows and isinstance(rows, np.ndarray):
+        more = rows[:: -(-n_rows // MORE)][:, constant]
+        mean[constant], variance[constant] = _moments(more)
+        far = np.abs(mean) > FAR * np.sqrt(variance)
     if not far.any():
         return None
     return Centre(np.where(far, mean, 0.0), variance, np.flatnonzero(far))

@@ -31,7 +31,7 @@ MAX_ENTRIES, MAX_PARAMS = 2**22, 2**17
 MAX_OUTPUTS = MAX_CLASSES  # of the kernel that finds the certificate's dual point
 # With so few features, blocks of classes cost few passes, and save more on columns that depend on each other,
 # unless a pass is next to nothing (dry_bean, 10,890 × 16, took twice as long without).
-FEW_FEATURES, FEW_SECONDS, FEW_STEPS = 64, 5e-4, 100
+FEW_FEATURES, FEW_SECONDS, FEW_STEPS = 64, 2e-3, 100
 # What going on by blocks costs, in seconds and in passes, beside steps of STEP_SECONDS and a pass each.
 BLOCKS_SECONDS, BLOCKS_PASSES, STEP_SECONDS = 5e-3, 10.0, 5e-5
 # Steps after which a problem is taken to need more than a diagonal preconditioner.

@@ -50,6 +50,17 @@ def test_a_full_column_of_sparse_rows_is_found_and_none_is_told_from_a_few_rows(
     np.testing.assert_array_equal(statistics.centre_of(rows_of(X, "sparse")).columns, [4])
 
 
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_standardised_indicator_of_few_rows_is_not_far_from_zero(order):
+    """The sample may have none of these rows; a column that is constant in more rows, too, is far."""
+    X = np.zeros((3000, 3), order=order)
+    X[[1, 2, 1501], 1] = 1.0  # the sample is every sixth row
+    X[:, 2] = 7.0
+    X[:, 1] = (X[:, 1] - X[:, 1].mean()) / X[:, 1].std()
+    np.testing.assert_array_equal(statistics.centre_of(X).columns, [2])
+    assert statistics.centre_of(X[:, :2]) is None
+
+
 def test_constant_columns_and_halves():
     halves = np.full((9, 2), 3.0, np.float16)
     halves[:, 1] = np.arange(9)

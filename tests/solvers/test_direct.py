@@ -180,7 +180,9 @@ def test_a_slow_solver_is_told_by_the_rate_of_its_last_steps():
     assert not direct._is_slow(falling, 2.0 * now, 0.1)  # there already
     assert not direct._is_slow(falling[1:], 1e-8, 1.0)  # too few steps to tell
     assert not direct._is_slow(falling, 1e-8, np.inf)
-    assert direct._is_slow(falling[::-1], 1e-8, 1e9)  # it does not fall
+    assert direct._is_slow(falling[::-1], 1e-8, 30.0)  # it does not fall
+    assert not direct._is_slow(falling[::-1], 1e-8, 100.0)  # what costs that much waits for more steps
+    assert direct._is_slow(falling[::-1] * 4, 1e-8, 100.0)
     assert not direct._is_slow(falling[::-1], 1e-8, np.inf)  # nor does it yet, with nowhere better to go
 
 
