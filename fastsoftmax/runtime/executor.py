@@ -15,15 +15,18 @@ from __future__ import annotations
 import functools
 import itertools
 import logging
+import math
 import os
 import pathlib
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastsoftmax.contracts.wording import shown
 from fastsoftmax.runtime import lazy_imports, library, thread_pool
+from fastsoftmax.runtime.crowding import Crowding
 from fastsoftmax.runtime.forks import at_fork
 from fastsoftmax.runtime.kernels import is_interpreted
 from fastsoftmax.runtime.signatures import signature_of
@@ -78,6 +81,7 @@ class _State:
         self.chosen = _checked(os.environ.get("FASTSOFTMAX_EXECUTOR") or "auto")
         self.forked = _may_be_forked()
         self.prange_is_safe: bool | None = None
+        self.crowding = Crowding()
 
 
 _state = _State()
@@ -100,8 +104,8 @@ def set_executor(name: str) -> str:
     ----------
     name : {"auto", "prange", "threads", "inline"}
         "auto" takes `prange` where that is safe and Numba compiles the kernels, and a private pool of threads
-        elsewhere; "inline" uses the calling thread alone. The environment variable FASTSOFTMAX_EXECUTOR gives
-        the first choice.
+        elsewhere, and for a while when other processes turn out to be on the cores; "inline" uses the calling
+        thread alone. The environment variable FASTSOFTMAX_EXECUTOR gives the first choice.
 
     Returns
     -------
@@ -289,10 +293,13 @@ def run(
     a time, and those in pieces where they may be cut. After an exception no thread works on any more.
     """
     n_parts = len(bounds) - 1
-    threads, chosen = 1, "inline"
+    threads, chosen, started = 1, "inline", 0.0
     if n_parts > 1 and work >= SMALL_WORK:  # for less, not even the processors are counted: a system call
         threads = available_threads() if n_threads is None else max(1, int(n_threads))
+        started = time.perf_counter()
         chosen = _choose(work, threads)
+        if chosen == "prange" and _state.chosen == "auto" and _state.crowding.is_noticed(started):
+            chosen = "threads"
     n_slices = max(1, int(work / SLICE_WORK))
     n_rows = int(bounds[-1] - bounds[0])
     step = max(1, n_rows // n_slices // cut) * cut if cut else max(1, n_rows)
@@ -310,6 +317,7 @@ def run(
         finally:
             if threads != mask:
                 numba.set_num_threads(mask)
+        _note(kernel, work, threads, started, spins=True)
         return
     if chosen == "inline" and n_slices == 1:  # nothing that a signal could not wait for
         if kernel.divisible:
@@ -330,14 +338,22 @@ def run(
                 yield
 
         thread_pool.run_all(worker, min(threads, n_parts), available_threads() - 1)
+        _note(kernel, work, threads, started, spins=False)
         return
     body = functools.partial(_run_serially, bound.call, bounds.tolist(), step)
     if chosen == "threads":
         thread_pool.run(body, n_parts, threads, available_threads() - 1)
+        _note(kernel, work, threads, started, spins=False)
         return
     for part in range(n_parts):
         for _ in body(part):
             pass
+
+
+def _note(kernel: Kernel, work: float, threads: int, started: float, *, spins: bool) -> None:
+    """Note how long a call took, among those of its kernel and of about as much work."""
+    now = time.perf_counter()
+    _state.crowding.observe((kernel, int(4.0 * math.log2(work)), threads), now - started, now, spins=spins)
 
 
 @functools.lru_cache(maxsize=256)
