@@ -1,4 +1,4 @@
-"""The tables of small problems: how ours does on the whole, and where it does worst."""
+"""The tables of small problems: how ours does on the whole, where it does worst, and the other's F."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from rich.text import Text
 
 from bench.contenders import OURS
+from bench.contenders.estimators import AS_LOW, THEIRS
 from bench.report.cells import RANGE, blank, digits, duration, spread
 
 if TYPE_CHECKING:
@@ -19,19 +20,22 @@ if TYPE_CHECKING:
 def small_table(title: str, members: dict[Any, dict[str, Entry]]) -> Table:
     """Give a line a part: the geometric mean of scikit-learn's time over ours, and the worst case by name."""
     columns = "operation", "cases", "sklearn ÷ ours", "below 1", "worst", RANGE, "worst case", "ours"
-    table = blank(title, *columns)
-    for part, pairs in by_part(members).items():
-        ratios = np.array([theirs.to_ours.median for _, theirs in pairs if theirs.to_ours])
-        ours, worst = pairs[int(ratios.argmin())]
+    table = blank(title, *columns, "its F too high by", AS_LOW)
+    for part, groups in by_part(members).items():
+        ratios = np.array([group[THEIRS].to_ours.median for group in groups if group[THEIRS].to_ours])
+        worst = groups[int(ratios.argmin())]
         below = int(np.sum(ratios < 1))
+        as_low = [entry.to_ours.median for group in groups if (entry := group.get(AS_LOW)) and entry.to_ours]
         table.add_row(
             part,
-            str(len(pairs)),
-            digits(float(np.exp(np.log(ratios).mean()))),
+            str(len(groups)),
+            geometric_mean(ratios),
             Text(str(below), style="red" if below else "green"),
-            *spread(worst.to_ours),
-            case_of(worst),
-            duration(ours.seconds.median),
+            *spread(worst[THEIRS].to_ours),
+            case_of(worst[THEIRS]),
+            duration(worst[OURS].seconds.median),
+            excess([share for group in groups if (share := excess_of(group)) is not None]),
+            geometric_mean(np.array(as_low)) if as_low else Text("–", style="dim"),
         )
     table.caption = caption(members)
     return table
@@ -39,26 +43,51 @@ def small_table(title: str, members: dict[Any, dict[str, Entry]]) -> Table:
 
 def small_cases_table(title: str, members: dict[Any, dict[str, Entry]]) -> Table:
     """Give a line a case, the worst of each part first."""
-    table = blank(title, "operation", "problem", "ours", "sklearn", "sklearn ÷ ours", RANGE)
-    for part, pairs in by_part(members).items():
+    columns = "operation", "problem", "ours", "sklearn", "sklearn ÷ ours", RANGE, "its F too high by", AS_LOW
+    table = blank(title, *columns, RANGE)
+    for part, groups in by_part(members).items():
         first = part
-        for ours, theirs in sorted(pairs, key=lambda pair: pair[1].to_ours or pair[1].seconds):
-            times = (duration(entry.seconds.median) for entry in (ours, theirs))
-            table.add_row(first, case_of(theirs), *times, *spread(theirs.to_ours))
+        for group in sorted(groups, key=lambda group: group[THEIRS].to_ours or group[THEIRS].seconds):
+            times = (duration(group[name].seconds.median) for name in (OURS, THEIRS))
+            share = excess_of(group)
+            table.add_row(
+                first,
+                case_of(group[THEIRS]),
+                *times,
+                *spread(group[THEIRS].to_ours),
+                excess([] if share is None else [share]),
+                *spread(group[AS_LOW].to_ours if AS_LOW in group else None),
+            )
             first = ""
         table.add_section()
     table.caption = caption(members)
     return table
 
 
-def by_part(members: dict[Any, dict[str, Entry]]) -> dict[str, list[tuple[Entry, Entry]]]:
-    """Put ours and the other's of the cases of each part together."""
-    parts: dict[str, list[tuple[Entry, Entry]]] = {}
+def by_part(members: dict[Any, dict[str, Entry]]) -> dict[str, list[dict[str, Entry]]]:
+    """Put the contenders of the cases of each part together."""
+    parts: dict[str, list[dict[str, Entry]]] = {}
     for group in members.values():
-        ours = group[OURS]
-        (theirs,) = (entry for name, entry in group.items() if name != OURS)
-        parts.setdefault(ours.noted["part"], []).append((ours, theirs))
+        parts.setdefault(group[OURS].noted["part"], []).append(group)
     return parts
+
+
+def excess_of(group: dict[str, Entry]) -> float | None:
+    """Give by which part of ours the other's F lies above ours; None where neither was noted."""
+    own, other = (group[name].noted.get("objective") for name in (OURS, THEIRS))
+    return None if own is None or other is None else max(0.0, other / own - 1.0)
+
+
+def excess(shares: list[float]) -> Text:
+    """Write the median of such parts."""
+    if not shares:
+        return Text("–", style="dim")
+    return Text(f"{float(np.median(shares)):.0e}".replace("e-0", "e-"))
+
+
+def geometric_mean(ratios: np.ndarray) -> str:
+    """Write the geometric mean."""
+    return digits(float(np.exp(np.log(ratios).mean())))
 
 
 def case_of(entry: Entry) -> str:
@@ -77,4 +106,7 @@ def caption(members: dict[Any, dict[str, Entry]]) -> str:
         else "all of ours certified, none above the other's F"
     )
     threads = sorted({entry.noted["threads"] for entry in entries})
-    return f"both at their default tolerances, in turn; threads: {', '.join(map(str, threads))}; {judged}"
+    return (
+        f"both at their default tolerances, in turn; threads: {', '.join(map(str, threads))}; {judged}\n"
+        f"{AS_LOW}: its time ÷ ours with a tolerance by which its F is as low as ours, where there is one"
+    )

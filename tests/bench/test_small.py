@@ -119,18 +119,33 @@ def test_the_command_saves_and_shows_each_kind(results_folder, capsys):
     _, entries = results.read(path)
     parts = {entry.noted["part"] for entry in entries}
     assert parts == {"fit, named", "fit, CSR", "fit_many", *small.PREDICTIONS}
-    assert len(entries) == 2 * (1 + 1 + 3 * 3 + 1)
+    assert len(entries) == 3 * (1 + 1) + 2 * (3 * 3 + 1)
     assert {entry.noted["threads"] for entry in entries} == {1}
-    for ours, theirs in zip(entries[::2], entries[1::2], strict=True):
-        assert ours.group == theirs.group
-        assert (ours.contender, theirs.contender) == (OURS, "sklearn")
-        assert ours.to_ours is None
-        assert theirs.to_ours.low <= theirs.to_ours.median <= theirs.to_ours.high
+    groups = {}
+    for entry in entries:
+        groups.setdefault(entry.group, {})[entry.contender] = entry
+    for group in groups.values():
+        is_fit = group[OURS].noted["part"].startswith("fit, ")
+        assert list(group) == [OURS, "sklearn", *(["sklearn as low"] if is_fit else [])]
+        assert group[OURS].to_ours is None
+        for other in list(group.values())[1:]:
+            assert other.to_ours.low <= other.to_ours.median <= other.to_ours.high
+        if is_fit:
+            own, low = (group[name].noted["objective"] for name in (OURS, "sklearn as low"))
+            assert low <= own * (1 + 1e-6)
     shown = capsys.readouterr().out
     for words in (["report"], ["report", "--all"]):
         assert command.main([*words, "--json", str(path)]) == 0
         shown += capsys.readouterr().out
-    for text in ("Small problems", "fit, CSR", "predict_proba", "fit_many", "60x4 K3, 50 rows", "worst case"):
+    for text in (
+        "Small problems",
+        "fit, CSR",
+        "predict_proba",
+        "fit_many",
+        "60x4 K3, 50 rows",
+        "worst case",
+        "as low",
+    ):
         assert text in shown
 
 
@@ -141,7 +156,7 @@ def test_words_choose_and_complaints_fail(results_folder, monkeypatch, capsys):
     assert command.main(["small", "-k", "named K3", "--name", "chosen"]) == 1
     saved = json.loads((results_folder / "chosen.json").read_text())["benchmarks"]
     assert [each["name"] for each in saved] == [
-        f"fit, named: 60x4 K3, fit {name}" for name in (OURS, "sklearn")
+        f"fit, named: 60x4 K3, fit {name}" for name in (OURS, "sklearn", "sklearn as low")
     ]
     out, err = capsys.readouterr()
     assert err == "fit, named: 60x4 K3, fit: made up\n"
