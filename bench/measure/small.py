@@ -1,8 +1,8 @@
 """Small problems: fits, predictions and resampling, where a call's own cost counts as much as its products.
 
 Ours and scikit-learn's LogisticRegression, both at their default tolerances, take turns in one process, and
-of fits a third: scikit-learn's with a tolerance by which its F is as low as ours, where there is one. A fit of
-ours has to be certified, and its F, by plain NumPy, has to be as low as the other's. What does not hold is
+of fits a third: scikit-learn's with a tolerance by which its F is as low as ours, where there is one. A fit
+of ours has to be certified, and its F, by plain NumPy, has to be as low as the other's. What does not hold is
 noted, and fails the run once everything is saved.
 """
 
