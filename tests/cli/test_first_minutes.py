@@ -288,6 +288,16 @@ def test_features_drop_weights_and_classes():
     assert "no place for --id" in _fails("predict", "m", "t.csv", "--id", "row", "--out", "p.npy", status=2)
 
 
+def test_one_against_rest():
+    X, y = load_iris(return_X_y=True)
+    said = _json("fit", "iris", "--multi-class", "ovr", "--class-weight", "balanced", "--out", "m")
+    fitted = SoftmaxRegression(multi_class="ovr", class_weight="balanced").fit(X, y)
+    assert said["objective"] == pytest.approx(fitted.objective_, rel=1e-6)
+    assert load("m").multi_class == "ovr"
+    np.testing.assert_allclose(load("m").predict_proba(X), fitted.predict_proba(X), atol=1e-2)
+    assert "'other' is not one of" in _fails("fit", "iris", "--multi-class", "other", status=2)
+
+
 def test_a_part_held_out_is_the_same_each_time():
     _frame().iloc[:110].to_csv("t.csv", index=False)
     first, second = (_json("fit", "t.csv", "--test-size", 0.25, "--out", name) for name in "mn")

@@ -27,6 +27,8 @@ from tests.problems import dataset
         SoftmaxRegression(solver="newton-cg"),
         SoftmaxRegression(solver="liblinear"),
         SoftmaxRegression(loss="sigmoid"),
+        SoftmaxRegression(multi_class="ovr"),
+        SoftmaxRegression(multi_class="ovr", class_weight="balanced"),
         # Not with a weak penalty: the checks hold log-probabilities to 1e-9 of the logarithm of
         # probabilities, which float32 rounds to 1 at 3e-8 from it, where ours say −3e-8.
         SoftmaxRegression(solver="newton-cholesky"),
