@@ -171,8 +171,11 @@ class DirectObjective:
         conjugate = self.penalty.conjugate(self.algebra, sums.coef_sums[0], self.total_weight)
         return max(0.0, dual - conjugate)
 
-    def task_of(self, weights: Vector, l2: Vector, starts: Sequence[Vector]) -> Task:
-        """Return what m minimisations are computed by: `weights` (m, n), penalties (m,) and starts."""
+    def task_of(self, weights: Vector, l2: Vector, starts: Sequence[Vector], chain: int = 1) -> Task:
+        """Return what m c minimisations are computed by: `weights` (m, n), starts, and penalties (m c,).
+
+        c is `chain` (`solvers.many.Task`).
+        """
         sums, layout = self.sums, self.layout
         mean_targets = [
             self._family.weighted_target_sum(sums.loss, sums.block.target, weight) / weight.sum()
@@ -183,7 +186,7 @@ class DirectObjective:
         return Task(
             lambda slots: direct.passes(sums.loss, sums.block, layout.n_classes, slots, 1, together=True),
             self.minimisations, layout.fit_intercept, self.curvature, weights,
-            np.array(mean_targets), l2, padded, self.max_steps,
+            np.array(mean_targets), l2, padded, self.max_steps, chain,
         )  # fmt: skip
 
     def corrected_bound(

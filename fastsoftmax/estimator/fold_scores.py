@@ -1,0 +1,164 @@
+"""Scores of the fits of a fold on its held-out rows, from logits that are computed once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.metrics import get_scorer
+
+from fastsoftmax import devices
+from fastsoftmax.contracts import Params
+from fastsoftmax.contracts.storages import storage_of
+from fastsoftmax.estimator.softmax_regression import SoftmaxRegression
+from fastsoftmax.runtime.scikit_learn import naming_labels
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from fastsoftmax.contracts import Array, MatrixLike, Vector
+    from fastsoftmax.estimator.folds import FoldFits, Problem
+
+LOGITS_BYTES = 2**26  # of the held-out rows for as many C as fit in
+
+
+class Held(SoftmaxRegression):
+    """A fitted model that knows its logits of certain rows, for scorers that ask for several results.
+
+    It knows them by the object that holds the rows; for others it computes, as any model does.
+    """
+
+    _held: tuple[Any, Array] = (None, np.empty((0, 0)))
+
+    def hold(self, X: Any, logits: Array) -> None:
+        """Keep the logits (n, K) of rows X, which are not copied."""
+        self._held = X, logits
+
+    def decision_function(self, X: MatrixLike) -> Array:
+        """Return the logits, (n, K), or (n,) for two classes."""
+        rows, logits = self._held
+        if X is not rows:
+            return super().decision_function(X)
+        return logits[:, 0] if self._is_binary() else logits
+
+    def predict(self, X: MatrixLike) -> Array:
+        """Return the most probable label of each row."""
+        rows, logits = self._held
+        if X is not rows:
+            return super().predict(X)
+        if self._multilabel:
+            return (logits > 0).astype(np.int64)
+        codes = (logits[:, 0] > 0).astype(np.intp) if self._is_binary() else logits.argmax(axis=1)
+        labels: Array = self.classes_[codes]
+        return labels
+
+    def predict_proba(self, X: MatrixLike) -> Array:
+        """Return the class probabilities, (n, K)."""
+        return self._known_probabilities(X, log=False)
+
+    def predict_log_proba(self, X: MatrixLike) -> Array:
+        """Return the log-probabilities, (n, K)."""
+        return self._known_probabilities(X, log=True)
+
+    def _known_probabilities(self, X: MatrixLike, *, log: bool) -> Array:
+        rows, logits = self._held
+        if X is not rows:
+            return super().predict_log_proba(X) if log else super().predict_proba(X)
+        return self._probabilities(devices.host(), logits.copy(), log=log)
+
+
+class Scores:
+    """The scores of fits on held-out rows.
+
+    Parameters
+    ----------
+    problem : Problem
+    X, y : array_like
+        As the user gave them: scorers get parts of them.
+    scoring : str, callable or None
+        As LogisticRegressionCV has it; None is accuracy.
+    params : dict
+        Further arguments of the scorer; arrays with an entry for each row are cut to the held-out rows.
+    """
+
+    def __init__(
+        self, problem: Problem, X: MatrixLike, y: ArrayLike, scoring: Any, params: dict[str, Any]
+    ) -> None:
+        self._problem, self._X, self._y, self._params = problem, X, y, params
+        labels = problem.labels
+        self._model = Held(**problem.model.get_params(deep=False))
+        for name in ("n_features_in_", "feature_names_in_"):
+            if hasattr(problem.model, name):
+                setattr(self._model, name, getattr(problem.model, name))
+        self._model.__dict__.update(labels.attributes)
+        plain = scoring in (None, "accuracy") and set(params) <= {"sample_weight"}
+        self._codes = _codes(labels, y) if plain else None
+        self._scorer: Callable[..., float] | None = None
+        if self._codes is None:
+            self._scorer = naming_labels(get_scorer(scoring or "accuracy"), labels.classes)
+
+    def of(self, fits: FoldFits, held_out: NDArray[np.intp], Cs: Sequence[float]) -> Vector:
+        """Return the scores (m,) of one fold's fits on the rows of these numbers."""
+        params = {
+            name: _taken(value, held_out, len(self._problem.weight)) for name, value in self._params.items()
+        }
+        scores = np.empty(len(Cs))
+        if self._codes is not None:
+            codes = self._codes[held_out]
+            for j, z in self._logits(fits, held_out):
+                found = (z[:, 0] > 0) if z.shape[1] == 1 else z.argmax(axis=1)
+                scores[j] = np.average(found == codes, weights=params.get("sample_weight"))
+            return scores
+        assert self._scorer is not None
+        X, y = _taken(self._X, held_out), _taken(self._y, held_out)
+        for j, z in self._logits(fits, held_out):
+            self._model.C, self._model.coef_, self._model.intercept_ = Cs[j], fits.coef[j], fits.intercept[j]
+            self._model.hold(X, z)
+            scores[j] = self._scorer(self._model, X, y, **params)
+        return scores
+
+    def _logits(self, fits: FoldFits, held_out: NDArray[np.intp]) -> Iterator[tuple[int, Vector]]:
+        """Yield the number of each fit and its logits (n, K), float64: those of several from one product."""
+        rows = self._problem.rows
+        rows = storage_of(rows).take(rows, held_out)
+        n_fits, n_outputs = fits.intercept.shape
+        at_once = max(1, LOGITS_BYTES // (8 * n_outputs * max(1, len(held_out))))
+        for first in range(0, n_fits, at_once):
+            coef, intercept = (part[first : first + at_once] for part in (fits.coef, fits.intercept))
+            params = Params(coef.reshape(-1, coef.shape[-1]), intercept.ravel())
+            z = devices.host().logits(params, rows, self._model.n_threads, dtype=np.dtype(np.float64))
+            for j in range(len(coef)):
+                yield first + j, z[:, j * n_outputs : (j + 1) * n_outputs]
+
+
+def _codes(labels: Any, y: Any) -> NDArray[np.intp] | None:
+    """Return the place of each row's label among the classes; None for y that is no list of labels."""
+    if labels.multilabel or (np.ndim(y) == 2 and np.shape(y)[1] > 1):
+        return None
+    if labels.target.ndim == 1:
+        return labels.target.astype(np.intp)
+    codes = labels.target[:, 0] if labels.n_outputs == 1 else labels.target.argmax(axis=1)
+    return codes.astype(np.intp)
+
+
+def _taken(values: Any, places: NDArray[np.intp], n_rows: int | None = None) -> Any:
+    """Return the rows of these numbers, of an array, a sparse matrix, a frame or a list.
+
+    With `n_rows`, what has another length, or none, is returned as it is.
+    """
+    if n_rows is not None and (isinstance(values, str) or _length(values) != n_rows):
+        return values
+    if hasattr(values, "iloc"):
+        return values.iloc[places]
+    if not hasattr(values, "shape"):
+        return [values[i] for i in places]
+    return values.tocsr()[places] if hasattr(values, "tocsr") else values[places]
+
+
+def _length(values: Any) -> int | None:
+    shape = getattr(values, "shape", None)
+    if shape is None:
+        return len(values) if hasattr(values, "__len__") else None
+    return int(shape[0]) if len(shape) else None
