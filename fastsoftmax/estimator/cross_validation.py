@@ -299,7 +299,8 @@ multi_class
         threads = self.n_threads
         if threads is None and self.n_jobs is not None and self.n_jobs > 0:
             threads = self.n_jobs
-        return SoftmaxRegression(C=C, n_threads=threads, **{name: getattr(self, name) for name in OF_FITS})
+        of_fits = {name: getattr(self, name) for name in OF_FITS}
+        return SoftmaxRegression(C=C, l1_ratio=float(self.penalty == "l1"), n_threads=threads, **of_fits)
 
     def _problem(
         self, model: SoftmaxRegression, settings: Any, X: Any, y: Any, sample_weight: Any

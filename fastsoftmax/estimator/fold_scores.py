@@ -152,9 +152,9 @@ def _taken(values: Any, places: NDArray[np.intp], n_rows: int | None = None) -> 
         return values
     if hasattr(values, "iloc"):
         return values.iloc[places]
-    if not hasattr(values, "shape"):
-        return [values[i] for i in places]
-    return values.tocsr()[places] if hasattr(values, "tocsr") else values[places]
+    if hasattr(values, "tocsr"):
+        return values.tocsr()[places]
+    return (values if isinstance(values, np.ndarray) else np.asarray(values))[places]
 
 
 def _length(values: Any) -> int | None:
