@@ -86,7 +86,8 @@ class Scores:
     def __init__(
         self, problem: Problem, X: MatrixLike, y: ArrayLike, scoring: Any, params: dict[str, Any]
     ) -> None:
-        self._problem, self._X, self._y, self._params = problem, X, y, params
+        self._problem, self._X, self._y = problem, _indexable(X), _indexable(y)
+        self._params = {name: _indexable(value) for name, value in params.items()}
         labels = problem.labels
         self._model = Held(**problem.model.get_params(deep=False))
         for name in ("n_features_in_", "feature_names_in_"):
@@ -94,7 +95,7 @@ class Scores:
                 setattr(self._model, name, getattr(problem.model, name))
         self._model.__dict__.update(labels.attributes)
         plain = scoring in (None, "accuracy") and set(params) <= {"sample_weight"}
-        self._codes = _codes(labels, y) if plain else None
+        self._codes = _codes(labels, self._y) if plain else None
         self._scorer: Callable[..., float] | None = None
         if self._codes is None:
             self._scorer = naming_labels(get_scorer(scoring or "accuracy"), labels.classes)
@@ -135,7 +136,7 @@ class Scores:
 
 def _codes(labels: Any, y: Any) -> NDArray[np.intp] | None:
     """Return the place of each row's label among the classes; None for y that is no list of labels."""
-    if labels.multilabel or (np.ndim(y) == 2 and np.shape(y)[1] > 1):
+    if labels.multilabel or (len(y.shape) == 2 and y.shape[1] > 1):
         return None
     if labels.target.ndim == 1:
         return labels.target.astype(np.intp)
@@ -143,22 +144,18 @@ def _codes(labels: Any, y: Any) -> NDArray[np.intp] | None:
     return codes.astype(np.intp)
 
 
-def _taken(values: Any, places: NDArray[np.intp], n_rows: int | None = None) -> Any:
-    """Return the rows of these numbers, of an array, a sparse matrix, a frame or a list.
-
-    With `n_rows`, what has another length, or none, is returned as it is.
-    """
-    if n_rows is not None and (isinstance(values, str) or _length(values) != n_rows):
-        return values
-    if hasattr(values, "iloc"):
-        return values.iloc[places]
+def _indexable(values: Any) -> Any:
+    """Return an array, sparse matrix by rows, or frame as it is; what else there is of rows, as an array."""
     if hasattr(values, "tocsr"):
-        return values.tocsr()[places]
-    return (values if isinstance(values, np.ndarray) else np.asarray(values))[places]
+        return values.tocsr()
+    if isinstance(values, list | tuple) or (hasattr(values, "__array__") and not hasattr(values, "iloc")):
+        return np.asarray(values)
+    return values
 
 
-def _length(values: Any) -> int | None:
-    shape = getattr(values, "shape", None)
-    if shape is None:
-        return len(values) if hasattr(values, "__len__") else None
-    return int(shape[0]) if len(shape) else None
+def _taken(values: Any, places: NDArray[np.intp], n_rows: int | None = None) -> Any:
+    """Return the rows of these numbers; with `n_rows`, what has another number of rows as it is."""
+    shape = getattr(values, "shape", ())
+    if n_rows is not None and (not shape or shape[0] != n_rows):
+        return values
+    return values.iloc[places] if hasattr(values, "iloc") else values[places]
