@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fastsoftmax.contracts import Array, MatrixLike, Vector
     from fastsoftmax.estimator.folds import FoldFits, Problem
 
+EPS = float(np.finfo(np.float64).eps)
 LOGITS_BYTES = 2**26  # of the held-out rows for as many C as fit in
 
 
@@ -35,6 +36,11 @@ class Held(SoftmaxRegression):
     def hold(self, X: Any, logits: Array) -> None:
         """Keep the logits (n, K) of rows X, which are not copied."""
         self._held = X, logits
+
+    def held(self, X: Any) -> Array:
+        """Return the logits (n, K) of rows X that are kept."""
+        assert X is self._held[0]
+        return self._held[1]
 
     def decision_function(self, X: MatrixLike) -> Array:
         """Return the logits, (n, K), or (n,) for two classes."""
@@ -94,8 +100,12 @@ class Scores:
             if hasattr(problem.model, name):
                 setattr(self._model, name, getattr(problem.model, name))
         self._model.__dict__.update(labels.attributes)
-        plain = scoring in (None, "accuracy") and set(params) <= {"sample_weight"}
-        self._codes = _codes(labels, self._y) if plain else None
+        # A metric takes longer to check its arguments than these two to be computed.
+        plain = set(params) <= {"sample_weight"} and isinstance(scoring, str | None)
+        self._metric = (
+            {None: _hits, "accuracy": _hits, "neg_log_loss": _log_likelihoods}.get(scoring) if plain else None
+        )
+        self._codes = None if self._metric is None else _codes(labels, self._y)
         self._scorer: Callable[..., float] | None = None
         if self._codes is None:
             self._scorer = naming_labels(get_scorer(scoring or "accuracy"), labels.classes)
@@ -106,18 +116,15 @@ class Scores:
             name: _taken(value, held_out, len(self._problem.weight)) for name, value in self._params.items()
         }
         scores = np.empty(len(Cs))
-        if self._codes is not None:
-            codes = self._codes[held_out]
-            for j, z in self._logits(fits, held_out):
-                found = (z[:, 0] > 0) if z.shape[1] == 1 else z.argmax(axis=1)
-                scores[j] = np.average(found == codes, weights=params.get("sample_weight"))
-            return scores
-        assert self._scorer is not None
         X, y = _taken(self._X, held_out), _taken(self._y, held_out)
         for j, z in self._logits(fits, held_out):
             self._model.C, self._model.coef_, self._model.intercept_ = Cs[j], fits.coef[j], fits.intercept[j]
             self._model.hold(X, z)
-            scores[j] = self._scorer(self._model, X, y, **params)
+            if self._scorer is not None:
+                scores[j] = self._scorer(self._model, X, y, **params)
+            elif self._metric is not None and self._codes is not None:
+                found: Any = self._metric(self._model, X, self._codes[held_out])
+                scores[j] = np.average(found, weights=params.get("sample_weight"))
         return scores
 
     def _logits(self, fits: FoldFits, held_out: NDArray[np.intp]) -> Iterator[tuple[int, Vector]]:
@@ -132,6 +139,20 @@ class Scores:
             z = devices.host().logits(params, rows, self._model.n_threads, dtype=np.dtype(np.float64))
             for j in range(len(coef)):
                 yield first + j, z[:, j * n_outputs : (j + 1) * n_outputs]
+
+
+def _hits(model: Held, X: Any, codes: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Return which of the rows whose logits are held have the class of that number as the most probable."""
+    z = model.held(X)
+    found: NDArray[np.bool_] = (z[:, 0] > 0 if model._is_binary() else z.argmax(axis=1)) == codes
+    return found
+
+
+def _log_likelihoods(model: Held, X: Any, codes: NDArray[np.intp]) -> Vector:
+    """Return log p of the class of that number in each row, p clipped as scikit-learn's `log_loss` does."""
+    proba = model.predict_proba(X)[np.arange(len(codes)), codes]
+    logs: Vector = np.log(np.clip(proba, EPS, 1.0 - EPS))
+    return logs
 
 
 def _codes(labels: Any, y: Any) -> NDArray[np.intp] | None:

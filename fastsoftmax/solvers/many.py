@@ -43,7 +43,7 @@ class Task(NamedTuple):
     `chain` = c, one after the other with falling penalties: each begins where the one before has ended, with
     its pairs. `weights` is (m / c, n), `mean_targets` (m / c, K), `starts` (m / c, K (d + 1)), `l2` (m,),
     `curvature` that of the loss at zero. After `max_steps` a minimisation is left to others, and so are
-    those behind it.
+    those behind it, and those behind one that has taken more than `patience` steps.
     """
 
     passes: Callable[[Vector], Any]
@@ -56,6 +56,7 @@ class Task(NamedTuple):
     starts: Vector
     max_steps: int
     chain: int = 1
+    patience: float = np.inf
 
 
 class Results(NamedTuple):
@@ -184,7 +185,7 @@ class _Lane:
         self._results.n_steps[i] = self._steps[slot]
         if not self._results.certified[i]:
             self._results.x[i] = self._state.x[slot]
-        elif (i + 1) % self._task.chain:
+        elif (i + 1) % self._task.chain and self._steps[slot] <= self._task.patience:
             self._tasks[slot], self._steps[slot] = i + 1, -1  # the starting point is no step
             self._state.go_on(slot, self._task.l2[i + 1])
             self._sums.coef[slot] = self._state.coef(slot)
