@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -154,13 +155,17 @@ def _along_the_path(
     if first >= 0:
         x = fit.parameters_of(fits.coef[first], fits.intercept[first])
     x = fit.start(x, label_reader.unobserved_classes(labels, weight))
+    rest = copy.copy(model)
     for j in left.tolist():
+        rest.max_iter = model.max_iter - int(fits.n_iter[j])  # some may have been taken side by side
+        if rest.max_iter <= 0 and fits.n_iter[j]:
+            continue
         fit = fit.at(Cs[j])
-        solution = model._minimize(fit.solver, fit.objective, x, line)
+        solution = rest._minimize(fit.solver, fit.objective, x, line)
         x = solution.x
         attributes = fit.attributes_of(x, np.float64)
         fits.coef[j], fits.intercept[j] = attributes["coef_"], attributes["intercept_"]
-        fits.n_iter[j] += min(len(solution.history) - 1, model.max_iter)
+        fits.n_iter[j] += min(len(solution.history) - 1, rest.max_iter)
         fits.converged[j] = solution.converged
 
 

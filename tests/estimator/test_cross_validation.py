@@ -306,7 +306,8 @@ def test_what_was_not_reached_is_said_once():
     X, y, _ = problem("three")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        SoftmaxRegressionCV(Cs=[0.1, 1e5], max_iter=3).fit(X, y)
+        model = SoftmaxRegressionCV(Cs=[0.1, 1e5], max_iter=3, **NEW).fit(X, y)
+    assert model.n_iter_.max() == 3
     folded = [warning for warning in caught if "of 10 fits failed to converge" in str(warning.message)]
     assert [warning.category for warning in folded] == [ConvergenceWarning]
     assert len(caught) <= 2  # and that of the last fit
