@@ -16,6 +16,7 @@ _MODULE_OF = {
     "DeviceUnavailable": "contracts",
     "SoftmaxObjective": "objective",
     "SoftmaxRegression": "estimator",
+    "SoftmaxRegressionCV": "estimator.cross_validation",
     "cross_entropy": "functional",
     "cross_entropy_value_and_grad": "functional",
     "kernels_info": "runtime.library",
@@ -34,6 +35,7 @@ __all__ = [
     "DeviceUnavailable",
     "SoftmaxObjective",
     "SoftmaxRegression",
+    "SoftmaxRegressionCV",
     "__version__",
     "cross_entropy",
     "cross_entropy_value_and_grad",
@@ -52,6 +54,7 @@ __all__ = [
 if TYPE_CHECKING:
     from fastsoftmax.contracts import DeviceUnavailable
     from fastsoftmax.estimator import SoftmaxRegression, load
+    from fastsoftmax.estimator.cross_validation import SoftmaxRegressionCV
     from fastsoftmax.functional import (
         cross_entropy,
         cross_entropy_value_and_grad,

@@ -40,6 +40,13 @@ class Loss(StrEnum):
     sigmoid = "sigmoid"
 
 
+class MultiClass(StrEnum):
+    """The models of more than two classes that can be named on the command line."""
+
+    multinomial = "multinomial"
+    ovr = "ovr"
+
+
 class ClassWeight(StrEnum):
     """The weights of classes that can be named on the command line."""
 
@@ -105,6 +112,9 @@ def fit(
     ] = 1e-6,
     max_iter: Annotated[int, typer.Option(min=1, help="Most iterations.")] = 1000,
     loss: Annotated[Loss, typer.Option(help="softmax; sigmoid for a 0/1 matrix of labels.")] = Loss.softmax,
+    multi_class: Annotated[
+        MultiClass, typer.Option(help="ovr: each class against all others, by a sigmoid of its own.")
+    ] = MultiClass.multinomial,
     n_threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
@@ -150,6 +160,7 @@ def fit(
             tol=tol,
             max_iter=max_iter,
             loss=loss.value,
+            multi_class=multi_class.value,
             class_weight=None if class_weight is None else class_weight.value,
             n_threads=n_threads,
             callbacks=[progress.record],

@@ -81,8 +81,14 @@ class BatchFitting:
                 raise ValueError(
                     f"classes must be those of the first batch, {shown(known)}; got {shown(classes)}"
                 )
+            if model._balances_each():
+                two = known if len(known) == 2 else [False, True]
+                return model._fit_each(
+                    X, y, lambda part, member: part.partial_fit(X, member, two, sample_weight),
+                    known=known, goes_on=precision is not None,
+                )  # fmt: skip
             rows, y, sample_weight = model._given(X, y, sample_weight, reset=precision is None)
-            labels = label_reader.read(y, rows, model.loss, known)
+            labels = label_reader.read(y, rows, model.loss, known, multi_class=model.multi_class)
             weight = label_reader.weights(y, sample_weight, model.class_weight)
             liblinear.check_two_classes(model.solver, labels)
             # The quadratic holds the penalty, of the intercept as well with LIBLINEAR's.
@@ -95,7 +101,7 @@ class BatchFitting:
             anchored = AnchoredObjective(fit.objective, centre, precision, fit.total_weight)
             solution = model._minimize(hyperparameters.AUTO, anchored, centre, line)
             model._precision = precision + anchored.curvature(solution.x)
-            model.classes_, model._multilabel = labels.classes, labels.multilabel
+            model.__dict__.update(labels.attributes)
             model._keep(solution, fit, hyperparameters.AUTO)
         if not solution.converged:
             model._warn(solution)

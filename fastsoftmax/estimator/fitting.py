@@ -285,7 +285,10 @@ class Fit:
         by = self._on_features if direct is None else direct  # the same, at less cost where calls are dear
         precision = by.diagonal(on_features) * self.total_weight
         if self._scaling is not None:
-            precision[-1] /= self._scaling**2  # from the constant feature's coefficient to the intercept
+            # From the constant feature's coefficients to the intercepts.
+            by_class = precision.reshape(self._n_outputs, -1)
+            by_class[:, -1] /= self._scaling**2
+            precision = np.concatenate((by_class[:, :-1].ravel(), by_class[:, -1]))
         return precision
 
     def _unpacked(self, x: Vector) -> Params:

@@ -39,6 +39,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "device": [StrOptions(set(devices.CHOICES))],
     "callbacks": ["array-like", None],
     "loss": [StrOptions({"softmax", "sigmoid"})],
+    "multi_class": [StrOptions({"multinomial", "ovr"})],
     "checkpoint": [str, os.PathLike, None],
     "penalty": [StrOptions({"l1", "l2", "elasticnet"}), None, Hidden(StrOptions({"deprecated"}))],
     "dual": ["boolean"],

@@ -9,6 +9,7 @@ from sklearn.preprocessing import LabelEncoder
 from sklearn.utils import assert_all_finite, check_consistent_length, column_or_1d, compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
+from fastsoftmax.contracts import compute_dtype
 from fastsoftmax.contracts.wording import shown
 from fastsoftmax.data import validation
 
@@ -22,20 +23,40 @@ EXACT = 2.0**53  # float64 tells whole numbers below it apart
 
 
 class Labels(NamedTuple):
-    """The classes, the targets of the rows, the name of their loss, and the number of logits."""
+    """The classes, the targets of the rows, the name of their loss, and the number of logits.
+
+    `one_vs_rest` tells that each of more than two classes is told from all others by a sigmoid of its own.
+    """
 
     classes: Array
     target: Array
     loss: str
     n_outputs: int
+    one_vs_rest: bool = False
 
     @property
     def multilabel(self) -> bool:
         """Whether the labels are independent of each other, one logit each."""
-        return self.loss == "sigmoid" and self.n_outputs == len(self.classes)
+        return self.loss == "sigmoid" and self.n_outputs == len(self.classes) and not self.one_vs_rest
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What a fitted model keeps of its labels."""
+        return {
+            "classes_": self.classes,
+            "_multilabel": self.multilabel,
+            "_one_vs_rest": self.one_vs_rest,
+        }
 
 
-def read(y: ArrayLike, rows: Rows, loss: str, classes: Array | None = None) -> Labels:
+def read(
+    y: ArrayLike,
+    rows: Rows,
+    loss: str,
+    classes: Array | None = None,
+    *,
+    multi_class: str = "multinomial",
+) -> Labels:
     """Return the classes and the validated targets of the rows.
 
     Parameters
@@ -47,6 +68,8 @@ def read(y: ArrayLike, rows: Rows, loss: str, classes: Array | None = None) -> L
     loss : {"softmax", "sigmoid"}
     classes : ndarray (K,), optional
         All possible labels; by default those in y.
+    multi_class : {"multinomial", "ovr"}
+        With "ovr" more than two classes are as many sigmoids, and the targets a matrix (n, K).
 
     Raises
     ------
@@ -61,7 +84,9 @@ def read(y: ArrayLike, rows: Rows, loss: str, classes: Array | None = None) -> L
     validation.refuse_masked("y", y)
     shape = np.asarray(y).shape
     if len(shape) == 2 and (shape[1] > 1 or loss == "sigmoid"):
-        return _matrix(y, rows, loss, shape[1], classes)
+        labels = _matrix(y, rows, loss, shape[1], classes)
+        separate = multi_class == "ovr" and labels.loss == "softmax"
+        return labels._replace(loss="sigmoid", one_vs_rest=True) if separate else labels
     if len(shape) != 1 and shape[1:] != (1,):
         raise ValueError(f"y must be labels (n,) or a matrix (n, K); got shape {shape}")
     found = _plain_codes(y, rows) if classes is None else None
@@ -79,9 +104,12 @@ def read(y: ArrayLike, rows: Rows, loss: str, classes: Array | None = None) -> L
             "Only binary classification is supported. The type of the target is multiclass: loss='sigmoid' "
             "takes y as two classes, or as a matrix (n, K) of labels in [0, 1]"
         )
-    return Labels(
-        all_classes, validation.targets(codes, len(all_classes), "softmax", rows), "softmax", len(all_classes)
-    )
+    target = validation.targets(codes, len(all_classes), "softmax", rows)
+    if multi_class == "ovr":
+        indicators = np.zeros((len(target), len(all_classes)), compute_dtype(rows))
+        indicators[np.arange(len(target)), target] = 1.0
+        return Labels(all_classes, indicators, "sigmoid", len(all_classes), one_vs_rest=True)
+    return Labels(all_classes, target, "softmax", len(all_classes))
 
 
 def _codes(y: ArrayLike, rows: Rows, classes: Array | None) -> tuple[Array, Array]:

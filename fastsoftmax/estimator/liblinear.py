@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 
 def check_two_classes(solver: str, labels: Any) -> None:
-    """Raise ValueError for solver "liblinear" with more than two classes."""
-    if solver == "liblinear" and labels.n_outputs > 1:
+    """Raise ValueError for solver "liblinear" with more than two classes, unless it is one against rest."""
+    if solver == "liblinear" and labels.n_outputs > 1 and not labels.one_vs_rest:
         raise ValueError(
             "Only binary classification is supported. The type of the target is multiclass. The 'liblinear' "
-            "solver does not support multiclass classification (n_classes >= 3): use another solver, or wrap "
-            "the estimator in a OneVsRestClassifier."
+            "solver does not support multiclass classification (n_classes >= 3): use another solver, or "
+            "multi_class='ovr', or wrap the estimator in a OneVsRestClassifier."
         )
 
 

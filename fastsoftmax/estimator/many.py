@@ -15,6 +15,7 @@ from fastsoftmax.data import validation
 from fastsoftmax.estimator import hyperparameters, progress_line
 from fastsoftmax.estimator import labels as label_reader
 from fastsoftmax.estimator.fitting import LOOSE, Fit
+from fastsoftmax.estimator.one_vs_rest import BalancedClasses
 from fastsoftmax.runtime import blas, library
 from fastsoftmax.runtime.executor import available_threads
 from fastsoftmax.runtime.scikit_learn import _fit_context
@@ -80,7 +81,7 @@ class ManyFits:
         return (self[i] for i in range(len(self)))
 
 
-class ManyFitting:
+class ManyFitting(BalancedClasses):
     """The mixin of SoftmaxRegression with `fit_many`."""
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -137,6 +138,8 @@ class ManyFitting:
         >>> round(fits[0].score(X, y), 2)
         0.97
         """
+        if self._balances_each():
+            return self._many_each(X, y, sample_weights, Cs)
         model: Any = copy.copy(self)  # the copy gets the fitted attributes
         given = _matrix(sample_weights)
         strengths = _strengths(Cs, len(given), model.C)
@@ -199,7 +202,7 @@ def _together(
             f"sample_weights must have {rows.shape[0]} columns, one for each row of X; "
             f"got {sample_weights.shape}"
         )
-    labels = label_reader.read(y, rows, model.loss)
+    labels = label_reader.read(y, rows, model.loss, multi_class=model.multi_class)
     weights = np.stack([label_reader.weights(y, weight, model.class_weight) for weight in sample_weights])
     fit = Fit(model, rows, labels, weights[0], settings)
     if fit.solver != "lbfgs" or model.tol < LOOSE or fit.is_rotated or fit.objective.direct is None:
@@ -211,7 +214,7 @@ def _together(
     with blas.one_thread():
         found = many.minimize(task, tol=model.tol, max_iter=model.max_iter, n_threads=threads)
     coef, intercept = fit.attributes_of_many(found.x)
-    model.classes_, model._multilabel, model._float64_products = labels.classes, labels.multilabel, False
+    model.__dict__.update(labels.attributes, _float64_products=False)
     model.solver_, model.device_ = fit.ran(fit.solver), fit.device
     model.kernels_, model._precision = library.identity(), None
     return ManyFits(

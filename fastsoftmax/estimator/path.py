@@ -10,6 +10,7 @@ import numpy as np
 
 from fastsoftmax.contracts.wording import shown
 from fastsoftmax.estimator import hyperparameters, progress_line
+from fastsoftmax.estimator.one_vs_rest import BalancedClasses
 from fastsoftmax.runtime.scikit_learn import _fit_context
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class PathPoint:
     history_: list[Record]
 
 
-class RegularizationPath:
+class RegularizationPath(BalancedClasses):
     """The mixin of SoftmaxRegression with `fit_path`."""
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -87,6 +88,8 @@ class RegularizationPath:
         [(0.01, 0.75), (1.0, 0.19), (100.0, 0.05)]
         """
         strengths = _strengths(Cs)
+        if self._balances_each():
+            return self._path_each(X, y, Cs, sample_weight)
         model: Any = copy.copy(self)  # the copy gets the fitted attributes
         if model.penalty is None:
             raise ValueError("fit_path needs a penalty whose strength C is; got penalty=None")

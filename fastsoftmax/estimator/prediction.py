@@ -50,6 +50,7 @@ class Prediction:
     verbose: int
     # For models whose coefficients were set by hand:
     _multilabel: bool = False
+    _one_vs_rest: bool = False
     _float64_products: bool = False  # whether float32 products do not tell the rows of the fit apart
 
     def _rows(self, X: MatrixLike, y: object, *, reset: bool) -> Rows:
@@ -83,7 +84,11 @@ class Prediction:
             return devices.given_back(rows, out)
 
     def predict_proba(self, X: MatrixLike) -> Array:
-        """Return the class probabilities, (n, K); rows sum to one unless the model is multi-label."""
+        """Return the class probabilities, (n, K); rows sum to one unless the model is multi-label.
+
+        Of one-against-rest models they are the sigmoids of the logits divided by their sum; where all of them
+        underflow to zero, the limit of that, the softmax of the logits.
+        """
         self._check_is_fitted()
         return self._outputs(X, len(self.classes_), functools.partial(self._probabilities, log=False))
 
@@ -170,6 +175,12 @@ class Prediction:
 
     def _top_of_many(self, device: Device, rows: Rows, k: int) -> Iterator[tuple[slice, Array, Array]]:
         """Yield slices of the rows, their top class indices and probabilities."""
+        if self._one_vs_rest:  # the sum of the sigmoids is not one that the search below adds up
+            for part, z in self._logits(device, rows):
+                classes = np.argsort(-z, axis=1, kind="stable")[:, :k]
+                proba = self._probabilities(device, z, log=False)
+                yield part, classes, np.take_along_axis(proba, classes, axis=1)
+            return
         for part, top in self._top(device, rows, k, with_totals=not self._multilabel):
             if self._multilabel:
                 yield part, top.classes, self._sigmoid(device, top.logits)
@@ -264,6 +275,9 @@ class Prediction:
             z = np.concatenate((-z, z), axis=1)
         if self._is_binary() or self._multilabel:
             return self._sigmoid(device, z, log=log)
+        if self._one_vs_rest:
+            # σ(zₖ) / Σ σ(zⱼ) is the softmax of the log σ(z), which do not underflow.
+            self._sigmoid(device, z, log=True)
         (device.log_softmax if log else device.softmax)(z, z, self.n_threads)
         return z
 

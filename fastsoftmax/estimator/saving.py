@@ -38,6 +38,7 @@ def parts_of(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         "duality_gap": model.duality_gap_,
         "history": [list(record) for record in model.history_],
         "multilabel": model._multilabel,
+        "one_vs_rest": model._one_vs_rest,
         "float64_products": model._float64_products,
     }
     if table_of(model):
@@ -81,6 +82,7 @@ def restored(kind: type, arrays: dict[str, Any], header: dict[str, Any]) -> Any:
     model.intercept_ = arrays["intercept"]
     model.classes_ = container.decode_classes(header["classes"])
     model._multilabel = bool(header["multilabel"])
+    model._one_vs_rest = bool(header.get("one_vs_rest", False))  # files of older versions have none
     model._float64_products = bool(header.get("float64_products", False))  # files of older versions have none
     n_outputs, model.n_features_in_ = map(int, model.coef_.shape)
     n_classes = 2 if n_outputs == 1 and not model._multilabel else n_outputs

@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.validation import validate_data
 
-from fastsoftmax import devices
-from fastsoftmax.data import validation
 from fastsoftmax.estimator import callbacks as observers
 from fastsoftmax.estimator import fitting, hyperparameters, interrupts, liblinear, progress_line
 from fastsoftmax.estimator import labels as label_reader
 from fastsoftmax.estimator.batches import BatchFitting
 from fastsoftmax.estimator.checkpointing import problem_of
 from fastsoftmax.estimator.fitting import Fit
+from fastsoftmax.estimator.given import GivenRows
 from fastsoftmax.estimator.many import ManyFitting
 from fastsoftmax.estimator.path import RegularizationPath
 from fastsoftmax.estimator.prediction import Prediction
@@ -39,7 +37,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from fastsoftmax.contracts import MatrixLike, Rows, Solution, Vector
+    from fastsoftmax.contracts import MatrixLike, Solution, Vector
     from fastsoftmax.contracts.protocols import Checkpoint, Objective
     from fastsoftmax.estimator.hyperparameters import Settings
     from fastsoftmax.estimator.labels import Labels
@@ -48,6 +46,7 @@ if TYPE_CHECKING:
 
 class SoftmaxRegression(
     CallbackSupportMixin,
+    GivenRows,
     Prediction,
     RegularizationPath,
     ManyFitting,
@@ -100,6 +99,11 @@ class SoftmaxRegression(
         `set_callbacks`; every solver reports to them.
     loss : {"softmax", "sigmoid"}
         "sigmoid" with y (n, K) of independent labels in [0, 1] is the multi-label model.
+    multi_class : {"multinomial", "ovr"}
+        "ovr" tells each of more than two classes from all others by a sigmoid of its own: the problems of
+        OneVsRestClassifier(LogisticRegression(C)), in one minimisation of their sum. Holds a matrix (n, K)
+        of 0 and 1 in the dtype of products with X. `class_weight="balanced"` balances each class with the
+        others, in K minimisations one after the other.
     checkpoint : str or path-like, optional
         A file to which `fit` writes its state, every 10 seconds and in at most a twentieth of its time;
         deleted when the fit has ended. After a kill, the same fit continues from it to the same bits (on the
@@ -107,7 +111,8 @@ class SoftmaxRegression(
     keep_on_interrupt : bool, default False
         True: a KeyboardInterrupt (Ctrl-C) while `fit` minimises ends it with a ConvergenceWarning, and the
         last point reached is the result; a checkpoint stays on disk. Costs a copy of each point. Otherwise,
-        and in `partial_fit` and `fit_path`, KeyboardInterrupt is raised, and the estimator stays as it was.
+        in `partial_fit` and `fit_path`, and where classes are balanced one by one (`multi_class`),
+        KeyboardInterrupt is raised, and the estimator stays as it was.
     penalty, dual, intercept_scaling, n_jobs
         As scikit-learn 1.9 has them, for programs that pass them: `penalty` is deprecated there (use
         `l1_ratio` and C), `dual=True` and `intercept_scaling` go with solver "liblinear" (the optimum of
@@ -206,6 +211,7 @@ class SoftmaxRegression(
         device: str = "cpu",
         callbacks: Sequence[Any] | None = None,
         loss: str = "softmax",
+        multi_class: str = "multinomial",
         checkpoint: str | os.PathLike[str] | None = None,
         penalty: str | None = "deprecated",
         dual: bool = False,
@@ -227,6 +233,7 @@ class SoftmaxRegression(
         self.device = device
         self.callbacks = callbacks
         self.loss = loss
+        self.multi_class = multi_class
         self.checkpoint = checkpoint
         self.penalty = penalty
         self.dual = dual
@@ -238,7 +245,8 @@ class SoftmaxRegression(
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.classifier_tags.multi_label = tags.target_tags.multi_output = self.loss == "sigmoid"
-        tags.classifier_tags.multi_class = self.loss == "softmax" and self.solver != "liblinear"
+        several = self.solver != "liblinear" or self.multi_class == "ovr"
+        tags.classifier_tags.multi_class = self.loss == "softmax" and several
         return tags
 
     # --- fitting --------------------------------------------------------------------------------------
@@ -266,6 +274,8 @@ class SoftmaxRegression(
             If the tolerance was not reached; the message gives the gap and what to change. Or if the fit was
             interrupted, with `keep_on_interrupt`.
         """
+        if self._balances_each():
+            return self._fit_each(X, y, lambda part, member: part.fit(X, member, sample_weight))
         # Outside of `kept_on_failure`: scikit-learn's wrapper removes the attributes that this sets.
         root = self._init_callback_context(max_subtasks=self.max_iter + 1) if HAS_CALLBACKS else None
         last = interrupts.LastPoint() if self.keep_on_interrupt else None
@@ -277,7 +287,7 @@ class SoftmaxRegression(
             if self.checkpoint is not None:
                 problem = problem_of(self, settings, fit.device, *fit.data, start)
                 checkpoint = FitCheckpoint(self.checkpoint, problem, library.identity())
-            self.classes_, self._multilabel = labels.classes, labels.multilabel
+            self.__dict__.update(labels.attributes)
             self.__dict__.pop("_table", None)  # what a file said of other rows
             tasks = None
             if root is not None:
@@ -299,36 +309,6 @@ class SoftmaxRegression(
             self._warn(solution)
         return self
 
-    def _rows(self, X: MatrixLike, y: object, *, reset: bool) -> Rows:
-        """Return validated rows; with `reset`, also set the number and the names of the features."""
-        # y is passed on only if it is None, for scikit-learn's message.
-        missing: dict[str, None] = {} if y is not None else {"y": None}
-        if devices.elsewhere(X) is not None:
-            rows = validation.design_matrix(X)
-            validate_data(self, X, **missing, reset=reset, skip_check_array=True)
-            return rows
-        if y is not None and not hasattr(self, "feature_names_in_"):
-            n_features = None if reset else getattr(self, "n_features_in_", None)
-            if (reset or n_features) and validation.is_plain(X, n_features):
-                if reset:
-                    self.n_features_in_ = X.shape[1]
-                return validation.design_matrix(X, checked=True)
-        with validation.converting(X):
-            finite = not validation.is_half(X)
-            checked = validate_data(
-                self, X, **missing, **validation.CHECKS, reset=reset, ensure_all_finite=finite
-            )
-            return validation.design_matrix(checked, checked=True)
-
-    def _given(
-        self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None, *, reset: bool
-    ) -> tuple[Rows, Any, Any]:
-        """Return validated rows, and labels and weights on the host, not yet validated."""
-        rows = self._rows(X, y, reset=reset)
-        y, rows = devices.fetched("y", y, self.device, rows)
-        sample_weight, rows = devices.fetched("sample_weight", sample_weight, self.device, rows)
-        return rows, y, sample_weight
-
     def _prepared(
         self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None, settings: Settings
     ) -> tuple[Fit, Labels]:
@@ -336,7 +316,7 @@ class SoftmaxRegression(
         rows, y, sample_weight = self._given(X, y, sample_weight, reset=True)
         if settings.intercept_scaling is not None:
             rows = liblinear.with_constant(rows, settings.intercept_scaling)
-        labels = label_reader.read(y, rows, self.loss)
+        labels = label_reader.read(y, rows, self.loss, multi_class=self.multi_class)
         liblinear.check_two_classes(self.solver, labels)
         weight = label_reader.weights(y, sample_weight, self.class_weight)
         return Fit(self, rows, labels, weight, settings), labels

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastsoftmax.contracts.minimisations import CURVATURE, L2, N_COUNTS, N_NUMBERS, SCALE
+from fastsoftmax.contracts.minimisations import (
+    CODE,
+    CURVATURE,
+    EVALUATE,
+    L2,
+    N_COUNTS,
+    N_NUMBERS,
+    N_PAIRS,
+    PHASE,
+    SCALE,
+)
 from fastsoftmax.runtime.kernels import Kernel
 
 if TYPE_CHECKING:
@@ -14,6 +24,8 @@ if TYPE_CHECKING:
 
 # Pairs. On problems of 10 to 24,000 parameters 12 of them took as many passes, and 6 up to a tenth more.
 MEMORY = 8
+
+EPS = 2.0**-52
 
 _advance = Kernel("fastsoftmax.linalg.jitted.quasi_newton", "advance", divisible=True)
 
@@ -52,7 +64,7 @@ class Minimisations:
         self.x, self.grad, self.direction = np.zeros((3, n_together, size))
         self._s, self._y = np.zeros((2, n_together, MEMORY, size))
         self._rho = np.zeros((n_together, MEMORY))
-        self._mean, self._inverse = np.zeros((2, n_together, n_features))
+        self._mean, self._inverse, self._curvature = np.zeros((3, n_together, n_features))
         self._n_coef = n_outputs * n_features
 
     def coef(self, i: int) -> Vector:
@@ -76,7 +88,7 @@ class Minimisations:
         curvature : float
             c where ∂²ℓ/∂z² = c I at z = 0.
         """
-        self.counts[i], self.numbers[i] = 0, 0.0
+        self.counts[i], self.numbers[i], self._rho[i] = 0, 0.0, 0.0
         self.numbers[i, [L2, SCALE, CURVATURE]] = l2, scale, curvature
         self.x[i] = 0.0
         self.x[i, : len(x)] = x
@@ -84,7 +96,28 @@ class Minimisations:
 
     def _precondition_by(self, i: int, moments: Vector, curvature: float, l2: float) -> None:
         self._mean[i] = moments[0]
-        np.divide(1.0, curvature * moments[1] + l2, out=self._inverse[i])
+        np.multiply(curvature, moments[1], out=self._curvature[i])
+        np.divide(1.0, self._curvature[i] + l2, out=self._inverse[i])
+
+    def go_on(self, i: int, l2: float) -> None:
+        """Begin minimisation i with another penalty, at the point that it has reached.
+
+        Its trial point has to be that, too. Its pairs become those of the new F: the penalty's part of a
+        change of ∇F is l2 times the step.
+        """
+        change = l2 - self.numbers[i, L2]
+        self.counts[i, CODE], self.counts[i, PHASE] = EVALUATE, 0
+        self.numbers[i, L2] = l2
+        np.divide(1.0, self._curvature[i] + l2, out=self._inverse[i])
+        n_coef = self._n_coef
+        self._y[i, :, :n_coef] += change * self._s[i, :, :n_coef]
+        products = np.einsum("pj,pj->p", self._s[i], self._y[i])
+        squares = (np.einsum("pj,pj->p", a[i], a[i]) for a in (self._s, self._y))
+        least = EPS * np.sqrt(np.multiply(*squares))
+        held = self._rho[i] != 0.0
+        if not (products[held] > least[held]).all():  # what is left of a pair's curvature is rounding
+            self.counts[i, N_PAIRS] = 0
+        np.divide(1.0, products, out=self._rho[i], where=products > 0.0)
 
     def restore(self, arrays: dict[str, Array], moments: Vector, curvature: float) -> None:
         """Restore the state of one minimisation from its `arrays`."""
@@ -110,7 +143,7 @@ class Minimisations:
 
     def copy(self, source: int, target: int) -> None:
         """Replace minimisation `target` by `source`."""
-        for array in (*self.arrays().values(), self._mean, self._inverse):
+        for array in (*self.arrays().values(), self._mean, self._inverse, self._curvature):
             array[target] = array[source]
 
     def arrays(self) -> dict[str, Array]:

@@ -171,9 +171,15 @@ class DirectObjective:
         conjugate = self.penalty.conjugate(self.algebra, sums.coef_sums[0], self.total_weight)
         return max(0.0, dual - conjugate)
 
-    def task_of(self, weights: Vector, l2: Vector, starts: Sequence[Vector]) -> Task:
-        """Return what m minimisations are computed by: `weights` (m, n), penalties (m,) and starts."""
+    def task_of(self, weights: Vector, l2: Vector, starts: Sequence[Vector], chain: int = 1) -> Task:
+        """Return what m c minimisations are computed by: `weights` (m, n), starts, and penalties (m c,).
+
+        c is `chain` (`solvers.many.Task`). Where the most steps cost more than going on by blocks of classes
+        does, half of them foretell that the next of a chain needs more.
+        """
         sums, layout = self.sums, self.layout
+        dear = self.max_steps * direct.seconds_of_pass(sums.block, layout.n_classes) > BLOCKS_SECONDS
+        patience = self.max_steps / 2 if dear else np.inf
         mean_targets = [
             self._family.weighted_target_sum(sums.loss, sums.block.target, weight) / weight.sum()
             for weight in weights
@@ -183,7 +189,7 @@ class DirectObjective:
         return Task(
             lambda slots: direct.passes(sums.loss, sums.block, layout.n_classes, slots, 1, together=True),
             self.minimisations, layout.fit_intercept, self.curvature, weights,
-            np.array(mean_targets), l2, padded, self.max_steps,
+            np.array(mean_targets), l2, padded, self.max_steps, chain, patience,
         )  # fmt: skip
 
     def corrected_bound(

@@ -197,6 +197,11 @@ STRUCTURE = (
     _called("sklearn.utils._param_validation.StrOptions", "StrOptions(names)", "estimator.hyperparameters"),
     _called("sklearn.utils._param_validation.Hidden", "Hidden(constraint)", "estimator.hyperparameters"),
     _called(
+        "sklearn.metrics._scorer._Scorer",
+        "_Scorer(score_func, sign, kwargs, response_method='predict')",
+        "runtime.scikit_learn",
+    ),
+    _called(
         "sklearn.callback.CallbackSupportMixin._init_callback_context",
         "_init_callback_context(self, max_subtasks=1)",
         ESTIMATOR,

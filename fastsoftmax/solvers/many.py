@@ -39,9 +39,11 @@ class Task(NamedTuple):
     """What m minimisations have in common, and what they differ in.
 
     `passes(weights)` returns the `kernels.cpu.direct.Passes` of some rows of weights, each pass in one
-    thread; `minimisations(m)` memory for m of them (`linalg.quasi_newton`). `weights` is (m, n),
-    `mean_targets` (m, K), `l2` (m,), `starts` (m, K (d + 1)), `curvature` that of the loss at zero. After
-    `max_steps` a minimisation is left to others.
+    thread; `minimisations(m)` memory for m of them (`linalg.quasi_newton`). They come in m / c chains of
+    `chain` = c, one after the other with falling penalties: each begins where the one before has ended, with
+    its pairs. `weights` is (m / c, n), `mean_targets` (m / c, K), `starts` (m / c, K (d + 1)), `l2` (m,),
+    `curvature` that of the loss at zero. After `max_steps` a minimisation is left to others, and so are
+    those behind it, and those behind one that has taken more than `patience` steps.
     """
 
     passes: Callable[[Vector], Any]
@@ -53,10 +55,15 @@ class Task(NamedTuple):
     l2: Vector
     starts: Vector
     max_steps: int
+    chain: int = 1
+    patience: float = np.inf
 
 
 class Results(NamedTuple):
-    """The points (m, K (d + 1)), F and its gap there (m,), the steps (m,), and which are certified (m,)."""
+    """The points (m, K (d + 1)), F and its gap there (m,), the steps (m,), and which are certified (m,).
+
+    The points of others are those that were reached, or zero.
+    """
 
     x: Vector
     value: Vector
@@ -82,10 +89,10 @@ def minimize(task: Task, *, tol: float, max_iter: int, n_threads: int) -> Result
     max_iter : int
         The most steps of each. Those that take more than the task's, or fail, are not certified.
     n_threads : int
-        Results do not depend on it: each minimisation is computed by itself, in one thread.
+        Results do not depend on it: each chain is computed by itself, in one thread.
     """
     m, n_rows = task.weights.shape
-    results = Results.empty(m, task.starts.shape[1])
+    results = Results.empty(m * task.chain, task.starts.shape[1])
     size = 8 * (n_rows + 30 * task.starts.shape[1])
     n_slots = max(1, min(TOGETHER, TOGETHER_BYTES // size, -(-m // n_threads)))
     queue = iter(range(m))  # next() on it is atomic
@@ -98,7 +105,7 @@ def minimize(task: Task, *, tol: float, max_iter: int, n_threads: int) -> Result
 
 
 class _Lane:
-    """The minimisations of one thread: in slots, each of which takes the next one when it has ended."""
+    """The chains of one thread: in slots, each of which takes the next one when it has ended."""
 
     def __init__(self, task: Task, results: Results, n_slots: int, tol: float, max_iter: int) -> None:
         self._task, self._results, self._tol, self._max_iter = task, results, tol, max_iter
@@ -120,13 +127,13 @@ class _Lane:
             yield
 
     def _begin(self, i: int) -> None:
-        """Put minimisation i into the next slot."""
+        """Put the first minimisation of chain i into the next slot."""
         slot, sums, task = self._active, self._sums, self._task
         self._active += 1
-        self._tasks[slot], self._steps[slot] = i, 0
+        self._tasks[slot], self._steps[slot] = i * task.chain, 0
         sums.weights[slot] = task.weights[i]
         self._state.begin(
-            slot, task.starts[i], l2=task.l2[i], scale=1.0 / task.weights[i].sum(),
+            slot, task.starts[i], l2=task.l2[i * task.chain], scale=1.0 / task.weights[i].sum(),
             moments=sums.moments(task.fit_intercept, slot), curvature=task.curvature,
         )  # fmt: skip
         sums.coef[slot], sums.intercept[slot] = self._state.coef(slot), self._state.intercept(slot)
@@ -161,7 +168,7 @@ class _Lane:
         if self._task.fit_intercept:
             kept = sums.coef[slot].copy(), sums.intercept[slot].copy()
             sums.coef[slot], sums.intercept[slot] = point[:n_coef], point[n_coef:]
-            dual = scale * sums.dual(slot, 1.0 / scale, self._task.mean_targets[i])
+            dual = scale * sums.dual(slot, 1.0 / scale, self._task.mean_targets[i // self._task.chain])
             sums.coef[slot], sums.intercept[slot] = kept
             residual = scale * sums.coef_sums[slot]
             gap = value - max(0.0, dual - 0.5 * float(residual @ residual) / l2)
@@ -173,10 +180,19 @@ class _Lane:
         return bool(results.certified[i])
 
     def _end(self, slot: int) -> None:
-        """Note the steps of a slot, and fill it with the last one."""
+        """Note the steps of a slot; let its chain go on, or fill it with the last one."""
+        i = int(self._tasks[slot])
+        self._results.n_steps[i] = self._steps[slot]
+        if not self._results.certified[i]:
+            self._results.x[i] = self._state.x[slot]
+        elif (i + 1) % self._task.chain and self._steps[slot] <= self._task.patience:
+            self._tasks[slot], self._steps[slot] = i + 1, -1  # the starting point is no step
+            self._state.go_on(slot, self._task.l2[i + 1])
+            self._sums.coef[slot] = self._state.coef(slot)
+            self._sums.intercept[slot] = self._state.intercept(slot)
+            return
         self._active -= 1
         last = self._active
-        self._results.n_steps[self._tasks[slot]] = self._steps[slot]
         if slot != last:
             self._tasks[slot], self._steps[slot] = self._tasks[last], self._steps[last]
             for array in (self._sums.weights, self._sums.coef, self._sums.intercept):

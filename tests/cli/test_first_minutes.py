@@ -288,6 +288,18 @@ def test_features_drop_weights_and_classes():
     assert "no place for --id" in _fails("predict", "m", "t.csv", "--id", "row", "--out", "p.npy", status=2)
 
 
+def test_one_against_rest():
+    frame = _frame()
+    X, y = frame[NAMES].to_numpy(), frame["species"].to_numpy()
+    frame.to_csv("t.csv", index=False)
+    said = _json("fit", "t.csv", "--multi-class", "ovr", "--class-weight", "balanced", "--out", "m")
+    fitted = SoftmaxRegression(multi_class="ovr", class_weight="balanced").fit(X, y)
+    assert said["objective"] == pytest.approx(fitted.objective_, rel=1e-6)
+    assert load("m").multi_class == "ovr"
+    np.testing.assert_allclose(load("m").predict_proba(frame[NAMES]), fitted.predict_proba(X), atol=1e-2)
+    assert "'other' is not one of" in _fails("fit", "t.csv", "--multi-class", "other", status=2)
+
+
 def test_a_part_held_out_is_the_same_each_time():
     _frame().iloc[:110].to_csv("t.csv", index=False)
     first, second = (_json("fit", "t.csv", "--test-size", 0.25, "--out", name) for name in "mn")

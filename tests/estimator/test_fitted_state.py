@@ -28,6 +28,7 @@ DEFAULTS = {
     "device": "cpu",
     "callbacks": None,
     "loss": "softmax",
+    "multi_class": "multinomial",
     "checkpoint": None,
     "penalty": "deprecated",
     "dual": False,

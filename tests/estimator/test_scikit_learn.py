@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from fastsoftmax import SoftmaxRegression
+from fastsoftmax import SoftmaxRegression, SoftmaxRegressionCV
 from tests.problems import dataset
 
 
@@ -27,9 +27,13 @@ from tests.problems import dataset
         SoftmaxRegression(solver="newton-cg"),
         SoftmaxRegression(solver="liblinear"),
         SoftmaxRegression(loss="sigmoid"),
+        SoftmaxRegression(multi_class="ovr"),
+        SoftmaxRegression(multi_class="ovr", class_weight="balanced"),
         # Not with a weak penalty: the checks hold log-probabilities to 1e-9 of the logarithm of
         # probabilities, which float32 rounds to 1 at 3e-8 from it, where ours say −3e-8.
         SoftmaxRegression(solver="newton-cholesky"),
+        SoftmaxRegressionCV(Cs=[0.01, 1.0], cv=3),
+        SoftmaxRegressionCV(Cs=[0.01, 1.0], cv=3, use_legacy_attributes=False, scoring="neg_log_loss"),
     ]
 )
 @pytest.mark.filterwarnings("ignore")  # the checks provoke warnings of scikit-learn's own

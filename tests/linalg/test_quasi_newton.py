@@ -121,3 +121,22 @@ def test_places_do_not_overlap():
     )]  # fmt: skip
     places += [start + i for start in (minimisations.LOW, minimisations.HIGH) for i in range(3)]
     assert sorted(places) == list(range(minimisations.N_NUMBERS))
+
+
+def test_what_goes_on_with_another_penalty_has_its_pairs():
+    """Of a quadratic, a pair of the new F is H times the step; and it goes on to the new minimum."""
+    H, g = quadratics(2, seed=5)
+    state, _ = run(H, g, n_calls=40, l2=1.0)
+    state.go_on(0, 0.4)
+    n_coef = K * D
+    penalty = np.r_[np.full(n_coef, 0.4), np.zeros(K)]
+    s, y = state._s[0], state._y[0]
+    np.testing.assert_allclose(y, s @ (0.5 * H[0]) + penalty * s, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(state._rho[0] * np.einsum("pj,pj->p", s, y), 1.0)
+    trial = state.x[:, :n_coef].copy(), state.x[:, n_coef:].copy()
+    for _ in range(40):
+        x = np.concatenate(trial, axis=1)
+        values = 0.5 * np.einsum("mi,mij,mj->m", x, H, x) + np.einsum("mi,mi->m", g, x)
+        grad = np.einsum("mij,mj->mi", H, x) + g
+        state.advance(0, 1, (values, grad[:, :n_coef].copy(), grad[:, n_coef:].copy()), trial)
+    np.testing.assert_allclose(state.x[0], minimum(H[0], g[0], l2=0.4), rtol=1e-6, atol=1e-7)

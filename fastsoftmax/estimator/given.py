@@ -1,0 +1,52 @@
+"""The arguments of a fit: rows validated, labels and weights brought to the host."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sklearn.utils.validation import validate_data
+
+from fastsoftmax import devices
+from fastsoftmax.data import validation
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from fastsoftmax.contracts import MatrixLike, Rows
+
+
+class GivenRows:
+    """The mixin of estimators that take rows: their validation, and the attributes that it sets."""
+
+    device: str
+    n_features_in_: int
+
+    def _rows(self, X: MatrixLike, y: object, *, reset: bool) -> Rows:
+        """Return validated rows; with `reset`, also set the number and the names of the features."""
+        # y is passed on only if it is None, for scikit-learn's message.
+        missing: dict[str, None] = {} if y is not None else {"y": None}
+        if devices.elsewhere(X) is not None:
+            rows = validation.design_matrix(X)
+            validate_data(self, X, **missing, reset=reset, skip_check_array=True)
+            return rows
+        if y is not None and not hasattr(self, "feature_names_in_"):
+            n_features = None if reset else getattr(self, "n_features_in_", None)
+            if (reset or n_features) and validation.is_plain(X, n_features):
+                if reset:
+                    self.n_features_in_ = X.shape[1]
+                return validation.design_matrix(X, checked=True)
+        with validation.converting(X):
+            finite = not validation.is_half(X)
+            checked = validate_data(
+                self, X, **missing, **validation.CHECKS, reset=reset, ensure_all_finite=finite
+            )
+            return validation.design_matrix(checked, checked=True)
+
+    def _given(
+        self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None, *, reset: bool
+    ) -> tuple[Rows, Any, Any]:
+        """Return validated rows, and labels and weights on the host, not yet validated."""
+        rows = self._rows(X, y, reset=reset)
+        y, rows = devices.fetched("y", y, self.device, rows)
+        sample_weight, rows = devices.fetched("sample_weight", sample_weight, self.device, rows)
+        return rows, y, sample_weight
