@@ -256,7 +256,9 @@ class Host(Device, Protocol):
         shared: bool,
         mean: Vector | None,
         block: RowBlock,
-        logits: Array | None,
+        n_threads: int | None = None,
+        *,
+        logits: Array | None = None,
     ) -> Sums:
         """Return Σ wᵢ Σ p̃ log p̃ in nats, and the residual sums, of corrected rows p̃.
 
@@ -265,11 +267,19 @@ class Host(Device, Protocol):
         """
 
     def least_gram(
-        self, loss: Loss, params: Params, mean: Vector | None, block: RowBlock, logits: Array | None
+        self,
+        loss: Loss,
+        params: Params,
+        mean: Vector | None,
+        block: RowBlock,
+        n_threads: int | None = None,
+        *,
+        logits: Array | None = None,
     ) -> Sums:
         """Return Σ wᵢ cᵢ x̃ᵢ x̃ᵢᵀ, x̃ᵢ = (xᵢ − mean, 1), as `coef`, cᵢ the row's least curvature.
 
-        Float64, one reading of X, n d² flops.
+        `intercept` holds the residual sums at `params`, flat as parameters are. Float64, one reading of X,
+        n d (d + 4 K) flops.
         """
 
     def columns(self, name: str, x: Array, out: Array, n_threads: int | None = None) -> None:

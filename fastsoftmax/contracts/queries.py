@@ -167,7 +167,7 @@ class CorrectedDual:
         """Return the answer for one block."""
         params, logits = _at(self.place, device, block, n_threads, None)
         return cast("Host", device).corrected_dual(
-            loss, params, self.step, self.shared, self.mean, block, logits
+            loss, params, self.step, self.shared, self.mean, block, n_threads, logits=logits
         )
 
 
@@ -175,7 +175,7 @@ class CorrectedDual:
 class LeastGram:
     """The Gram matrix (d + 1, d + 1) of rows (x − mean, 1) weighted by their least curvatures, as `coef`.
 
-    Answered by the CPU only.
+    `intercept` holds their residual sums in float64, (K d + K,), as a flat gradient. Answered by the CPU only.
     """
 
     place: Params | Point
@@ -184,7 +184,7 @@ class LeastGram:
     def on(self, device: PassDevice, loss: Loss, block: RowBlock, n_threads: int | None) -> Sums:
         """Return the answer for one block."""
         params, logits = _at(self.place, device, block, n_threads, None)
-        return cast("Host", device).least_gram(loss, params, self.mean, block, logits)
+        return cast("Host", device).least_gram(loss, params, self.mean, block, n_threads, logits=logits)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -102,12 +102,19 @@ class Correction(NamedTuple):
             return Corrected(None, np.inf)
         rest = self._centred(self.algebra.copied(grad))
         n_sampled = max(FEWEST_ROWS, ROWS_PER_COLUMN * (n_features + 1))
-        if not whole and SAVING * n_sampled <= n_rows:
-            sample = self.rows.source.sample(n_sampled)
-            predicted_gap = 0.5 * self.algebra.dot(rest, self._of_gram(params, sample)(rest))
-            if not predicted_gap <= goal:
-                return Corrected(None, predicted_gap)
-        inverse = self.preconditioning.inverse_hessian(params) if whole else self._of_gram(place)
+        if whole:
+            inverse = self.preconditioning.inverse_hessian(params)
+        else:
+            if SAVING * n_sampled <= n_rows:
+                sample = self.rows.source.sample(n_sampled)
+                predicted_gap = 0.5 * self.algebra.dot(rest, self._of_gram(params, sample)[0](rest))
+                if not predicted_gap <= goal:
+                    return Corrected(None, predicted_gap)
+            inverse, residual = self._of_gram(place)
+            # Of float64 sums: a gradient from float32 products would leave its rounding to be corrected again.
+            coef = self._centred(self.layout.pack(params.coef))[: self.layout.n_coef]
+            rest = self._centred(residual)
+            rest[: self.layout.n_coef] += self.penalty.curvature * coef
         change = inverse(rest)
         predicted_gap = 0.5 * self.algebra.dot(rest, change)
         if not predicted_gap <= goal:
@@ -156,8 +163,13 @@ class Correction(NamedTuple):
                 part -= part.mean(axis=0)
         return vector
 
-    def _of_gram(self, place: Params | Point, sample: Source | None = None) -> Callable[[Vector], Vector]:
-        """Return v ↦ ((Σ vᵢ cᵢ x̃ᵢ x̃ᵢᵀ) + l2)⁻¹ v for each class. One pass of n d² flops, or of a sample."""
+    def _of_gram(
+        self, place: Params | Point, sample: Source | None = None
+    ) -> tuple[Callable[[Vector], Vector], Vector]:
+        """Return v ↦ ((Σ vᵢ cᵢ x̃ᵢ x̃ᵢᵀ) + l2)⁻¹ v for each class, and the loss's gradient, from float64 sums.
+
+        One pass of n d² flops, or of a sample.
+        """
         layout = self.layout
         mean = None if layout.centre is None else layout.centre.mean
         sums = self.rows.sum(LeastGram(place, mean), readings=int(sample is None), rows=sample)
@@ -178,4 +190,4 @@ class Correction(NamedTuple):
                 (solved[:, : layout.n_features].ravel(), solved[:, layout.n_features :].ravel())
             )
 
-        return apply
+        return apply, sums.intercept[: layout.size] / sums.weight

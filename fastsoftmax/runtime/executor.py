@@ -340,6 +340,35 @@ def run(
             pass
 
 
+def run_in_python(
+    worker: Callable[[Iterator[int]], Iterator[None]], n_parts: int, *, work: float, n_threads: int | None
+) -> None:
+    """Work through parts by NumPy: in a pool of threads, or in line.
+
+    Parameters
+    ----------
+    worker : callable
+        worker(parts) does the parts that it takes from that iterator, and yields where the work may be
+        abandoned. It is called once in each thread, so that its buffers serve many parts.
+    n_parts : int
+    work : float
+        About how many nanoseconds one thread needs for all of it.
+    n_threads : int or None
+
+    Notes
+    -----
+    As by `run`, results are the same for any number of threads if those of a part depend on it alone.
+    """
+    threads, name = 1, "inline"
+    if n_parts > 1 and work >= SMALL_WORK:
+        threads = available_threads() if n_threads is None else max(1, int(n_threads))
+        name = "inline" if threads == 1 else _state.chosen
+    parts = iter(range(n_parts))  # next() on it is atomic
+    if name == "inline":
+        threads = 1
+    thread_pool.run_all(functools.partial(worker, parts), min(threads, n_parts), available_threads() - 1)
+
+
 @functools.lru_cache(maxsize=256)
 def even_bounds(n: int, n_parts: int) -> NDArray[np.int64]:
     """Return the bounds that cut n rows into at most n_parts ranges of nearly equal length.

@@ -1,4 +1,4 @@
-"""Rows of corrected probabilities, and the least curvature of a row, for each family of losses. By NumPy.
+"""Rows of corrected probabilities, their residuals, and the least curvature of a row, for each family of losses. By NumPy.
 
 `fastsoftmax.objective.corrected` says what they are for. A correction takes aᵢ, a row of `change`, to
 p̃ᵢ = pᵢ − Mᵢ aᵢ, where Mᵢ is the curvature ∂²ℓᵢ/∂z² or, `shared` by all classes, cᵢ I on the vectors that the
@@ -20,14 +20,31 @@ if TYPE_CHECKING:
     from fastsoftmax.contracts import Array, Loss, Vector
 
 
-HALF = float(np.log(0.5))
+def _probabilities(logits: Vector) -> tuple[Vector, Vector]:
+    """Return p and log p, (K, m), of logits (K, m)."""
+    logs = logits - logits.max(axis=0)
+    proba = np.exp(logs)
+    # The others' sum, and log1p of it: a confident row keeps its digits.
+    is_best = logs == 0.0
+    others = np.where(is_best, 0.0, proba).sum(axis=0)
+    if np.count_nonzero(is_best) > len(others):
+        others += is_best.sum(axis=0) - 1.0
+    proba /= 1.0 + others
+    logs -= np.log1p(others, out=others)
+    return proba, logs
 
 
-def _least_of_softmax(logits: Vector) -> Vector:
-    """Return cᵢ = min p, (m,), of logits (K, m): cᵢ (I − 11ᵀ / K) is at most diag(pᵢ) − pᵢ pᵢᵀ, if K > 1."""
-    shifted = logits - logits.max(axis=0)
-    least: Vector = np.exp(shifted.min(axis=0)) / np.exp(shifted).sum(axis=0)
-    return least
+def _of_softmax(
+    loss: softmax.SoftmaxIndex | softmax.SoftmaxProbability, logits: Vector, target: Array
+) -> tuple[Vector, Vector]:
+    """Return cᵢ = min p, (m,), and pᵢ − tᵢ, (K, m), of logits (K, m).
+
+    cᵢ (I − 11ᵀ / K) is at most diag(pᵢ) − pᵢ pᵢᵀ, if K > 1.
+    """
+    proba, _ = _probabilities(logits)
+    least: Vector = proba.min(axis=0)
+    _subtract_targets(loss, proba, target)
+    return least, proba
 
 
 def _corrected_softmax(
@@ -40,48 +57,75 @@ def _corrected_softmax(
     """Return Σ p̃ log p̃ in nats, (m,), and p̃ᵢ − tᵢ, (K, m), of logits and `change`, both (K, m).
 
     Where p̃ would be negative, and from half as far on, it is bent to stay positive. Targets whose sum is A
-    count as A p̃ᵢ − tᵢ and A Σ p̃ log p̃.
+    count as A p̃ᵢ − tᵢ and A Σ p̃ log p̃. `change` is overwritten.
     """
-    logs = logits - logits.max(axis=0)
-    e = np.exp(logs)
-    is_best = logs == 0.0
-    # The others' sum, and log1p of it: a confident row keeps its digits.
-    others = np.where(is_best, 0.0, e).sum(axis=0) + (is_best.sum(axis=0) - 1.0)
-    proba = e / (1.0 + others)
+    proba, logs = _probabilities(logits)
+    ratio = change
     if shared:
-        ratio = (change - change.mean(axis=0)) * np.exp(logs.min(axis=0) - logs)  # times min p / p
+        ratio -= change.mean(axis=0)
+        scale = logs.min(axis=0) - logs
+        ratio *= np.exp(scale, out=scale)  # min p / p
     else:
-        ratio = change - (proba * change).sum(axis=0)
+        ratio -= (proba * change).sum(axis=0)
     # p̃ = p (1 − ratio) up to a ratio of 1/2; from there on p̃ stays positive, and is divided by its sum. Large
     # ratios are usually those of classes with next to no probability, whose correction is none either.
-    logs -= np.log1p(others)
-    logs += np.where(ratio <= 0.5, np.log1p(-np.minimum(ratio, 0.5)), HALF + 1.0 - 2.0 * ratio)
-    proba *= np.where(ratio <= 0.5, 1.0 - ratio, 0.5 * np.exp(1.0 - 2.0 * np.maximum(ratio, 0.5)))
-    bent = np.flatnonzero((ratio > 0.5).any(axis=0))
-    sums = proba[:, bent].sum(axis=0)
-    proba[:, bent] /= sums
-    logs[:, bent] -= np.log(sums)
+    bent = np.flatnonzero(ratio.max(axis=0) > 0.5)
+    if len(bent):
+        proba[:, bent], logs[:, bent], ratio[:, bent] = _bent(proba[:, bent], logs[:, bent], ratio[:, bent])
+    np.negative(ratio, out=ratio)
+    logs += np.log1p(ratio)
+    ratio *= proba
+    proba += ratio
     logs *= proba
     entropy = logs.sum(axis=0)
-    smoothing = loss.label_smoothing / len(logits)
+    total = _subtract_targets(loss, proba, target)
+    if total is not None:
+        entropy *= total
+    return entropy, proba
+
+
+def _bent(proba: Vector, logs: Vector, ratio: Vector) -> tuple[Vector, Vector, Vector]:
+    """Return p̃ and log p̃ of rows with large ratios, (K, m), and ratios of zero."""
+    excess = 1.0 - 2.0 * np.maximum(ratio, 0.5)
+    ratio = np.minimum(ratio, 0.5)
+    proba = proba * (1.0 - ratio) * np.exp(excess)
+    sums = proba.sum(axis=0)
+    return proba / sums, logs + np.log1p(-ratio) + excess - np.log(sums), np.zeros_like(ratio)
+
+
+def _subtract_targets(
+    loss: softmax.SoftmaxIndex | softmax.SoftmaxProbability, proba: Vector, target: Array
+) -> Vector | None:
+    """Subtract the smoothed targets from probabilities (K, m), times the targets' sums, which are returned."""
+    total: Vector | None = None
+    smoothing = loss.label_smoothing / len(proba)
     if isinstance(loss, softmax.SoftmaxProbability):
         smoothed = (1.0 - loss.label_smoothing) * target.T.astype(np.float64)
         total = smoothed.sum(axis=0) + loss.label_smoothing
-        entropy *= total
         proba *= total
         proba -= smoothed
     else:
         proba[target, np.arange(len(target))] -= 1.0 - loss.label_smoothing
     if smoothing > 0.0:
         proba -= smoothing
-    return entropy, proba
+    return total
 
 
-def _least_of_sigmoids(logits: Vector) -> Vector:
-    """Return cᵢ = min p (1 − p), (m,), of logits (K, m): cᵢ I is at most diag(pᵢ (1 − pᵢ))."""
-    e = np.exp(-np.abs(logits).max(axis=0))
+def _of_sigmoids(loss: sigmoid.Sigmoid, logits: Vector, target: Array) -> tuple[Vector, Vector]:
+    """Return cᵢ = min p (1 − p), (m,), and pᵢ − tᵢ, (K, m), of logits (K, m); cᵢ I is at most diag(p (1 − p))."""
+    e = np.exp(-np.abs(logits))
+    residual = np.where(logits >= 0.0, 1.0, e) / (1.0 + e)
+    residual -= _smoothed(loss, target)
+    e = e.min(axis=0)
     least: Vector = e / (1.0 + e) ** 2
-    return least
+    return least, residual
+
+
+def _smoothed(loss: sigmoid.Sigmoid, target: Array) -> Vector:
+    """Return the smoothed targets, (K, m)."""
+    smoothed: Vector = (1.0 - loss.label_smoothing) * target.T.astype(np.float64)
+    smoothed += 0.5 * loss.label_smoothing
+    return smoothed
 
 
 def _corrected_sigmoids(
@@ -101,7 +145,7 @@ def _corrected_sigmoids(
     positive = logits >= 0.0
     residual = np.where(positive, 1.0, e) / (1.0 + e)
     residual -= difference
-    residual -= (1.0 - loss.label_smoothing) * target.T.astype(np.float64) + 0.5 * loss.label_smoothing
+    residual -= _smoothed(loss, target)
     rarer -= np.where(positive, -difference, difference)
     logs = np.log(rarer, out=np.zeros_like(rarer), where=rarer > 0.0)
     entropy = rarer * logs + (1.0 - rarer) * np.log1p(-rarer)
@@ -109,15 +153,15 @@ def _corrected_sigmoids(
 
 
 class Rows(NamedTuple):
-    """The functions of a family: `least_curvature(logits)`, and `corrected(loss, logits, target, ...)`."""
+    """The functions of a family: of rows as they are, and `corrected`."""
 
-    least_curvature: Callable[[Vector], Vector]
+    uncorrected: Callable[..., tuple[Vector, Vector]]
     corrected: Callable[..., tuple[Vector, Vector]]
 
 
 FAMILIES: dict[object, Rows] = {
-    softmax: Rows(_least_of_softmax, _corrected_softmax),
-    sigmoid: Rows(_least_of_sigmoids, _corrected_sigmoids),
+    softmax: Rows(_of_softmax, _corrected_softmax),
+    sigmoid: Rows(_of_sigmoids, _corrected_sigmoids),
 }
 
 
