@@ -275,11 +275,12 @@ class Host(Device, Protocol):
         n_threads: int | None = None,
         *,
         logits: Array | None = None,
+        dtype: DType | None = None,
     ) -> Sums:
         """Return Σ wᵢ cᵢ x̃ᵢ x̃ᵢᵀ, x̃ᵢ = (xᵢ − mean, 1), as `coef`, cᵢ the row's least curvature.
 
-        `intercept` holds the residual sums at `params`, flat as parameters are. Float64, one reading of X,
-        n d (d + 4 K) flops.
+        `intercept` holds the residual sums at `params`, flat as parameters are. Float64, but for the products
+        of features, which are of `dtype` if given. One reading of X, n d (d + 4 K) flops.
         """
 
     def columns(self, name: str, x: Array, out: Array, n_threads: int | None = None) -> None:

@@ -175,16 +175,20 @@ class CorrectedDual:
 class LeastGram:
     """The Gram matrix (d + 1, d + 1) of rows (x − mean, 1) weighted by their least curvatures, as `coef`.
 
-    `intercept` holds their residual sums in float64, (K d + K,), as a flat gradient. Answered by the CPU only.
+    `intercept` holds their residual sums in float64, (K d + K,), as a flat gradient. `dtype` is that of the
+    products of two features; None takes float64. Answered by the CPU only.
     """
 
     place: Params | Point
     mean: Vector | None = None
+    dtype: DType | None = None
 
     def on(self, device: PassDevice, loss: Loss, block: RowBlock, n_threads: int | None) -> Sums:
         """Return the answer for one block."""
         params, logits = _at(self.place, device, block, n_threads, None)
-        return cast("Host", device).least_gram(loss, params, self.mean, block, n_threads, logits=logits)
+        return cast("Host", device).least_gram(
+            loss, params, self.mean, block, n_threads, logits=logits, dtype=self.dtype
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

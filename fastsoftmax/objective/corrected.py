@@ -18,7 +18,7 @@ from fastsoftmax.preconditioners import choice
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fastsoftmax.contracts import Params, Vector
+    from fastsoftmax.contracts import DType, Params, Vector
     from fastsoftmax.contracts.protocols import Algebra, LossFamily, Penalty, Source
     from fastsoftmax.objective.counted import CountedSource
     from fastsoftmax.objective.layout import Layout
@@ -37,6 +37,8 @@ HESSIAN_SHARE = 0.125
 FEWEST_ROWS, ROWS_PER_COLUMN, SAVING = 2048, 16, 4
 # If a correction leaves more than this fraction of what the last one left, further ones do not help either.
 SHRINKAGE = 0.25
+# The least pivot of a Gram matrix of unit diagonal whose rounding from float32 products, some 10⁻⁷, is small.
+APART = 1e-3
 JITTER = 1e-14  # of a Gram matrix of unit diagonal, whose least eigenvalues are rounding
 
 
@@ -45,6 +47,14 @@ class Corrected(NamedTuple):
 
     bound: float | None
     predicted_gap: float
+
+
+class _Gram(NamedTuple):
+    """The inverse for each class, its least pivot at a diagonal of 1, and the loss's gradient in float64."""
+
+    inverse: Callable[[Vector], Vector]
+    least_pivot: float
+    grad: Vector
 
 
 class Correction(NamedTuple):
@@ -101,25 +111,50 @@ class Correction(NamedTuple):
         if not whole and 8 * (n_features + 1) ** 2 > choice.BLOCKS_BYTES:
             return Corrected(None, np.inf)
         rest = self._centred(self.algebra.copied(grad))
-        n_sampled = max(FEWEST_ROWS, ROWS_PER_COLUMN * (n_features + 1))
         if whole:
             inverse = self.preconditioning.inverse_hessian(params)
         else:
-            if SAVING * n_sampled <= n_rows:
-                sample = self.rows.source.sample(n_sampled)
-                predicted_gap = 0.5 * self.algebra.dot(rest, self._of_gram(params, sample)[0](rest))
-                if not predicted_gap <= goal:
-                    return Corrected(None, predicted_gap)
-            inverse, residual = self._of_gram(place)
-            # Of float64 sums: a gradient from float32 products would leave its rounding to be corrected again.
-            coef = self._centred(self.layout.pack(params.coef))[: self.layout.n_coef]
-            rest = self._centred(residual)
-            rest[: self.layout.n_coef] += self.penalty.curvature * coef
+            predicted_gap, dtype = self._of_sample(params, rest)
+            if not predicted_gap <= goal:
+                return Corrected(None, predicted_gap)
+            inverse, rest = self._of_all(place, params, dtype)
         change = inverse(rest)
         predicted_gap = 0.5 * self.algebra.dot(rest, change)
         if not predicted_gap <= goal:
             return Corrected(None, predicted_gap)
         return Corrected(self._corrected(place, params, change, inverse, not whole, goal), predicted_gap)
+
+    def _of_sample(self, params: Params, rest: Vector) -> tuple[float, DType]:
+        """Return the gap that the Gram matrix of a sample predicts, and the dtype that will do for that of all.
+
+        0 and float64 where all rows are not much more than a sample.
+        """
+        spec = self.rows.spec
+        n_sampled = max(FEWEST_ROWS, ROWS_PER_COLUMN * (spec.n_features + 1))
+        if SAVING * n_sampled > spec.n_rows:
+            return 0.0, np.dtype(np.float64)
+        gram = self._gram(params, sample=self.rows.source.sample(n_sampled))
+        # Products of float32 columns that depend on each other do not tell them apart.
+        apart = gram.least_pivot >= APART and spec.dtype == np.float32
+        return 0.5 * self.algebra.dot(rest, gram.inverse(rest)), np.dtype(np.float32 if apart else np.float64)
+
+    def _of_all(
+        self, place: Params | Point, params: Params, dtype: DType
+    ) -> tuple[Callable[[Vector], Vector], Vector]:
+        """Return the inverse of the Gram matrix of all rows, and ∇F from float64 sums over them.
+
+        A gradient from float32 products would leave its rounding to be corrected again.
+        """
+        try:
+            gram = self._gram(place, dtype)
+        except np.linalg.LinAlgError:
+            if dtype == np.float64:
+                raise
+            gram = self._gram(place)
+        n_coef = self.layout.n_coef
+        rest = self._centred(gram.grad)
+        rest[:n_coef] += self.penalty.curvature * self._centred(self.layout.pack(params.coef))[:n_coef]
+        return gram.inverse, rest
 
     def _corrected(
         self,
@@ -163,16 +198,16 @@ class Correction(NamedTuple):
                 part -= part.mean(axis=0)
         return vector
 
-    def _of_gram(
-        self, place: Params | Point, sample: Source | None = None
-    ) -> tuple[Callable[[Vector], Vector], Vector]:
-        """Return v ↦ ((Σ vᵢ cᵢ x̃ᵢ x̃ᵢᵀ) + l2)⁻¹ v for each class, and the loss's gradient, from float64 sums.
+    def _gram(
+        self, place: Params | Point, dtype: DType | None = None, sample: Source | None = None
+    ) -> _Gram:
+        """Return the inverse of (Σ vᵢ cᵢ x̃ᵢ x̃ᵢᵀ) + l2. One pass of n d² flops, or of a sample.
 
-        One pass of n d² flops, or of a sample.
+        Raises LinAlgError if the matrix is not positive definite, to the rounding of products in `dtype`.
         """
         layout = self.layout
         mean = None if layout.centre is None else layout.centre.mean
-        sums = self.rows.sum(LeastGram(place, mean), readings=int(sample is None), rows=sample)
+        sums = self.rows.sum(LeastGram(place, mean, dtype), readings=int(sample is None), rows=sample)
         order = layout.n_features + layout.fit_intercept
         matrix = sums.coef[:order, :order] / sums.weight
         diagonal = np.arange(layout.n_features)
@@ -190,4 +225,5 @@ class Correction(NamedTuple):
                 (solved[:, : layout.n_features].ravel(), solved[:, layout.n_features :].ravel())
             )
 
-        return apply, sums.intercept[: layout.size] / sums.weight
+        least_pivot = float(factor[0].diagonal().min() ** 2)
+        return _Gram(apply, least_pivot, sums.intercept[: layout.size] / sums.weight)

@@ -275,12 +275,15 @@ def least_gram(
     n_threads: int | None = None,
     *,
     logits: Array | None = None,
+    dtype: DType | None = None,
 ) -> Sums:
     """Return the Gram matrix of rows weighted by their least curvatures, and the residual sums. By NumPy.
 
-    `corrections.gram` describes both. One reading of X.
+    `corrections.gram` describes both. `dtype` None is float64. One reading of X.
     """
-    return corrections.gram(_storage(block.X), _known(loss), params, mean, block, logits, n_threads)
+    return corrections.gram(
+        _storage(block.X), _known(loss), params, mean, block, logits, n_threads, np.dtype(dtype)
+    )
 
 
 def target_sum(loss: Loss, block: RowBlock) -> Sums:

@@ -20,18 +20,25 @@ if TYPE_CHECKING:
     from fastsoftmax.contracts import Array, Loss, Vector
 
 
-def _probabilities(logits: Vector) -> tuple[Vector, Vector]:
-    """Return p and log p, (K, m), of logits (K, m)."""
-    logs = logits - logits.max(axis=0)
-    proba = np.exp(logs)
-    # The others' sum, and log1p of it: a confident row keeps its digits.
-    is_best = logs == 0.0
-    others = np.where(is_best, 0.0, proba).sum(axis=0)
-    if np.count_nonzero(is_best) > len(others):
-        others += is_best.sum(axis=0) - 1.0
-    proba /= 1.0 + others
-    logs -= np.log1p(others, out=others)
-    return proba, logs
+# Of the sum of the less likely classes' e, where log p of the most likely one has to be that of log1p.
+CONFIDENT = 1.0 / 64.0
+
+
+def _exponentials(logits: Vector) -> tuple[Vector, Vector, Vector]:
+    """Return e = exp(z − max z), its sum over classes less 1, and z − max z. `logits` (K, m) is overwritten.
+
+    The sum is that of all but one of the largest: a confident row keeps its digits.
+    """
+    logits -= logits.max(axis=0)
+    e = np.exp(logits)
+    others: Vector = e.sum(axis=0)
+    others -= 1.0
+    confident = np.flatnonzero(others < CONFIDENT)
+    if len(confident):
+        some = e[:, confident]
+        is_best = some == 1.0
+        others[confident] = np.where(is_best, 0.0, some).sum(axis=0) + (is_best.sum(axis=0) - 1.0)
+    return e, others, logits
 
 
 def _of_softmax(
@@ -41,7 +48,8 @@ def _of_softmax(
 
     cᵢ (I − 11ᵀ / K) is at most diag(pᵢ) − pᵢ pᵢᵀ, if K > 1.
     """
-    proba, _ = _probabilities(logits)
+    proba, others, _ = _exponentials(logits)
+    proba *= 1.0 / (1.0 + others)
     least: Vector = proba.min(axis=0)
     _subtract_targets(loss, proba, target)
     return least, proba
@@ -57,40 +65,53 @@ def _corrected_softmax(
     """Return Σ p̃ log p̃ in nats, (m,), and p̃ᵢ − tᵢ, (K, m), of logits and `change`, both (K, m).
 
     Where p̃ would be negative, and from half as far on, it is bent to stay positive. Targets whose sum is A
-    count as A p̃ᵢ − tᵢ and A Σ p̃ log p̃. `change` is overwritten.
+    count as A p̃ᵢ − tᵢ and A Σ p̃ log p̃. `logits` and `change` are overwritten.
     """
-    proba, logs = _probabilities(logits)
-    ratio = change
+    proba, others, logs = _exponentials(logits)
+    proba *= 1.0 / (1.0 + others)
     if shared:
-        ratio -= change.mean(axis=0)
-        scale = logs.min(axis=0) - logs
-        ratio *= np.exp(scale, out=scale)  # min p / p
+        change -= change.mean(axis=0)  # times min p / p, at most 1, it is the ratio of `_careful`
     else:
-        ratio -= (proba * change).sum(axis=0)
-    # p̃ = p (1 − ratio) up to a ratio of 1/2; from there on p̃ stays positive, and is divided by its sum. Large
-    # ratios are usually those of classes with next to no probability, whose correction is none either.
-    bent = np.flatnonzero(ratio.max(axis=0) > 0.5)
-    if len(bent):
-        proba[:, bent], logs[:, bent], ratio[:, bent] = _bent(proba[:, bent], logs[:, bent], ratio[:, bent])
-    np.negative(ratio, out=ratio)
-    logs += np.log1p(ratio)
-    ratio *= proba
-    proba += ratio
-    logs *= proba
-    entropy = logs.sum(axis=0)
+        change -= (proba * change).sum(axis=0)
+    far = change.max(axis=0) > 0.5
+    # A few rows by the careful formulas: of a p̃ close to 1 the logarithm would lose its digits.
+    careful = np.flatnonzero(far | (others < CONFIDENT))
+    if len(careful):
+        exact = _careful(
+            proba[:, careful], others[careful], logs[:, careful], change[:, careful], shared
+        )
+    change *= proba.min(axis=0) if shared else proba
+    proba -= change
+    if len(careful):
+        proba[:, careful] = exact[0]
+    np.log(proba, out=change, where=proba > 0.0)
+    change *= proba
+    entropy = change.sum(axis=0)
+    if len(careful):
+        entropy[careful] = exact[1]
     total = _subtract_targets(loss, proba, target)
     if total is not None:
         entropy *= total
     return entropy, proba
 
 
-def _bent(proba: Vector, logs: Vector, ratio: Vector) -> tuple[Vector, Vector, Vector]:
-    """Return p̃ and log p̃ of rows with large ratios, (K, m), and ratios of zero."""
+def _careful(
+    proba: Vector, others: Vector, logs: Vector, change: Vector, shared: bool
+) -> tuple[Vector, Vector]:
+    """Return p̃, (K, m), and Σ p̃ log p̃ of rows that are confident, or whose correction is large.
+
+    p̃ = p (1 − ratio) up to a ratio of 1/2; from there on p̃ stays positive, and is divided by its sum. Large
+    ratios are usually those of classes with next to no probability, whose correction is none either.
+    """
+    ratio = change * np.exp(logs.min(axis=0) - logs) if shared else change
     excess = 1.0 - 2.0 * np.maximum(ratio, 0.5)
-    ratio = np.minimum(ratio, 0.5)
-    proba = proba * (1.0 - ratio) * np.exp(excess)
-    sums = proba.sum(axis=0)
-    return proba / sums, logs + np.log1p(-ratio) + excess - np.log(sums), np.zeros_like(ratio)
+    kept = np.minimum(ratio, 0.5)
+    logs = logs - np.log1p(others) + np.log1p(-kept) + excess
+    proba = proba * (1.0 - kept) * np.exp(excess)
+    sums = np.where(excess.min(axis=0) < 0.0, proba.sum(axis=0), 1.0)
+    proba /= sums
+    logs -= np.log(sums)
+    return proba, (proba * logs).sum(axis=0)
 
 
 def _subtract_targets(

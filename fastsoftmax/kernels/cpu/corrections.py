@@ -20,7 +20,7 @@ from fastsoftmax.runtime import blas, executor
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from fastsoftmax.contracts import Array, Loss, Params, RowBlock, Vector
+    from fastsoftmax.contracts import Array, DType, Loss, Params, RowBlock, Vector
 
 # Of a tile's rows, or its logits, in float64: with a few temporaries in a second-level cache.
 TILE_BYTES = 2**20
@@ -36,29 +36,38 @@ def gram(
     block: RowBlock,
     logits: Array | None,
     n_threads: int | None,
+    dtype: DType,
 ) -> Sums:
     """Return Σ wᵢ cᵢ x̃ᵢ x̃ᵢᵀ as `coef`, (d + 1, d + 1), and as `intercept` the residual sums Σ wᵢ (pᵢ − tᵢ) x̃ᵢᵀ.
 
     Of x̃ᵢ = (xᵢ − mean, 1) and the least curvatures cᵢ; the residual sums are flat as parameters are, (K d + K,).
+    `dtype` is that of the products of features, for which a correction may be rough; all else is float64.
     n d (d + 4 K) flops; 2 n d (d + 2 K) for a BLAS without symmetric products.
     """
     n_outputs, n_features = params.coef.shape
     order = n_features + 1
 
-    def add(slot: Vector, scratch: Vector, rows: Vector, z: Vector, target: Array, weight: Vector) -> None:
+    def add(slot: Vector, scratch: Array, rows: Vector, z: Vector, target: Array, weight: Vector) -> None:
         curvature, residual = rows_of(loss).uncorrected(loss, z, target)
-        scale = np.sqrt(weight * curvature)
-        scaled = scratch[: len(rows)]
-        np.multiply(rows, scale[:, np.newaxis], out=scaled[:, :-1])
-        scaled[:, -1] = scale
-        slot[: order * order].reshape(order, order)[:] += scaled.T @ scaled
         _add_residual(slot[order * order :], residual, rows, weight)
+        matrix = slot[: order * order].reshape(order, order)
+        curvature *= weight
+        matrix[-1, :-1] += curvature @ rows
+        matrix[-1, -1] += curvature.sum()
+        scaled = rows
+        if dtype != np.float64:
+            scaled = scratch[: len(rows)]
+            np.copyto(scaled, rows, casting="same_kind")
+        scaled *= np.sqrt(curvature).astype(dtype)[:, np.newaxis]
+        matrix[:-1, :-1] += scaled.T @ scaled
 
     size = order * order + n_outputs * order
     work = n_features * FEATURE_WORK + n_outputs * LOGIT_WORK + order * order * SQUARE_WORK
     total = _summed(
-        add, size, order, storage, params, mean, block, logits, n_threads, work=work * block.n_rows
+        add, size, dtype, storage, params, mean, block, logits, n_threads, work=work * block.n_rows
     )  # fmt: skip
+    matrix = total[: order * order].reshape(order, order)
+    matrix[:-1, -1] = matrix[-1, :-1]
     return Sums(0.0, float(block.weight.sum()), total, (order, order))
 
 
@@ -81,7 +90,7 @@ def dual(
     n_outputs, n_features = shape
     size = n_outputs * n_features + n_outputs
 
-    def add(slot: Vector, _: Vector, rows: Vector, z: Vector, target: Array, weight: Vector) -> None:
+    def add(slot: Vector, _: Array, rows: Vector, z: Vector, target: Array, weight: Vector) -> None:
         change = step.coef @ rows.T
         change += step.intercept[:, np.newaxis]
         entropy, residual = rows_of(loss).corrected(loss, z, target, change, shared)
@@ -90,7 +99,7 @@ def dual(
 
     work = n_features * FEATURE_WORK + 2.0 * n_outputs * LOGIT_WORK
     total = _summed(
-        add, size + 1, 0, storage, params, mean, block, logits, n_threads, work=work * block.n_rows
+        add, size + 1, np.dtype(np.float64), storage, params, mean, block, logits, n_threads, work=work * block.n_rows
     )  # fmt: skip
     return Sums(float(total[-1]), float(block.weight.sum()), total[:-1], shape)
 
@@ -106,7 +115,7 @@ def _add_residual(slot: Vector, residual: Vector, rows: Vector, weight: Vector) 
 def _summed(
     add: Callable[..., None],
     size: int,
-    n_scratch: int,
+    dtype: DType,
     storage: Any,
     params: Params,
     mean: Vector | None,
@@ -118,7 +127,8 @@ def _summed(
 ) -> Vector:
     """Return what add(slot, scratch, rows, z, target, weight) has added up in `slot`, (size,), over all tiles.
 
-    `scratch` is (rows of a tile, n_scratch). Each part of the rows has a slot, and they are added in order.
+    `scratch` has the shape of a tile's rows in `dtype`; that of float64 is empty, as `rows` may be overwritten.
+    Each part of the rows has a slot, and they are added in order.
     """
     n_outputs, n_features = params.coef.shape
     tile_rows = max(1, min(block.n_rows, TILE_BYTES // (8 * max(n_outputs, n_features, 1))))
@@ -126,13 +136,14 @@ def _summed(
     slots = np.zeros((len(bounds) - 1, size))
 
     def worker(parts: Iterator[int]) -> Iterator[None]:
-        room = np.empty((tile_rows, n_features)), np.empty((tile_rows, n_scratch))
+        rows = np.empty((tile_rows, n_features))
+        scratch = np.empty((tile_rows if dtype != np.float64 else 0, n_features), dtype)
         for part in parts:
             for tile in _tiles(
-                storage, params, mean, block, logits, room[0], range(bounds[part], bounds[part + 1], tile_rows),
+                storage, params, mean, block, logits, rows, range(bounds[part], bounds[part + 1], tile_rows),
                 int(bounds[part + 1]),
             ):  # fmt: skip
-                add(slots[part], room[1], *tile)
+                add(slots[part], scratch, *tile)
                 yield
 
     with blas.one_thread():  # results depend on the number of threads
