@@ -259,11 +259,12 @@ class Host(Device, Protocol):
         n_threads: int | None = None,
         *,
         logits: Array | None = None,
+        intercept_shift: Vector | None = None,
     ) -> Sums:
         """Return Σ wᵢ Σ p̃ log p̃ in nats, and the residual sums, of corrected rows p̃.
 
         `change` is `step` (xᵢ − mean, 1); `logits` (n, K), those at `params`, are not computed again if
-        given. Float64, one reading of X, 6 n d K flops.
+        given. `intercept_shift` corrects p̃ once more. Float64, one reading of X, 6 n d K flops.
         """
 
     def least_gram(

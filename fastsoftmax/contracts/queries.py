@@ -155,20 +155,23 @@ class CorrectedDual:
     """The dual value and the residual sums of the probabilities at `place`, corrected by `step`, in float64.
 
     The correction of a row is a function of `step` (x − mean, 1): `kernels.cpu.corrected_rows`. The sums
-    are those of the rows less `mean`, too. Answered by the CPU only.
+    are those of the rows less `mean`, too. `intercept_shift` (K,), below 1/2, corrects all rows once more, by their
+    curvatures there, and has the sum of those of the corrected rows, (K, K), follow. Answered by the CPU only.
     """
 
     place: Params | Point
     step: Params
     shared: bool
     mean: Vector | None = None
+    intercept_shift: Vector | None = None
 
     def on(self, device: PassDevice, loss: Loss, block: RowBlock, n_threads: int | None) -> Sums:
         """Return the answer for one block."""
         params, logits = _at(self.place, device, block, n_threads, None)
         return cast("Host", device).corrected_dual(
-            loss, params, self.step, self.shared, self.mean, block, n_threads, logits=logits
-        )
+            loss, params, self.step, self.shared, self.mean, block, n_threads,
+            logits=logits, intercept_shift=self.intercept_shift,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,11 +6,13 @@ needs: its gap is ‖∇_W F‖² / (2 l2). The gap here is that of a Newton ste
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import scipy.linalg
 
+from fastsoftmax.contracts import Params, Sums
 from fastsoftmax.contracts.points import Point
 from fastsoftmax.contracts.queries import CorrectedDual, LeastGram
 from fastsoftmax.preconditioners import choice
@@ -18,7 +20,7 @@ from fastsoftmax.preconditioners import choice
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fastsoftmax.contracts import DType, Params, Vector
+    from fastsoftmax.contracts import DType, Vector
     from fastsoftmax.contracts.protocols import Algebra, LossFamily, Penalty, Source
     from fastsoftmax.objective.counted import CountedSource
     from fastsoftmax.objective.layout import Layout
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 MAX_CORRECTIONS = 4
 # Residual sums of the intercepts that float64 sums leave. A larger one is no dual point.
 ROUNDING = 1e-13
+# Of the intercepts, in which p̃ is linear: one shift does, but for rounding. And of a curvature's eigenvalues.
+MAX_SHIFT, MAX_SHIFTS, SINGULAR = 0.4, 3, 1e-13
 # What the residual sums may add to the gap, as a fraction of the goal.
 REST = 0.1
 # The whole Hessian may cost as much as this fraction of the passes so far.
@@ -50,11 +54,11 @@ class Corrected(NamedTuple):
 
 
 class _Gram(NamedTuple):
-    """The inverse for each class, its least pivot at a diagonal of 1, and the loss's gradient in float64."""
+    """The inverse for each class, its least pivot at a diagonal of 1, and the rows' residual sums in float64."""
 
     inverse: Callable[[Vector], Vector]
     least_pivot: float
-    grad: Vector
+    residual: Sums
 
 
 class Correction(NamedTuple):
@@ -113,16 +117,19 @@ class Correction(NamedTuple):
         rest = self._centred(self.algebra.copied(grad))
         if whole:
             inverse = self.preconditioning.inverse_hessian(params)
+            if self.rows.spec.dtype == np.float32:
+                # The rounding of float32 products would be left for another correction.
+                none = self._none
+                rest = self._rest(params, none, self.rows.sum(CorrectedDual(place, none, False, self._mean)))
         else:
             predicted_gap, dtype = self._of_sample(params, rest)
             if not predicted_gap <= goal:
                 return Corrected(None, predicted_gap)
             inverse, rest = self._of_all(place, params, dtype)
-        change = inverse(rest)
-        predicted_gap = 0.5 * self.algebra.dot(rest, change)
+        predicted_gap = 0.5 * self.algebra.dot(rest, inverse(rest))
         if not predicted_gap <= goal:
             return Corrected(None, predicted_gap)
-        return Corrected(self._corrected(place, params, change, inverse, not whole, goal), predicted_gap)
+        return Corrected(self._corrected(place, params, rest, inverse, not whole, goal), predicted_gap)
 
     def _of_sample(self, params: Params, rest: Vector) -> tuple[float, DType]:
         """Return the gap that the Gram matrix of a sample predicts, and the dtype that will do for that of all.
@@ -151,45 +158,89 @@ class Correction(NamedTuple):
             if dtype == np.float64:
                 raise
             gram = self._gram(place)
-        n_coef = self.layout.n_coef
-        rest = self._centred(gram.grad)
-        rest[:n_coef] += self.penalty.curvature * self._centred(self.layout.pack(params.coef))[:n_coef]
-        return gram.inverse, rest
+        return gram.inverse, self._rest(params, self._none, gram.residual)
 
     def _corrected(
         self,
         place: Params | Point,
         params: Params,
-        change: Vector,
+        rest: Vector,
         inverse: Callable[[Vector], Vector],
         shared: bool,
         goal: float,
     ) -> float | None:
-        """Return the best bound of a few corrections, the first of which is `change`, or None."""
-        layout, penalty, algebra = self.layout, self.penalty, self.algebra
-        mean = None if layout.centre is None else layout.centre.mean
-        coef = self._centred(layout.pack(params.coef))[: layout.n_coef].reshape(params.coef.shape)
+        """Return the best bound of a few corrections, or None.
+
+        `rest` is the gradient at `params`, which the first correction takes away.
+        """
+        layout, algebra = self.layout, self.algebra
         best: float | None = None
+        change = np.zeros(layout.size)
         left = np.inf  # twice the gap that the next correction would take away
         for _ in range(MAX_CORRECTIONS):
-            step = layout.split(change)
-            sums = self.rows.sum(CorrectedDual(place, step, shared, mean))
-            conjugate = penalty.conjugate(algebra, sums.coef.ravel(), sums.weight)
-            rest = sums.joined[: layout.size] / sums.weight
-            intercepts = np.abs(rest[layout.n_coef :]).max(initial=0.0)
-            if intercepts <= ROUNDING:
-                bound = max(0.0, -sums.value / sums.weight - conjugate)
-                best = bound if best is None else max(best, bound)
-            rest[: layout.n_coef] += penalty.curvature * (coef - step.coef).ravel()
-            self._centred(rest)
-            if intercepts <= ROUNDING and penalty.gap(algebra, rest[: layout.n_coef]) <= REST * goal:
-                break
             more = inverse(rest)
             before, left = left, algebra.dot(rest, more)
             if left > SHRINKAGE * before:
                 break
-            change = change + more
+            change += more
+            query = CorrectedDual(place, layout.split(change), shared, self._mean)
+            sums = self.rows.sum(query)
+            rest = self._rest(params, query.step, sums)
+            cost = self.penalty.gap(algebra, rest[: layout.n_coef])
+            bound = self._bound_of(sums)
+            if bound is not None:
+                best = bound if best is None else max(best, bound)
+                if cost <= REST * goal:
+                    return best
+        if best is None and cost <= goal:
+            best = self._shifted(query)
         return best
+
+    def _bound_of(self, sums: Sums) -> float | None:
+        """Return the bound of corrected dual sums, or None where those of the intercepts are not zero."""
+        intercepts = np.abs(sums.joined[self.layout.n_coef : self.layout.size]).max(initial=0.0)
+        if not intercepts <= ROUNDING * sums.weight:
+            return None
+        conjugate = self.penalty.conjugate(self.algebra, sums.coef.ravel(), sums.weight)
+        return max(0.0, -sums.value / sums.weight - conjugate)
+
+    def _shifted(self, query: CorrectedDual) -> float | None:
+        """Return the bound of a correction whose sums of the intercepts, next to zero, are made zero.
+
+        Where rows are bent, corrections take a part of the sums away only: with a penalty next to none that is
+        enough of those that it weighs, but the others must be zero.
+        """
+        n_classes, n_coef = self.layout.n_classes, self.layout.n_classes * self.layout.n_features
+        shift = np.zeros(n_classes)
+        for _ in range(MAX_SHIFTS):
+            sums = self.rows.sum(replace(query, intercept_shift=shift))
+            bound = self._bound_of(sums)
+            if bound is not None:
+                return bound
+            excess, curvature = np.split(sums.joined[n_coef:], [n_classes])
+            # Singular along the vector of ones, and in classes whose probabilities are all 0 or 1.
+            curvature = curvature.reshape(n_classes, n_classes)
+            shift = shift + np.linalg.lstsq(curvature, excess, rcond=SINGULAR)[0]
+            if not np.ptp(shift) <= MAX_SHIFT:
+                break
+        return None
+
+    @property
+    def _mean(self) -> Vector | None:
+        return None if self.layout.centre is None else self.layout.centre.mean
+
+    @property
+    def _none(self) -> Params:
+        """No correction."""
+        return self.layout.split(np.zeros(self.layout.size))
+
+    def _rest(self, params: Params, step: Params, sums: Sums) -> Vector:
+        """Return e: what is left of the residual sums after a correction by `step`, flat."""
+        rest: Vector = sums.joined[: self.layout.size] / sums.weight
+        part = self.layout.split(rest)
+        coef = params.coef - step.coef
+        part.coef[:] += self.penalty.curvature * coef
+        return self._centred(rest)
 
     def _centred(self, vector: Vector) -> Vector:
         """Return a vector less its mean over classes, in place, if that changes no probability."""
@@ -206,8 +257,7 @@ class Correction(NamedTuple):
         Raises LinAlgError if the matrix is not positive definite, to the rounding of products in `dtype`.
         """
         layout = self.layout
-        mean = None if layout.centre is None else layout.centre.mean
-        sums = self.rows.sum(LeastGram(place, mean, dtype), readings=int(sample is None), rows=sample)
+        sums = self.rows.sum(LeastGram(place, self._mean, dtype), readings=int(sample is None), rows=sample)
         order = layout.n_features + layout.fit_intercept
         matrix = sums.coef[:order, :order] / sums.weight
         diagonal = np.arange(layout.n_features)
@@ -226,4 +276,5 @@ class Correction(NamedTuple):
             )
 
         least_pivot = float(factor[0].diagonal().min() ** 2)
-        return _Gram(apply, least_pivot, sums.intercept[: layout.size] / sums.weight)
+        residual = Sums(0.0, sums.weight, sums.intercept, (layout.n_classes, layout.n_features))
+        return _Gram(apply, least_pivot, residual)

@@ -260,10 +260,11 @@ def corrected_dual(
     n_threads: int | None = None,
     *,
     logits: Array | None = None,
+    intercept_shift: Vector | None = None,
 ) -> Sums:
     """Return the dual sums of corrected probabilities: `corrections.dual`. One reading of X, by NumPy."""
     return corrections.dual(
-        _storage(block.X), _known(loss), params, step, shared, mean, block, logits, n_threads
+        _storage(block.X), _known(loss), params, step, shared, mean, block, logits, n_threads, intercept_shift
     )
 
 

@@ -2,7 +2,8 @@
 
 `fastsoftmax.objective.corrected` says what they are for. A correction takes aᵢ, a row of `change`, to
 p̃ᵢ = pᵢ − Mᵢ aᵢ, where Mᵢ is the curvature ∂²ℓᵢ/∂z² or, `shared` by all classes, cᵢ I on the vectors that the
-curvature does not annihilate, with the least curvature cᵢ. Arrays hold a row of X in each column: NumPy's
+curvature does not annihilate, with the least curvature cᵢ. An `intercept_shift` s, next to zero, takes p̃ᵢ on to
+p̃ᵢ − ∂²ℓᵢ/∂z² s, with the curvature at p̃ᵢ. Arrays hold a row of X in each column: NumPy's
 reductions over few classes are several times as fast that way. A new family is an entry of `FAMILIES`.
 """
 
@@ -61,8 +62,11 @@ def _corrected_softmax(
     target: Array,
     change: Vector,
     shared: bool,
-) -> tuple[Vector, Vector]:
+    intercept_shift: Vector | None,
+) -> tuple[Vector, Vector, Vector | None]:
     """Return Σ p̃ log p̃ in nats, (m,), and p̃ᵢ − tᵢ, (K, m), of logits and `change`, both (K, m).
+
+    And, with an `intercept_shift`, p̃ᵢ itself.
 
     Where p̃ would be negative, and from half as far on, it is bent to stay positive. Targets whose sum is A
     count as A p̃ᵢ − tᵢ and A Σ p̃ log p̃. `logits` and `change` are overwritten.
@@ -78,10 +82,12 @@ def _corrected_softmax(
     careful = np.flatnonzero(far | (others < CONFIDENT))
     if len(careful):
         exact = _careful(
-            proba[:, careful], others[careful], logs[:, careful], change[:, careful], shared
+            proba[:, careful], others[careful], logs[:, careful], change[:, careful], shared, intercept_shift
         )
     change *= proba.min(axis=0) if shared else proba
     proba -= change
+    if intercept_shift is not None:
+        proba *= 1.0 - _ratio_of(intercept_shift, proba)
     if len(careful):
         proba[:, careful] = exact[0]
     np.log(proba, out=change, where=proba > 0.0)
@@ -89,14 +95,26 @@ def _corrected_softmax(
     entropy = change.sum(axis=0)
     if len(careful):
         entropy[careful] = exact[1]
+    kept = None if intercept_shift is None else proba.copy()
     total = _subtract_targets(loss, proba, target)
     if total is not None:
         entropy *= total
-    return entropy, proba
+    return entropy, proba, kept
+
+
+def _ratio_of(intercept_shift: Vector, proba: Vector) -> Vector:
+    """Return the ratio (K, m) by which a shift, next to zero, takes a part of probabilities away."""
+    ratio: Vector = intercept_shift[:, np.newaxis] - intercept_shift @ proba
+    return ratio
 
 
 def _careful(
-    proba: Vector, others: Vector, logs: Vector, change: Vector, shared: bool
+    proba: Vector,
+    others: Vector,
+    logs: Vector,
+    change: Vector,
+    shared: bool,
+    intercept_shift: Vector | None,
 ) -> tuple[Vector, Vector]:
     """Return p̃, (K, m), and Σ p̃ log p̃ of rows that are confident, or whose correction is large.
 
@@ -111,6 +129,10 @@ def _careful(
     sums = np.where(excess.min(axis=0) < 0.0, proba.sum(axis=0), 1.0)
     proba /= sums
     logs -= np.log(sums)
+    if intercept_shift is not None:
+        ratio = _ratio_of(intercept_shift, proba)
+        logs += np.log1p(-ratio)
+        proba *= 1.0 - ratio
     return proba, (proba * logs).sum(axis=0)
 
 
@@ -150,9 +172,16 @@ def _smoothed(loss: sigmoid.Sigmoid, target: Array) -> Vector:
 
 
 def _corrected_sigmoids(
-    loss: sigmoid.Sigmoid, logits: Vector, target: Array, change: Vector, shared: bool
-) -> tuple[Vector, Vector]:
+    loss: sigmoid.Sigmoid,
+    logits: Vector,
+    target: Array,
+    change: Vector,
+    shared: bool,
+    intercept_shift: Vector | None,
+) -> tuple[Vector, Vector, Vector | None]:
     """Return Σ p̃ log p̃ + (1 − p̃) log(1 − p̃) in nats, (m,), and p̃ᵢ − tᵢ, (K, m), of (K, m) logits.
+
+    And, with an `intercept_shift`, p̃ᵢ itself, or 1 − p̃ᵢ.
 
     Where p̃ would not lie in [0, 1], and from half as far on, it stays there.
     """
@@ -168,21 +197,38 @@ def _corrected_sigmoids(
     residual -= difference
     residual -= _smoothed(loss, target)
     rarer -= np.where(positive, -difference, difference)
+    if intercept_shift is not None:
+        difference = rarer * (1.0 - rarer) * intercept_shift[:, np.newaxis]
+        residual -= difference
+        rarer -= np.where(positive, -difference, difference)
     logs = np.log(rarer, out=np.zeros_like(rarer), where=rarer > 0.0)
     entropy = rarer * logs + (1.0 - rarer) * np.log1p(-rarer)
-    return entropy.sum(axis=0), residual
+    return entropy.sum(axis=0), residual, None if intercept_shift is None else rarer
+
+
+def _curvature_of_softmax(proba: Vector, weight: Vector) -> Vector:
+    """Return Σ wᵢ ∂pᵢ/∂s, (K, K), of probabilities (K, m)."""
+    weighted = proba * weight
+    curvature: Vector = np.diag(weighted.sum(axis=1)) - weighted @ proba.T
+    return curvature
+
+
+def _curvature_of_sigmoids(proba: Vector, weight: Vector) -> Vector:
+    """Return Σ wᵢ ∂pᵢ/∂s, (K, K), of probabilities (K, m)."""
+    return np.diag((proba * (1.0 - proba)) @ weight)
 
 
 class Rows(NamedTuple):
-    """The functions of a family: of rows as they are, and `corrected`."""
+    """The functions of a family: of rows as they are, `corrected`, and the curvature of a shift of intercepts."""
 
     uncorrected: Callable[..., tuple[Vector, Vector]]
-    corrected: Callable[..., tuple[Vector, Vector]]
+    corrected: Callable[..., tuple[Vector, Vector, Vector | None]]
+    shift_curvature: Callable[[Vector, Vector], Vector]
 
 
 FAMILIES: dict[object, Rows] = {
-    softmax: Rows(_of_softmax, _corrected_softmax),
-    sigmoid: Rows(_of_sigmoids, _corrected_sigmoids),
+    softmax: Rows(_of_softmax, _corrected_softmax, _curvature_of_softmax),
+    sigmoid: Rows(_of_sigmoids, _corrected_sigmoids, _curvature_of_sigmoids),
 }
 
 

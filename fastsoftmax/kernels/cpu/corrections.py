@@ -81,25 +81,31 @@ def dual(
     block: RowBlock,
     logits: Array | None,
     n_threads: int | None,
+    intercept_shift: Vector | None,
 ) -> Sums:
     """Return Σ wᵢ Σ p̃ log p̃ in nats, and the residual sums Σ wᵢ (p̃ᵢ − tᵢ) x̃ᵢᵀ of corrected probabilities p̃.
 
-    `corrected_rows` makes them of the logits at `params` and of `step` (xᵢ − mean, 1). 6 n d K flops.
+    `corrected_rows` makes them of the logits at `params` and of `step` (xᵢ − mean, 1). With an
+    `intercept_shift`, the curvature Σ wᵢ ∂p̃ᵢ/∂s (K, K) of a further one is appended. 6 n d K flops.
     """
     shape = params.coef.shape
     n_outputs, n_features = shape
-    size = n_outputs * n_features + n_outputs
+    end = n_outputs * n_features + n_outputs
+    size = end + (0 if intercept_shift is None else n_outputs**2)
 
     def add(slot: Vector, _: Array, rows: Vector, z: Vector, target: Array, weight: Vector) -> None:
         change = step.coef @ rows.T
         change += step.intercept[:, np.newaxis]
-        entropy, residual = rows_of(loss).corrected(loss, z, target, change, shared)
+        entropy, residual, proba = rows_of(loss).corrected(loss, z, target, change, shared, intercept_shift)
         slot[-1] += weight @ entropy
-        _add_residual(slot[:-1], residual, rows, weight)
+        _add_residual(slot[:end], residual, rows, weight)
+        if proba is not None:
+            slot[end:-1] += rows_of(loss).shift_curvature(proba, weight).ravel()
 
     work = n_features * FEATURE_WORK + 2.0 * n_outputs * LOGIT_WORK
     total = _summed(
-        add, size + 1, np.dtype(np.float64), storage, params, mean, block, logits, n_threads, work=work * block.n_rows
+        add, size + 1, np.dtype(np.float64), storage, params, mean, block, logits, n_threads,
+        work=work * block.n_rows,
     )  # fmt: skip
     return Sums(float(total[-1]), float(block.weight.sum()), total[:-1], shape)
 
