@@ -37,6 +37,8 @@ MAX_SHIFT, MAX_SHIFTS, SINGULAR = 0.4, 3, 1e-13
 REST = 0.1
 # The whole Hessian may cost as much as this fraction of the passes so far.
 HESSIAN_SHARE = 0.125
+# It is tried at once if it costs no more than this fraction of that: else the Gram matrix is, which may do.
+CHEAP = 0.25
 # A Gram matrix of a sample predicts the gap, to some ten per cent, before that of all rows is summed.
 FEWEST_ROWS, ROWS_PER_COLUMN, SAVING = 2048, 16, 4
 # If a correction leaves more than this fraction of what the last one left, further ones do not help either.
@@ -111,25 +113,37 @@ class Correction(NamedTuple):
         place = Point(params) if keep else params
         n_rows = self.rows.spec.n_rows
         cost = choice.passes_worth("full", n_rows, n_rows, n_classes, n_features)
-        whole = self.preconditioning.has_explicit_hessian and cost <= HESSIAN_SHARE * n_passes
-        if not whole and 8 * (n_features + 1) ** 2 > choice.BLOCKS_BYTES:
-            return Corrected(None, np.inf)
-        rest = self._centred(self.algebra.copied(grad))
-        if whole:
-            inverse = self.preconditioning.inverse_hessian(params)
-            if self.rows.spec.dtype == np.float32:
-                # The rounding of float32 products would be left for another correction.
-                none = self._none
-                rest = self._rest(params, none, self.rows.sum(CorrectedDual(place, none, False, self._mean)))
-        else:
-            predicted_gap, dtype = self._of_sample(params, rest)
-            if not predicted_gap <= goal:
-                return Corrected(None, predicted_gap)
-            inverse, rest = self._of_all(place, params, dtype)
+        affordable = HESSIAN_SHARE * n_passes if self.preconditioning.has_explicit_hessian else 0.0
+        found = Corrected(None, np.inf)
+        if cost > CHEAP * affordable and 8 * (n_features + 1) ** 2 <= choice.BLOCKS_BYTES:
+            found = self._by_gram(place, params, grad, goal)
+        if cost > affordable or found.bound is not None:
+            return found
+        return self._by_hessian(place, params, grad, goal)
+
+    def _by_gram(self, place: Params | Point, params: Params, grad: Vector, goal: float) -> Corrected:
+        """Return the bound by one Gram matrix for all classes."""
+        predicted_gap, dtype = self._of_sample(params, self._centred(self.algebra.copied(grad)))
+        if not predicted_gap <= goal:
+            return Corrected(None, predicted_gap)
+        inverse, rest = self._of_all(place, params, dtype)
         predicted_gap = 0.5 * self.algebra.dot(rest, inverse(rest))
         if not predicted_gap <= goal:
             return Corrected(None, predicted_gap)
-        return Corrected(self._corrected(place, params, rest, inverse, not whole, goal), predicted_gap)
+        return Corrected(self._corrected(place, params, rest, inverse, True, goal), predicted_gap)
+
+    def _by_hessian(self, place: Params | Point, params: Params, grad: Vector, goal: float) -> Corrected:
+        """Return the bound by the whole Hessian."""
+        inverse = self.preconditioning.inverse_hessian(params)
+        rest = self._centred(self.algebra.copied(grad))
+        predicted_gap = 0.5 * self.algebra.dot(rest, inverse(rest))
+        if not predicted_gap <= goal:
+            return Corrected(None, predicted_gap)
+        if self.rows.spec.dtype == np.float32:
+            # The rounding of float32 products would be left for another correction.
+            none = self._none
+            rest = self._rest(params, none, self.rows.sum(CorrectedDual(place, none, False, self._mean)))
+        return Corrected(self._corrected(place, params, rest, inverse, False, goal), predicted_gap)
 
     def _of_sample(self, params: Params, rest: Vector) -> tuple[float, DType]:
         """Return the gap that the Gram matrix of a sample predicts, and the dtype that will do for that of all.

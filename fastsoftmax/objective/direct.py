@@ -37,7 +37,7 @@ BLOCKS_SECONDS, BLOCKS_PASSES, STEP_SECONDS = 5e-3, 10.0, 5e-5
 # Steps after which a problem is taken to need more than a diagonal preconditioner.
 MAX_STEPS = 150
 # Readings after which a corrected bound is weighed: its Gram matrix costs as much as some of them.
-CORRECTED_AFTER = 40
+CORRECTED_AFTER = 16
 
 
 class DirectObjective:
