@@ -155,8 +155,9 @@ class CorrectedDual:
     """The dual value and the residual sums of the probabilities at `place`, corrected by `step`, in float64.
 
     The correction of a row is a function of `step` (x − mean, 1): `kernels.cpu.corrected_rows`. The sums
-    are those of the rows less `mean`, too. `intercept_shift` (K,), below 1/2, corrects all rows once more, by their
-    curvatures there, and has the sum of those of the corrected rows, (K, K), follow. Answered by the CPU only.
+    are those of the rows less `mean`, too. An `intercept_shift` (K,), below 1/2, corrects all rows once more,
+    by their curvatures there; the sums of the curvatures that result, (K, K), are appended. Answered by the
+    CPU only.
     """
 
     place: Params | Point

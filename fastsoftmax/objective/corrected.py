@@ -56,7 +56,7 @@ class Corrected(NamedTuple):
 
 
 class _Gram(NamedTuple):
-    """The inverse for each class, its least pivot at a diagonal of 1, and the rows' residual sums in float64."""
+    """The inverse for each class, its least pivot at a diagonal of 1, and residual sums in float64."""
 
     inverse: Callable[[Vector], Vector]
     least_pivot: float
@@ -91,10 +91,15 @@ class Correction(NamedTuple):
 
     Nothing of this is needed for the bound: D(p̃) is computed from p̃, with float64 sums, and holds for every
     p̃ whose intercepts' sums are zero (to 10⁻¹³: rounding). So p may come from float32 logits, the system may
-    be solved roughly, and p̃ is bent where it would be negative; what e this leaves costs
-    ‖e‖² / (2 l2), and is corrected again.
+    be solved roughly, from float32 products if the columns differ enough, and p̃ is bent where it would be
+    negative. What e this leaves costs ‖e‖² / (2 l2), and is corrected again. Where that does not take enough
+    of the intercepts' part away, as in classes with next to no probability, their part is made zero by
+    p̃ᵢ − M̃ᵢ s, with the curvature M̃ᵢ at p̃ᵢ, which is linear in s (K,).
 
-    Reads X once for the Gram matrix (n d² flops) and once for each correction, of which one or two are usual.
+    g is summed in float64 together with the Gram matrix: e would have the rounding of float32 products
+    otherwise, and one correction would not do.
+
+    Reads X once for the Gram matrix (n d² flops) and once for each correction; one is usual.
     """
 
     rows: CountedSource
@@ -146,7 +151,7 @@ class Correction(NamedTuple):
         return Corrected(self._corrected(place, params, rest, inverse, False, goal), predicted_gap)
 
     def _of_sample(self, params: Params, rest: Vector) -> tuple[float, DType]:
-        """Return the gap that the Gram matrix of a sample predicts, and the dtype that will do for that of all.
+        """Return the gap that a sample's Gram matrix predicts, and the dtype that will do for that of all.
 
         0 and float64 where all rows are not much more than a sample.
         """
@@ -221,8 +226,8 @@ class Correction(NamedTuple):
     def _shifted(self, query: CorrectedDual) -> float | None:
         """Return the bound of a correction whose sums of the intercepts, next to zero, are made zero.
 
-        Where rows are bent, corrections take a part of the sums away only: with a penalty next to none that is
-        enough of those that it weighs, but the others must be zero.
+        Where rows are bent, corrections take away only a part of the sums. Of the coefficients' that may be
+        enough; the intercepts' must be zero.
         """
         n_classes, n_coef = self.layout.n_classes, self.layout.n_classes * self.layout.n_features
         shift = np.zeros(n_classes)
@@ -235,7 +240,8 @@ class Correction(NamedTuple):
             # Singular along the vector of ones, and in classes whose probabilities are all 0 or 1.
             curvature = curvature.reshape(n_classes, n_classes)
             shift = shift + np.linalg.lstsq(curvature, excess, rcond=SINGULAR)[0]
-            if not np.ptp(shift) <= MAX_SHIFT:
+            size = np.ptp(shift) if self.family.SHIFT_INVARIANT else np.abs(shift).max()
+            if not size <= MAX_SHIFT:
                 break
         return None
 
@@ -263,9 +269,7 @@ class Correction(NamedTuple):
                 part -= part.mean(axis=0)
         return vector
 
-    def _gram(
-        self, place: Params | Point, dtype: DType | None = None, sample: Source | None = None
-    ) -> _Gram:
+    def _gram(self, place: Params | Point, dtype: DType | None = None, sample: Source | None = None) -> _Gram:
         """Return the inverse of (Σ vᵢ cᵢ x̃ᵢ x̃ᵢᵀ) + l2. One pass of n d² flops, or of a sample.
 
         Raises LinAlgError if the matrix is not positive definite, to the rounding of products in `dtype`.

@@ -164,20 +164,23 @@ def test_the_bound_does_not_depend_on_what_is_kept_nor_on_centring(storage, n_pa
     assert bound_at(centred, at, n_passes)[1] == pytest.approx(bound, rel=1e-11)
 
 
+@pytest.mark.parametrize("shifted", [False, True])
 @pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("size", [1e-3, 30.0])
 @pytest.mark.parametrize("kind", ["labels", "probabilities", "sigmoid"])
-def test_the_sums_are_those_of_the_formula(kind, size, shared):
-    """Within the distributions and, where the step leaves them, bent."""
+def test_the_sums_are_those_of_the_formula(kind, size, shared, shifted):
+    """Within the distributions and, where the step leaves them, bent; and after a shift of the intercepts."""
     X, y, weight, _ = drawn(kind)
     rng = np.random.default_rng(1)
     here, step = (Params(s * rng.normal(size=(K, D)), s * rng.normal(size=K)) for s in (1.0, size))
     family = sigmoid if kind == "sigmoid" else softmax
     block = RowBlock(X, y, weight)
     loss = family.for_targets(y, K)
-    sums = pickle.loads(pickle.dumps(CorrectedDual(here, step, shared))).on(cpu, loss, block, None)
+    shift = rng.uniform(-0.2, 0.2, K) if shifted else None
+    query = CorrectedDual(here, step, shared, intercept_shift=shift)
+    sums = pickle.loads(pickle.dumps(query)).on(cpu, loss, block, None)
     gram = LeastGram(here).on(cpu, loss, block, None)
-    value, residuals, least = 0.0, np.zeros((N, K)), np.zeros(N)
+    value, residuals, least, curvature = 0.0, np.zeros((N, K)), np.zeros(N), np.zeros((K, K))
     for i in range(N):
         z, a = (p.coef @ X[i] + p.intercept for p in (here, step))
         target = np.eye(K)[y[i]] if y.ndim == 1 else y[i]
@@ -187,6 +190,8 @@ def test_the_sums_are_those_of_the_formula(kind, size, shared):
             d = (np.full(K, least[i]) if shared else p * (1.0 - p)) * a
             d = np.clip(d, -0.5 * np.minimum(p, 1.0 - p), 0.5 * np.minimum(p, 1.0 - p))
             p = p - d
+            p = p - p * (1.0 - p) * shift if shifted else p
+            curvature += weight[i] * np.diag(p * (1.0 - p))
             entropy = np.sum(p * np.log(p) + (1.0 - p) * np.log(1.0 - p))
         else:
             p = np.exp(z) / np.exp(z).sum()
@@ -194,13 +199,17 @@ def test_the_sums_are_those_of_the_formula(kind, size, shared):
             d = least[i] * (a - a.mean()) if shared else p * a - p * (p @ a)
             p = np.where(d <= 0.5 * p, p - d, 0.5 * p * np.exp(1.0 - 2.0 * d / p))
             p = p / p.sum()
+            p = p * (1.0 - shift + p @ shift) if shifted else p
+            curvature += weight[i] * (np.diag(p) - np.outer(p, p))
             entropy = np.sum(p * np.log(np.maximum(p, 1e-300)))
             assert p.min() >= 0.0
         value += weight[i] * entropy
         residuals[i] = weight[i] * (p - target)
     assert sums.value == pytest.approx(value, rel=1e-12)
     np.testing.assert_allclose(sums.coef, residuals.T @ X, rtol=0, atol=1e-11)
-    np.testing.assert_allclose(sums.intercept, residuals.sum(axis=0), rtol=0, atol=1e-11)
+    np.testing.assert_allclose(sums.intercept[:K], residuals.sum(axis=0), rtol=0, atol=1e-11)
+    expected = curvature.ravel() if shifted else []
+    np.testing.assert_allclose(sums.intercept[K:], expected, rtol=0, atol=1e-11)
     wide = np.column_stack((X, np.ones(N)))
     loose = LeastGram(here).on(cpu, loss, block, None).intercept
     uncorrected = CorrectedDual(here, Params(0.0 * here.coef, 0.0 * here.intercept), shared)
@@ -263,6 +272,25 @@ def test_float32_is_certified_as_soon_as_float64(C, solver):
         passes.append(last.passes)
     assert passes[0] <= passes[1] + 12  # a Newton step is several
     assert passes[1] <= 60
+
+
+@pytest.mark.parametrize("n_passes", [WHOLE, SHARED])
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_left_of_the_intercepts_is_taken_away_by_a_shift(kind, n_passes, monkeypatch):
+    """Without it there is no bound, however little is left: here of a gradient that is slightly wrong."""
+    monkeypatch.setattr(corrected, "MAX_CORRECTIONS", 1)
+    inverse = corrected.Correction._corrected
+
+    def wrong(self, place, params, rest, *others):
+        return inverse(self, place, params, rest + 1e-9 * np.cos(np.arange(rest.size)), *others)
+
+    monkeypatch.setattr(corrected.Correction, "_corrected", wrong)
+    objective, _, best = problem(kind, 1e-6)
+    x = best.x + 1e-5 * np.cos(np.arange(best.x.size))
+    bound = bound_at(objective, x, n_passes)[1]
+    assert 0.999 * best.value <= bound <= best.value * (1.0 + ROUNDING)
+    monkeypatch.setattr(corrected, "MAX_SHIFT", 0.0)
+    assert bound_at(objective, x, n_passes)[1] is None
 
 
 def test_what_is_left_of_a_bound_is_corrected_again(monkeypatch):

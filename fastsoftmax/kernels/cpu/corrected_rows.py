@@ -1,10 +1,10 @@
-"""Rows of corrected probabilities, their residuals, and the least curvature of a row, for each family of losses. By NumPy.
+"""Rows of corrected probabilities, and the least curvature of a row, for each family of losses. By NumPy.
 
 `fastsoftmax.objective.corrected` says what they are for. A correction takes aᵢ, a row of `change`, to
 p̃ᵢ = pᵢ − Mᵢ aᵢ, where Mᵢ is the curvature ∂²ℓᵢ/∂z² or, `shared` by all classes, cᵢ I on the vectors that the
-curvature does not annihilate, with the least curvature cᵢ. An `intercept_shift` s, next to zero, takes p̃ᵢ on to
-p̃ᵢ − ∂²ℓᵢ/∂z² s, with the curvature at p̃ᵢ. Arrays hold a row of X in each column: NumPy's
-reductions over few classes are several times as fast that way. A new family is an entry of `FAMILIES`.
+curvature does not annihilate, with the least curvature cᵢ. An `intercept_shift` s, below 1/2, takes p̃ᵢ on to
+p̃ᵢ − ∂²ℓᵢ/∂z² s, with the curvature at p̃ᵢ. Arrays hold a row of X in each column: NumPy's reductions over few
+classes are several times as fast that way. A new family is an entry of `FAMILIES`.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def _careful(
 def _subtract_targets(
     loss: softmax.SoftmaxIndex | softmax.SoftmaxProbability, proba: Vector, target: Array
 ) -> Vector | None:
-    """Subtract the smoothed targets from probabilities (K, m), times the targets' sums, which are returned."""
+    """Subtract smoothed targets from probabilities (K, m), times the targets' sums, and return those sums."""
     total: Vector | None = None
     smoothing = loss.label_smoothing / len(proba)
     if isinstance(loss, softmax.SoftmaxProbability):
@@ -155,7 +155,10 @@ def _subtract_targets(
 
 
 def _of_sigmoids(loss: sigmoid.Sigmoid, logits: Vector, target: Array) -> tuple[Vector, Vector]:
-    """Return cᵢ = min p (1 − p), (m,), and pᵢ − tᵢ, (K, m), of logits (K, m); cᵢ I is at most diag(p (1 − p))."""
+    """Return cᵢ = min p (1 − p), (m,), and pᵢ − tᵢ, (K, m), of logits (K, m).
+
+    cᵢ I is at most diag(pᵢ (1 − pᵢ)).
+    """
     e = np.exp(-np.abs(logits))
     residual = np.where(logits >= 0.0, 1.0, e) / (1.0 + e)
     residual -= _smoothed(loss, target)
@@ -219,7 +222,7 @@ def _curvature_of_sigmoids(proba: Vector, weight: Vector) -> Vector:
 
 
 class Rows(NamedTuple):
-    """The functions of a family: of rows as they are, `corrected`, and the curvature of a shift of intercepts."""
+    """The functions of a family: of rows as they are, of corrected ones, and of a shift's curvature."""
 
     uncorrected: Callable[..., tuple[Vector, Vector]]
     corrected: Callable[..., tuple[Vector, Vector, Vector | None]]

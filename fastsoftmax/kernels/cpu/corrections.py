@@ -1,7 +1,7 @@
 """Corrected dual points: their sums over rows, and the Gram matrix that such a correction is solved with.
 
 By NumPy, in float64, over tiles of rows on several threads: it is done once or twice a fit, and nothing is
-compiled for it. NumPy and BLAS let go of Python's lock, and parts are those of the rows, never of the threads.
+compiled for it. NumPy and BLAS release Python's lock. Parts depend on the rows, never on the threads.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ def gram(
     n_threads: int | None,
     dtype: DType,
 ) -> Sums:
-    """Return Σ wᵢ cᵢ x̃ᵢ x̃ᵢᵀ as `coef`, (d + 1, d + 1), and as `intercept` the residual sums Σ wᵢ (pᵢ − tᵢ) x̃ᵢᵀ.
+    """Return Σ wᵢ cᵢ x̃ᵢ x̃ᵢᵀ as `coef`, (d + 1, d + 1), and Σ wᵢ (pᵢ − tᵢ) x̃ᵢᵀ as `intercept`, (K d + K,).
 
-    Of x̃ᵢ = (xᵢ − mean, 1) and the least curvatures cᵢ; the residual sums are flat as parameters are, (K d + K,).
+    x̃ᵢ is (xᵢ − mean, 1), cᵢ the least curvature; the residual sums are in the order of a parameter vector.
     `dtype` is that of the products of features, for which a correction may be rough; all else is float64.
     n d (d + 4 K) flops; 2 n d (d + 2 K) for a BLAS without symmetric products.
     """
@@ -131,10 +131,10 @@ def _summed(
     *,
     work: float,
 ) -> Vector:
-    """Return what add(slot, scratch, rows, z, target, weight) has added up in `slot`, (size,), over all tiles.
+    """Return what add(slot, scratch, rows, z, target, weight) adds up in `slot`, (size,), over all tiles.
 
-    `scratch` has the shape of a tile's rows in `dtype`; that of float64 is empty, as `rows` may be overwritten.
-    Each part of the rows has a slot, and they are added in order.
+    `scratch` has the shape of a tile's rows in `dtype`; that of float64 is empty, as `rows` may be
+    overwritten. Each part of the rows has a slot, and they are added in order.
     """
     n_outputs, n_features = params.coef.shape
     tile_rows = max(1, min(block.n_rows, TILE_BYTES // (8 * max(n_outputs, n_features, 1))))
