@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 EXECUTORS = ("auto", "prange", "threads", "inline")
+PYTHON_THREADS = 8  # that call NumPy: more would wait for Python's lock, and each has its buffers
 SMALL_WORK = 400_000  # nanoseconds, about: a pool's call costs 25 to 75 µs, so less work is done in line
 # Nanoseconds, about, that a thread works without a return to Python, in which signal handlers (Ctrl-C) can
 # run: a thirtieth of a second is not noticed, and some microseconds a return cost nothing beside it.
@@ -357,15 +358,15 @@ def run_in_python(
 
     Notes
     -----
-    As by `run`, results are the same for any number of threads if those of a part depend on it alone.
+    As by `run`, results are the same for any number of threads if those of a part depend on it alone. At most
+    PYTHON_THREADS, however many may be used.
     """
     threads, name = 1, "inline"
     if n_parts > 1 and work >= SMALL_WORK:
         threads = available_threads() if n_threads is None else max(1, int(n_threads))
         name = "inline" if threads == 1 else _state.chosen
     parts = iter(range(n_parts))  # next() on it is atomic
-    if name == "inline":
-        threads = 1
+    threads = 1 if name == "inline" else min(threads, PYTHON_THREADS)
     thread_pool.run_all(functools.partial(worker, parts), min(threads, n_parts), available_threads() - 1)
 
 

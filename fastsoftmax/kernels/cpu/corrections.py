@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from fastsoftmax.contracts import Array, DType, Loss, Params, RowBlock, Vector
 
 # Of a tile's rows, or its logits, in float64. Beyond a second-level cache, as calls of NumPy that take a few
-# microseconds have threads wait for Python's lock; on one thread 2**20 to 2**23 are as fast.
-TILE_BYTES = 2**22
+# microseconds have threads wait for Python's lock; on one thread 2**20 to 2**23 are as fast, on two
+# 2**20 takes twice as long (300,000 × 100, 7 classes).
+TILE_BYTES = 2**23
 # About how many nanoseconds a row takes: each of its features, each of its logits, each entry of its square.
 FEATURE_WORK, LOGIT_WORK, SQUARE_WORK = 0.5, 15.0, 0.015
 
