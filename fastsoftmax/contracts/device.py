@@ -256,20 +256,32 @@ class Host(Device, Protocol):
         shared: bool,
         mean: Vector | None,
         block: RowBlock,
-        logits: Array | None,
+        n_threads: int | None = None,
+        *,
+        logits: Array | None = None,
+        intercept_shift: Vector | None = None,
     ) -> Sums:
         """Return Σ wᵢ Σ p̃ log p̃ in nats, and the residual sums, of corrected rows p̃.
 
         `change` is `step` (xᵢ − mean, 1); `logits` (n, K), those at `params`, are not computed again if
-        given. Float64, one reading of X, 6 n d K flops.
+        given. `intercept_shift` corrects p̃ once more. Float64, one reading of X, 6 n d K flops.
         """
 
     def least_gram(
-        self, loss: Loss, params: Params, mean: Vector | None, block: RowBlock, logits: Array | None
+        self,
+        loss: Loss,
+        params: Params,
+        mean: Vector | None,
+        block: RowBlock,
+        n_threads: int | None = None,
+        *,
+        logits: Array | None = None,
+        dtype: DType | None = None,
     ) -> Sums:
         """Return Σ wᵢ cᵢ x̃ᵢ x̃ᵢᵀ, x̃ᵢ = (xᵢ − mean, 1), as `coef`, cᵢ the row's least curvature.
 
-        Float64, one reading of X, n d² flops.
+        `intercept` holds the residual sums at `params`, flat as parameters are. Float64, but for the products
+        of features, which are of `dtype` if given. One reading of X, n d (d + 4 K) flops.
         """
 
     def columns(self, name: str, x: Array, out: Array, n_threads: int | None = None) -> None:

@@ -155,36 +155,44 @@ class CorrectedDual:
     """The dual value and the residual sums of the probabilities at `place`, corrected by `step`, in float64.
 
     The correction of a row is a function of `step` (x − mean, 1): `kernels.cpu.corrected_rows`. The sums
-    are those of the rows less `mean`, too. Answered by the CPU only.
+    are those of the rows less `mean`, too. An `intercept_shift` (K,), below 1/2, corrects all rows once more,
+    by their curvatures there; the sums of the curvatures that result, (K, K), are appended. Answered by the
+    CPU only.
     """
 
     place: Params | Point
     step: Params
     shared: bool
     mean: Vector | None = None
+    intercept_shift: Vector | None = None
 
     def on(self, device: PassDevice, loss: Loss, block: RowBlock, n_threads: int | None) -> Sums:
         """Return the answer for one block."""
         params, logits = _at(self.place, device, block, n_threads, None)
         return cast("Host", device).corrected_dual(
-            loss, params, self.step, self.shared, self.mean, block, logits
-        )
+            loss, params, self.step, self.shared, self.mean, block, n_threads,
+            logits=logits, intercept_shift=self.intercept_shift,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LeastGram:
     """The Gram matrix (d + 1, d + 1) of rows (x − mean, 1) weighted by their least curvatures, as `coef`.
 
-    Answered by the CPU only.
+    `intercept` holds their residual sums in float64, (K d + K,), as a flat gradient. `dtype` is that of the
+    products of two features; None takes float64. Answered by the CPU only.
     """
 
     place: Params | Point
     mean: Vector | None = None
+    dtype: DType | None = None
 
     def on(self, device: PassDevice, loss: Loss, block: RowBlock, n_threads: int | None) -> Sums:
         """Return the answer for one block."""
         params, logits = _at(self.place, device, block, n_threads, None)
-        return cast("Host", device).least_gram(loss, params, self.mean, block, logits)
+        return cast("Host", device).least_gram(
+            loss, params, self.mean, block, n_threads, logits=logits, dtype=self.dtype
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -36,8 +36,9 @@ FEW_FEATURES, FEW_SECONDS, FEW_STEPS = 64, 2e-3, 100
 BLOCKS_SECONDS, BLOCKS_PASSES, STEP_SECONDS = 5e-3, 10.0, 5e-5
 # Steps after which a problem is taken to need more than a diagonal preconditioner.
 MAX_STEPS = 150
-# Readings after which a corrected bound is weighed: its Gram matrix costs as much as some of them.
-CORRECTED_AFTER = 40
+# Readings after which a corrected bound is weighed, and one more for each feature a class, up to so many: its
+# Gram matrix costs as much as some of them (a dozen at 3,000 × 200).
+MIN_CORRECTED_AFTER, MAX_CORRECTED_AFTER = 12, 40
 
 
 class DirectObjective:
@@ -196,7 +197,8 @@ class DirectObjective:
         self, x: Vector, grad: Vector, goal: float, n_passes: int
     ) -> tuple[float | None, float]:
         """Return the corrected bound of the objective itself, once steps have cost more than it does."""
-        if n_passes < CORRECTED_AFTER:
+        due = MIN_CORRECTED_AFTER + self.layout.n_features / self.layout.n_classes
+        if n_passes < min(due, MAX_CORRECTED_AFTER):
             return None, np.inf
         return self._corrected_bound(x, grad, goal, n_passes)
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 EXECUTORS = ("auto", "prange", "threads", "inline")
+PYTHON_THREADS = 8  # that call NumPy: more would wait for Python's lock, and each has its buffers
 SMALL_WORK = 400_000  # nanoseconds, about: a pool's call costs 25 to 75 µs, so less work is done in line
 # Nanoseconds, about, that a thread works without a return to Python, in which signal handlers (Ctrl-C) can
 # run: a thirtieth of a second is not noticed, and some microseconds a return cost nothing beside it.
@@ -354,6 +355,35 @@ def _note(kernel: Kernel, work: float, threads: int, started: float, *, spins: b
     """Note how long a call took, among those of its kernel and of about as much work."""
     now = time.perf_counter()
     _state.crowding.observe((kernel, int(4.0 * math.log2(work)), threads), now - started, now, spins=spins)
+
+
+def run_in_python(
+    worker: Callable[[Iterator[int]], Iterator[None]], n_parts: int, *, work: float, n_threads: int | None
+) -> None:
+    """Work through parts by NumPy: in a pool of threads, or in line.
+
+    Parameters
+    ----------
+    worker : callable
+        worker(parts) does the parts that it takes from that iterator, and yields where the work may be
+        abandoned. It is called once in each thread, so that its buffers serve many parts.
+    n_parts : int
+    work : float
+        About how many nanoseconds one thread needs for all of it.
+    n_threads : int or None
+
+    Notes
+    -----
+    As by `run`, results are the same for any number of threads if those of a part depend on it alone. At most
+    PYTHON_THREADS, however many may be used.
+    """
+    threads, name = 1, "inline"
+    if n_parts > 1 and work >= SMALL_WORK:
+        threads = available_threads() if n_threads is None else max(1, int(n_threads))
+        name = "inline" if threads == 1 else _state.chosen
+    parts = iter(range(n_parts))  # next() on it is atomic
+    threads = 1 if name == "inline" else min(threads, PYTHON_THREADS)
+    thread_pool.run_all(functools.partial(worker, parts), min(threads, n_parts), available_threads() - 1)
 
 
 @functools.lru_cache(maxsize=256)

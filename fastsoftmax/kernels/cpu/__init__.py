@@ -257,17 +257,34 @@ def corrected_dual(
     shared: bool,
     mean: Vector | None,
     block: RowBlock,
-    logits: Array | None,
+    n_threads: int | None = None,
+    *,
+    logits: Array | None = None,
+    intercept_shift: Vector | None = None,
 ) -> Sums:
     """Return the dual sums of corrected probabilities: `corrections.dual`. One reading of X, by NumPy."""
-    return corrections.dual(_storage(block.X), _known(loss), params, step, shared, mean, block, logits)
+    return corrections.dual(
+        _storage(block.X), _known(loss), params, step, shared, mean, block, logits, n_threads, intercept_shift
+    )
 
 
 def least_gram(
-    loss: Loss, params: Params, mean: Vector | None, block: RowBlock, logits: Array | None
+    loss: Loss,
+    params: Params,
+    mean: Vector | None,
+    block: RowBlock,
+    n_threads: int | None = None,
+    *,
+    logits: Array | None = None,
+    dtype: DType | None = None,
 ) -> Sums:
-    """Return the Gram matrix of rows weighted by their least curvatures: `corrections.gram`. By NumPy."""
-    return corrections.gram(_storage(block.X), _known(loss), params, mean, block, logits)
+    """Return the Gram matrix of rows weighted by their least curvatures, and the residual sums. By NumPy.
+
+    `corrections.gram` describes both. `dtype` None is float64. One reading of X.
+    """
+    return corrections.gram(
+        _storage(block.X), _known(loss), params, mean, block, logits, n_threads, np.dtype(dtype)
+    )
 
 
 def target_sum(loss: Loss, block: RowBlock) -> Sums:

@@ -181,3 +181,10 @@ def in_float64(X: Csr) -> tuple[csr_array, NDArray[np.intp]]:
     columns, places = np.unique(X.indices, return_inverse=True)
     shape = X.shape[0], len(columns)
     return csr_array((X.data.astype(np.float64), places, X.indptr), shape=shape), columns
+
+
+def to_float64(X: Csr, out: Vector) -> None:
+    """Write the rows to out (n, d), float64, with all their zeros."""
+    found, columns = in_float64(X)
+    out[:] = 0.0
+    out[:, columns] = found.toarray()

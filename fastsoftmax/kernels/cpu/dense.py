@@ -193,3 +193,8 @@ def in_float64(X: Array | Halves) -> tuple[Vector, slice]:
     """Return the rows in float64, and the columns that they hold: all."""
     dense = X.bits.view(np.float16) if isinstance(X, Halves) else X
     return dense.astype(np.float64), slice(None)
+
+
+def to_float64(X: Array | Halves, out: Vector) -> None:
+    """Write the rows to out (n, d), float64."""
+    np.copyto(out, X.bits.view(np.float16) if isinstance(X, Halves) else X)
