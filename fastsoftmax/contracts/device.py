@@ -284,6 +284,14 @@ class Host(Device, Protocol):
         of features, which are of `dtype` if given. One reading of X, n d (d + 4 K) flops.
         """
 
+    def largest_norm(
+        self, root: Array, mean: Vector | None, block: RowBlock, n_threads: int | None = None
+    ) -> float:
+        """Return the largest ‖(xᵢ − mean, 1) root‖² of rows with a weight, by float64 products.
+
+        One reading of X, 2 n d m flops for a `root` (d + 1, m).
+        """
+
     def columns(self, name: str, x: Array, out: Array, n_threads: int | None = None) -> None:
         """Write softmax, log_softmax or logsumexp of each column of x (K, n) to out."""
 

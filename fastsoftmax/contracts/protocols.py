@@ -274,6 +274,15 @@ class Objective(Protocol):
         `n_passes` is the number of passes so far, beside which its cost is weighed.
         """
 
+    def unpenalised_bound(
+        self, x: Vector, value: float, grad: Vector, goal: float, n_passes: int
+    ) -> float | None:
+        """Return a lower bound of min F without a penalty, from F and ∇F at x next to the minimum, or None.
+
+        None if it costs much beside the `n_passes` so far; dearer ways are gone only if the gap is
+        above `goal` otherwise.
+        """
+
     def likely_gap(self, grad: Vector) -> float:
         """Return an estimate of F − `lower_bound` from ∇F alone; 0 where there is no bound. No pass."""
 

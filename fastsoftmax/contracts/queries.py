@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from fastsoftmax.contracts.values import ManySums, Params
+from fastsoftmax.contracts.values import Largest, ManySums, Params
 
 if TYPE_CHECKING:
     from fastsoftmax.contracts.device import Host, Loss, PassDevice
@@ -193,6 +193,18 @@ class LeastGram:
         return cast("Host", device).least_gram(
             loss, params, self.mean, block, n_threads, logits=logits, dtype=self.dtype
         )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LargestNorm:
+    """The largest ‖(x − mean, 1) root‖² of the rows that have a weight; `root` is (d + 1, m). CPU only."""
+
+    root: Array
+    mean: Vector | None = None
+
+    def on(self, device: PassDevice, loss: Loss, block: RowBlock, n_threads: int | None) -> Largest:
+        """Return the answer for one block."""
+        return Largest(cast("Host", device).largest_norm(self.root, self.mean, block, n_threads))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -107,6 +107,16 @@ class ManySums(NamedTuple):
         return ManySums(tuple(a + b for a, b in zip(self.each, other.each, strict=True)))
 
 
+@dataclass(frozen=True, slots=True)
+class Largest:
+    """The largest of a number over rows; `+` takes that of both sets of rows."""
+
+    value: float
+
+    def __add__(self, other: Largest) -> Largest:
+        return Largest(max(self.value, other.value))
+
+
 class Record(NamedTuple):
     """One entry of a fit's history.
 

@@ -136,6 +136,9 @@ class AnchoredObjective:
         """Return no bound: the stopping rule uses the Newton decrement."""
         return None, np.inf
 
+    def unpenalised_bound(self, x: Vector, value: float, grad: Vector, goal: float, n_passes: int) -> None:
+        """Return None: earlier batches are a quadratic."""
+
     def likely_gap(self, grad: Vector) -> float:
         """Return 0: there is no lower bound."""
         return 0.0

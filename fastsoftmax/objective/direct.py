@@ -202,6 +202,9 @@ class DirectObjective:
             return None, np.inf
         return self._corrected_bound(x, grad, goal, n_passes)
 
+    def unpenalised_bound(self, x: Vector, value: float, grad: Vector, goal: float, n_passes: int) -> None:
+        """Return None: there is a penalty."""
+
     def in_float64(self) -> None:
         """Return None: products are float64."""
 

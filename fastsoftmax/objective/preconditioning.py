@@ -127,6 +127,15 @@ class Preconditioning:
         """Whether the Hessian is small enough for `inverse_hessian`."""
         return self._layout.n_classes * (self._layout.n_features + 1) <= choice.EXPLICIT_ORDER
 
+    @property
+    def passes_for_hessian(self) -> float:
+        """About how many passes `inverse_hessian` costs; infinity where it is too large."""
+        if not self.has_explicit_hessian:
+            return np.inf
+        n_rows = self._rows.spec.n_rows
+        shape = self._layout.n_classes, self._layout.n_features
+        return choice.passes_worth("full", n_rows, n_rows, *shape)
+
     def inverse_hessian(self, params: Params) -> Callable[[Vector], Vector]:
         """Return v ↦ (∇²F)⁻¹ v; a pseudo-inverse if ∇²F is singular. Raises ValueError if it is too large."""
         if not self.has_explicit_hessian:

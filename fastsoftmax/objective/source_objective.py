@@ -27,6 +27,7 @@ from fastsoftmax.objective.counted import CountedSource
 from fastsoftmax.objective.hessian import products_at
 from fastsoftmax.objective.layout import Layout
 from fastsoftmax.objective.preconditioning import Preconditioning
+from fastsoftmax.objective.unpenalised import SelfConcordance
 from fastsoftmax.penalties.squared_norm import SquaredNorm
 
 if TYPE_CHECKING:
@@ -381,6 +382,21 @@ class SourceObjective:
             self._rows, self._layout, self._family, self._penalty, self.algebra, self._preconditioning
         )
         return correction.bound(self.unpack(params), grad, goal, n_passes, self._keeps_logits)
+
+    def unpenalised_bound(
+        self, params: ArrayLike, value: float, grad: Vector, goal: float, n_passes: int
+    ) -> float | None:
+        """Return a lower bound of min F, in nats, without a penalty, from F and ∇F at `params`, or None.
+
+        It exists near a minimum whose classes overlap, with linearly independent columns: see
+        `fastsoftmax.objective.unpenalised`. None, too, with a penalty, on a GPU, with float32 products, or if
+        it costs more than a quarter of the `n_passes` so far: two readings of X of n d² flops, and those of
+        the whole Hessian if the gap is above `goal` without.
+        """
+        if self._penalty.strength > 0.0 or self.device != "cpu" or self.is_float32:
+            return None
+        concordance = SelfConcordance(self._rows, self._layout, self._family, self._preconditioning)
+        return concordance.bound(self.unpack(params), value, grad, goal, n_passes, self._keeps_logits)
 
     def likely_gap(self, grad: Vector) -> float:
         """Return an estimate of the duality gap from ∇F alone: ‖∇_W F‖² / (2 l2), in nats; 0 if l2 = 0.

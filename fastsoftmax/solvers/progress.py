@@ -310,6 +310,12 @@ class Progress:
         """Return the solution at x, with a bound if the objective has one."""
         if self._bound is None:
             self._improve_bound(x, value, grad)
+        if self._bound is None and self.converged:  # by the estimate
+            n_passes = self._objective.passes - self._first_pass
+            goal = self._goal(value)
+            self._bound = self._objective.unpenalised_bound(x, value, grad, goal, n_passes)
+            if self._bound is not None and value - self._bound <= goal:
+                self.message = "certified"
         gap = None if self._bound is None else max(value - self._bound, 0.0)
         rounded = self._objective.is_float32
         if rounded:

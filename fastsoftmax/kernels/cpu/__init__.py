@@ -58,6 +58,7 @@ __all__ = [
     "gram",
     "has_memory",
     "hessp",
+    "largest_norm",
     "least_gram",
     "log_softmax",
     "logits",
@@ -285,6 +286,11 @@ def least_gram(
     return corrections.gram(
         _storage(block.X), _known(loss), params, mean, block, logits, n_threads, np.dtype(dtype)
     )
+
+
+def largest_norm(root: Array, mean: Vector | None, block: RowBlock, n_threads: int | None = None) -> float:
+    """Return the largest ‖(xᵢ − mean, 1) root‖² of rows with a weight. By NumPy, one reading of X."""
+    return corrections.largest_norm(_storage(block.X), root, mean, block, n_threads)
 
 
 def target_sum(loss: Loss, block: RowBlock) -> Sums:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastsoftmax.contracts import Sums
+from fastsoftmax.contracts import Params, Sums
 from fastsoftmax.contracts.storages import storage_of
 from fastsoftmax.kernels.cpu import partition
 from fastsoftmax.kernels.cpu.corrected_rows import rows_of
@@ -20,7 +20,7 @@ from fastsoftmax.runtime import blas, executor
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from fastsoftmax.contracts import Array, DType, Loss, Params, RowBlock, Vector
+    from fastsoftmax.contracts import Array, DType, Loss, RowBlock, Vector
 
 # Of a tile's rows, or its logits, in float64. Beyond a second-level cache, as calls of NumPy that take a few
 # microseconds have threads wait for Python's lock; on one thread 2**20 to 2**23 are as fast, on two
@@ -112,6 +112,25 @@ def dual(
     return Sums(float(total[-1]), float(block.weight.sum()), total[:-1], shape)
 
 
+def largest_norm(
+    storage: Any, root: Array, mean: Vector | None, block: RowBlock, n_threads: int | None
+) -> float:
+    """Return the largest ‖(xᵢ − mean, 1) root‖² of the rows that have a weight; `root` is (d + 1, m)."""
+    n_features = len(root) - 1
+
+    def add(slot: Vector, _: Array, rows: Vector, z: Vector, target: Array, weight: Vector) -> None:
+        images = rows @ root[:-1]
+        images += root[-1]
+        slot[0] = max(slot[0], np.einsum("im,im->i", images, images).max())
+
+    no_logits = Params(np.zeros((0, n_features)), np.zeros(0)), np.zeros((block.n_rows, 0))
+    total = _summed(
+        add, 1, np.dtype(np.float64), storage, no_logits[0], mean, block, no_logits[1], n_threads,
+        work=n_features * (FEATURE_WORK + 2.0 * root.shape[1] * SQUARE_WORK) * block.n_rows, join=np.maximum,
+    )  # fmt: skip
+    return float(total[0])
+
+
 def _add_residual(slot: Vector, residual: Vector, rows: Vector, weight: Vector) -> None:
     """Add the residual sums of a tile to `slot`, (K d + K,). Multiplies `residual` (K, m) by the weights."""
     n_outputs, n_features = len(residual), rows.shape[1]
@@ -132,11 +151,12 @@ def _summed(
     n_threads: int | None,
     *,
     work: float,
+    join: Callable[[Vector, Vector], Vector] = np.add,
 ) -> Vector:
     """Return what add(slot, scratch, rows, z, target, weight) adds up in `slot`, (size,), over all tiles.
 
     `scratch` has the shape of a tile's rows in `dtype`; that of float64 is empty, as `rows` may be
-    overwritten. Each part of the rows has a slot, and they are added in order.
+    overwritten. Each part of the rows has a slot, and they are joined in order.
     """
     n_outputs, n_features = params.coef.shape
     tile_rows = max(1, min(block.n_rows, TILE_BYTES // (8 * max(n_outputs, n_features, 1))))
@@ -156,7 +176,7 @@ def _summed(
 
     with blas.one_thread():  # results depend on the number of threads
         executor.run_in_python(worker, len(slots), work=work, n_threads=n_threads)
-    return functools.reduce(np.add, slots[1:], slots[0])
+    return functools.reduce(join, slots[1:], slots[0])
 
 
 def _tiles(
