@@ -143,7 +143,8 @@ class SoftmaxRegression(
         F at `coef_` and `intercept_` as they are stored, in nats, as by float64 products: those of all rows,
         or, where the fit's own are float32, of 512 rows that tell of their error (to some 1e-9).
     duality_gap_ : float or None
-        An upper bound of `objective_` − F*, in nats; None for C = inf.
+        An upper bound of `objective_` − F*, in nats. For C = inf it is None unless such a bound costs
+        little beside the fit, of classes that overlap (`SoftmaxObjective.unpenalised_bound`).
     history_ : list of Record
         (seconds, objective, grad_norm, gap, passes) at the start and after every step.
 
