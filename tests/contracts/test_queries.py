@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from fastsoftmax.contracts import KeptLogits, Mixture, Params, Point, RowBlock, queries, storages
+from fastsoftmax.contracts.values import Largest
 from fastsoftmax.kernels import cpu
 from fastsoftmax.losses import softmax
 from fastsoftmax.runtime.buffers import BufferPool
@@ -32,6 +33,7 @@ QUERIES = [
     queries.TargetSum(),
     queries.CorrectedDual(Point(HERE), HERE, True),
     queries.LeastGram(HERE, np.ones(D)),
+    queries.LargestNorm(np.eye(D + 1), np.ones(D)),
 ]
 
 
@@ -44,6 +46,8 @@ LOSS = softmax.for_targets(block().target, K)
 
 
 def arrays(sums):
+    if isinstance(sums, Largest):
+        return [sums.value]
     return [part.joined.tobytes() for part in getattr(sums, "each", [sums])]
 
 
@@ -59,8 +63,24 @@ def test_a_query_travels(query):
 
 
 def test_every_query_of_the_vocabulary_is_here():
-    names = {each for each in vars(queries).values() if dataclasses.is_dataclass(each)}
+    named = vars(queries).values()
+    names = {each for each in named if dataclasses.is_dataclass(each) and hasattr(each, "on")}
     assert names == {type(query) for query in QUERIES}
+
+
+def test_the_largest_norm_is_that_of_all_rows_with_a_weight():
+    rows = block()._replace(weight=np.array([1.0, 0.0, 2.0, 1.0, 0.0]))
+    root = np.random.default_rng(1).normal(size=(D + 1, 2))
+    query = queries.LargestNorm(root, np.ones(D))
+    squares = ((np.column_stack((rows.X - 1.0, np.ones(N))) @ root) ** 2).sum(axis=1)
+    whole = query.on(cpu, LOSS, rows, 1)
+    assert whole.value == pytest.approx(squares[[0, 2, 3]].max(), rel=1e-13)
+    parts = [
+        rows._replace(X=rows.X[some], target=rows.target[some], weight=rows.weight[some])
+        for some in (slice(2), slice(2, N))
+    ]
+    first, second = (query.on(cpu, LOSS, part, 1) for part in parts)
+    assert first + second == whole
 
 
 def test_logits_are_computed_once_and_go_with_their_point(monkeypatch):
