@@ -40,9 +40,9 @@ REST = 0.1
 HESSIAN_SHARE, SKINNY = 0.2, 64
 # It is tried at once if it costs no more than this fraction of that: else the Gram matrix is, which may do.
 CHEAP = 0.25
-# The Gram matrix, n d (d + 4 K) flops beside 4 n d K of a pass, may cost as much as this fraction of them: of
-# 5,000 × 2,000 and two classes it took as long as all the rest.
-GRAM_SHARE = 1.0
+# The Gram matrix, n d (d + 4 K) flops beside 4 n d K of a pass, may cost as many passes as there were, times
+# this: of 5,000 × 2,000 and two classes, where it costs 500, it took as long as all the rest.
+GRAM_SHARE = 2.0
 # A Gram matrix of a sample predicts the gap, to some ten per cent, before that of all rows is summed.
 FEWEST_ROWS, ROWS_PER_COLUMN, SAVING = 2048, 16, 4
 # If a correction leaves more than this fraction of what the last one left, further ones do not help either.
@@ -126,7 +126,7 @@ class Correction(NamedTuple):
         affordable = HESSIAN_SHARE * n_passes if self.preconditioning.has_explicit_hessian else 0.0
         found = Corrected(None, np.inf)
         fits = 8 * (n_features + 1) ** 2 <= choice.BLOCKS_BYTES
-        fits &= n_features + 4 * n_classes <= GRAM_SHARE * n_passes * 4 * n_classes
+        fits &= n_features + 4 * n_classes <= GRAM_SHARE * (n_passes + 1) * 4 * n_classes
         if cost > CHEAP * affordable and fits:
             found = self._by_gram(place, params, grad, goal)
         if cost > affordable or found.bound is not None:

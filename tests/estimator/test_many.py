@@ -119,6 +119,10 @@ def test_what_was_not_reached_is_said_once():
 def test_without_a_penalty():
     X, y, weights, _ = draw("soft")
     fits = SoftmaxRegression(C=np.inf).fit_many(X, y, weights[:2])
+    assert (fits.duality_gap_ <= 1e-6 * fits.objective_).all()  # of overlapping classes
+    rng = np.random.default_rng(0)
+    dependent = np.column_stack((X, X[:, 0]))  # columns for which there is no bound
+    fits = SoftmaxRegression(C=np.inf).fit_many(dependent, rng.permutation(len(X)) % 2, weights[:2])
     assert np.isnan(fits.duality_gap_).all()
     assert fits[0].duality_gap_ is None
 

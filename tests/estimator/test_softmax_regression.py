@@ -222,7 +222,7 @@ def test_no_penalty():
     X, y = dataset("iris")
     X, y = X[50:, :2], y[50:]  # two classes that overlap: the optimum is finite
     model, theirs = SoftmaxRegression(C=np.inf).fit(X, y), reference(X, y, C=np.inf)
-    assert model.duality_gap_ is None
+    assert 0.0 <= model.duality_gap_ <= 1e-6 * model.objective_  # of so few rows it costs next to nothing
     assert_at_the_optimum(model, X, y - 1, objective_of(theirs, X, y - 1, np.inf), np.inf)
 
 

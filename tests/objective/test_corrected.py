@@ -28,6 +28,12 @@ ROUNDING = 1e-12
 WHOLE, SHARED = 10**9, 0  # passes so far, beside which the whole Hessian costs nothing, or too much
 
 
+@pytest.fixture(autouse=True)
+def dear(monkeypatch):
+    """The Gram matrix is tried, however few passes there were."""
+    monkeypatch.setattr(corrected, "GRAM_SHARE", 1e9)
+
+
 def drawn(kind, dtype=np.float64):
     """Rows with collinear columns, targets, weights, some of them zero, and an objective's options."""
     rng = np.random.default_rng(11)
@@ -303,3 +309,19 @@ def test_what_is_left_of_a_bound_is_corrected_again(monkeypatch):
     monkeypatch.setattr(corrected, "MAX_CORRECTIONS", 1)
     once = bound_at(objective, x, SHARED)[1]
     assert once is None or once < again
+
+
+@pytest.mark.parametrize(("n_passes", "tried"), [(0, False), (3, True)])
+def test_a_gram_matrix_waits_until_the_passes_cost_a_part_of_it(n_passes, tried, monkeypatch):
+    """Of 60 features and 4 classes it costs five passes."""
+    monkeypatch.setattr(corrected, "GRAM_SHARE", 2.0)
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(300, 60)), rng.integers(0, K, 300)
+    objective = SoftmaxObjective(X, y, l2=1e-3)
+    monkeypatch.setattr(type(objective), "has_explicit_hessian", False)
+    monkeypatch.setattr(objective._preconditioning.__class__, "has_explicit_hessian", False)
+    x = np.zeros(objective.n_params)
+    gram, asked = cpu.least_gram, []
+    monkeypatch.setattr(cpu, "least_gram", lambda *args, **options: asked.append(1) or gram(*args, **options))
+    bound_at(objective, x, n_passes)
+    assert bool(asked) == tried
