@@ -456,7 +456,12 @@ class SourceObjective:
 
     @property
     def _keeps_logits(self) -> bool:
-        """Whether the (n, K) logits are small enough to be kept between products."""
+        """Whether the (n, K) logits are small enough to be kept between products.
+
+        Not those of rows that are read anew: their targets are read with them.
+        """
+        if self._rows.spec.is_dear:
+            return False
         itemsize = 4 if self.is_float32 else 8
         n_bytes = self._rows.spec.n_rows * self.n_classes * itemsize
         return bool(n_bytes <= max(LOGITS_BYTES, 8 * LOGITS_VECTORS * self.n_params))
