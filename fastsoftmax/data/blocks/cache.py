@@ -80,8 +80,8 @@ class CacheWriter:
             raise OSError(
                 errno.ENOSPC,
                 f"the disk is full after {self._at / 2**20:.0f} MiB of decoded blocks in "
-                f"{str(self._part)!r}: give cache= a folder with more room, or cache=False to decode the files "
-                "in every reading",
+                f"{str(self._part)!r}: give cache= a folder with more room, or cache=False to decode the "
+                "files in every reading",
             ) from error
         self._blocks.append(
             {"n_rows": block.n_rows, "file": block.file, "first": block.first, "arrays": held}
