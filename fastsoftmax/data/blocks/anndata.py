@@ -58,12 +58,14 @@ class AnnDataBlocks:
             if dtype.kind not in "biuf":
                 raise ValueError(f"{self.path!r} holds {dtype}, not numbers")
             names = self._names(store)
-            for column in (self.target, self.weight):
-                if (
-                    column is not None
-                    and len(self._column(store, column, 0, n_rows, head_only=True)) != n_rows
-                ):
-                    raise ValueError(f"{self.path!r}: column {column!r} of obs has not {n_rows} rows")
+            for name in (self.target, self.weight):
+                if name is None:
+                    continue
+                length = self._column(store, name, 0, n_rows, head_only=True).shape[0]
+                if length != n_rows:
+                    raise ValueError(
+                        f"{self.path!r}: column {name!r} of obs has {length} entries, X has {n_rows} rows"
+                    )
             is_slow = _is_compressed(data)
         narrow = np.dtype(np.float32 if dtype in (np.float16, np.float32) else np.float64)
         return Head(

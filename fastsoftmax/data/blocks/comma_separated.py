@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +18,14 @@ from fastsoftmax.data.blocks.record_batches import Feature, Uses
 from fastsoftmax.data.readers import dialect
 from fastsoftmax.data.readers.header import MISSING, is_header
 from fastsoftmax.data.readers.table import damage_reported
+from fastsoftmax.data.readers.text_labels import number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BEGINNING = 2**20  # bytes that the dialect is told from
 TEXT_BYTES = 2**22  # parsed at a time; pyarrow holds a few such parts
-_ROW = re.compile(r"In CSV column #(\d+): (?:Row #(\d+): )?(.*)")
+_CELL = re.compile(r"In CSV column #(\d+): (?:Row #\d+: )?(.*)")
 
 
 @dataclass(frozen=True)
@@ -77,17 +80,17 @@ class CsvBlocks:
 
     def _batches(self, sep: str, names: list[str], skipped: int, uses: Uses) -> Iterator[Any]:
         import pyarrow as pa
-        from pyarrow import csv
+        from pyarrow import csv as arrow_csv
 
         types = {each.name: pa.float64() for each in uses.features}
         types |= {} if uses.weight is None else {uses.weight: pa.float64()}
         types |= {} if uses.target is None else {uses.target: pa.string()}
-        with self._damage_reported(names), self._text() as text:
-            yield from csv.open_csv(
+        with self._damage_reported(sep, names, skipped), self._text() as text:
+            yield from arrow_csv.open_csv(
                 text,
-                csv.ReadOptions(block_size=TEXT_BYTES, column_names=names, skip_rows=skipped),
-                csv.ParseOptions(delimiter=sep),
-                csv.ConvertOptions(
+                arrow_csv.ReadOptions(block_size=TEXT_BYTES, column_names=names, skip_rows=skipped),
+                arrow_csv.ParseOptions(delimiter=sep),
+                arrow_csv.ConvertOptions(
                     column_types=types,
                     include_columns=uses.columns,
                     null_values=list(MISSING),
@@ -105,18 +108,30 @@ class CsvBlocks:
             yield text
 
     @contextlib.contextmanager
-    def _damage_reported(self, names: list[str]) -> Iterator[None]:
-        """Raise what pyarrow says of a cell with the name of its column."""
+    def _damage_reported(self, sep: str, names: list[str], skipped: int) -> Iterator[None]:
+        """Raise what pyarrow says of a cell with the name of its column, and its row."""
         with damage_reported(self.path, "CSV"):
             try:
                 yield
             except Exception as error:
-                found = _ROW.search(str(error))
+                found = _CELL.search(str(error))
                 if found is None:
                     raise
-                at, row, said = found.groups()
-                place = f" in row {row}" if row else ""
-                raise ValueError(f"column {names[int(at)]!r}{place}: {said}") from error
+                at, said = int(found[1]), found[2]
+                row = self._row_that_is_no_number(sep, at, skipped)
+                place = "" if row is None else f" in row {row}"
+                raise ValueError(f"column {names[at]!r}{place}: {said}") from error
+
+    def _row_that_is_no_number(self, sep: str, at: int, skipped: int) -> int | None:
+        """Return the first row, from 1 on, whose cell in a column is no number: pyarrow's threads do not say."""
+        with self._text() as binary:
+            lines = csv.reader(io.TextIOWrapper(binary, "utf-8", errors="replace", newline=""), delimiter=sep)
+            records = (record for record in lines if record)
+            for row, record in enumerate(records, start=1 - skipped):
+                cell = record[at].strip() if at < len(record) else ""
+                if row > 0 and cell not in MISSING and number(cell) is None:
+                    return row
+        return None
 
     def _dialect(self) -> tuple[str, list[str], int]:
         """Return the separator, the names of the columns, and the number of lines before the rows."""
