@@ -123,7 +123,7 @@ class CsvBlocks:
                 raise ValueError(f"column {names[at]!r}{place}: {said}") from error
 
     def _row_that_is_no_number(self, sep: str, at: int, skipped: int) -> int | None:
-        """Return the first row, from 1 on, whose cell in a column is no number: pyarrow's threads do not say."""
+        """Return the first row, from 1 on, whose cell in a column is no number: pyarrow does not say."""
         with self._text() as binary:
             lines = csv.reader(io.TextIOWrapper(binary, "utf-8", errors="replace", newline=""), delimiter=sep)
             records = (record for record in lines if record)

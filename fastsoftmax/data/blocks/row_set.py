@@ -36,9 +36,10 @@ if TYPE_CHECKING:
     from fastsoftmax.data.blocks.look import Look
 
 MEMORY = 2**30  # bytes, by default: what a fit holds besides parameters
-# Of that: a block (two wait, one is made, one is in use, sparse ones with their transpose), the sample, and
-# all rows, up to which they are kept as arrays. With these 1 GiB is not exceeded (bench: peak memory).
-BLOCK, SAMPLE, WHOLE = 32, 8, 2
+# Of that: a block (two wait, one is made, one is in use; half as much for sparse ones, with their transpose),
+# the sample (2.25 times as much while it is gathered), and all rows, up to which they are kept as arrays
+# (twice as much while they are joined).
+BLOCK, SAMPLE, WHOLE = 20, 6, 3
 MIN_BLOCK = 2**12  # bytes
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
@@ -81,7 +82,7 @@ def open_rows(
         with the object; False decodes the files in every reading.
     memory : int or str, optional
         What a fit holds besides its parameters: bytes, or a text such as "500M" or "2G". 1 GiB by default.
-        Rows that take up to half of it are kept as arrays.
+        Rows that take up to a third of it are kept as arrays.
     zero_based : bool, optional
         Whether the indices of an svmlight file start at 0; by default they start at 1 unless there is a 0.
 
@@ -292,7 +293,8 @@ class RowSet:
     def limits(self) -> Limits:
         """The bytes of a block, of the sample, and of rows that are kept whole."""
         memory = self._memory
-        return Limits(max(MIN_BLOCK, memory // BLOCK), memory // SAMPLE, memory // WHOLE)
+        block_bytes = memory // (2 * BLOCK if self._supply.head.is_sparse else BLOCK)
+        return Limits(max(MIN_BLOCK, block_bytes), memory // SAMPLE, memory // WHOLE)
 
     def look(self, progress: Callable[[int, int], None] | None = None) -> Look:
         """Return what the first reading finds; it is made at the first call.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from fastsoftmax.contracts import Csr, Halves
 from fastsoftmax.contracts.storages import storage_of
 from fastsoftmax.data.blocks import block
 from fastsoftmax.data.blocks.block import Coded
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from fastsoftmax.contracts import HostRows, Vector
     from fastsoftmax.data.blocks.block import Labels
 
+SLACK = 1.25  # more bytes than are to be kept: from there on the rows with the largest keys are dropped
 _MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 
 
@@ -77,7 +79,7 @@ class Sampler:
         self._taken.append(_Taken(key[chosen], rows))
         self._n_taken += len(chosen)
         self._n_bytes += block.n_bytes(taken)
-        if self._n_bytes > 2 * self._max_bytes:
+        if self._n_bytes > SLACK * self._max_bytes:
             self._prune()
 
     def sample(self) -> Sample:
@@ -99,15 +101,33 @@ class Sampler:
         weight = None
         if parts[0].weight is not None:
             weight = np.concatenate([part.weight for part in parts if part.weight is not None])[order]
-        X = block.joined_rows([part.X for part in parts])
         kept = Sample(
-            storage_of(X).take(X, order),
+            _taken([part.X for part in parts], order),
             None if labels is None else labels[order],
             weight,
             np.concatenate([part.position for part in parts])[order],
         )
         self._taken = [_Taken(key[order], kept)]
         self._n_taken, self._n_bytes = n_kept, block.n_bytes(kept.X)
+
+
+def _taken(parts: list[HostRows], order: NDArray[np.intp]) -> HostRows:
+    """Return rows of several matrices as one, by their places in all of them together."""
+    if len(parts) == 1:
+        return storage_of(parts[0]).take(parts[0], order)
+    first = parts[0]
+    if isinstance(first, Csr):
+        X = block.joined_rows(parts)
+        return storage_of(X).take(X, order)
+    # without joining them first: the parts and the result are all that is held
+    like = first.bits if isinstance(first, Halves) else first
+    out = np.empty((len(order), like.shape[1]), like.dtype)
+    start = 0
+    for part in parts:
+        here = np.flatnonzero((order >= start) & (order < start + part.shape[0]))
+        out[here] = (part.bits if isinstance(part, Halves) else part)[order[here] - start]
+        start += part.shape[0]
+    return Halves(out) if isinstance(first, Halves) else out
 
 
 def keys(position: NDArray[np.int64]) -> NDArray[np.uint64]:

@@ -33,6 +33,8 @@ class Targets:
         Of targets that are no integers.
     by_class : ndarray (K,), optional
         The factor of the weight of a class's rows.
+    is_wide : bool
+        Whether targets of `dtype` are turned to float64: the same numbers, for products in float64.
     """
 
     classes: Array
@@ -41,6 +43,7 @@ class Targets:
     is_matrix: bool
     dtype: DType
     by_class: Vector | None = None
+    is_wide: bool = False
     encoder: Encoder | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
@@ -48,8 +51,8 @@ class Targets:
             object.__setattr__(self, "encoder", Encoder(self.classes))
 
     def in_float64(self) -> Targets:
-        """Return the same with float64 targets."""
-        return replace(self, dtype=np.dtype(np.float64))
+        """Return the same targets as float64."""
+        return replace(self, is_wide=True)
 
     def of(self, block: Block) -> tuple[Array, Vector]:
         """Return the targets (n,) or (n, n_outputs), and the weights (n,), of a block.
@@ -67,7 +70,7 @@ class Targets:
         if self.by_class is not None:
             weight = np.multiply(weight, self.by_class[codes], out=np.zeros_like(weight), where=weight > 0)
         if self.n_outputs == 1:
-            return (codes == 1)[:, np.newaxis].astype(self.dtype), weight
+            return (codes == 1)[:, np.newaxis].astype(np.float64 if self.is_wide else self.dtype), weight
         return codes, weight
 
     def _matrix(self, block: Block) -> Array:
@@ -81,4 +84,6 @@ class Targets:
         except ValueError as error:
             rows = f"rows {block.first + 1} to {block.first + block.n_rows}"
             raise ValueError(f"{block.file!r}: {rows}: {error}") from error
-        return target if self.n_outputs > 1 else np.ascontiguousarray(target[:, 1:])
+        if self.is_wide:
+            target = target.astype(np.float64, copy=False)
+        return target if self.n_outputs == len(self.classes) else np.ascontiguousarray(target[:, 1:])
