@@ -16,19 +16,18 @@ from fastsoftmax.data.blocks.targets import Targets
 from fastsoftmax.estimator.fitting import Fit
 from fastsoftmax.estimator.labels import Labels
 from fastsoftmax.estimator.progress_line import ProgressLine
-from fastsoftmax.objective.source_objective import SourceObjective
+from fastsoftmax.objective.few_readings import FewReadings
 from fastsoftmax.penalties.squared_norm import SquaredNorm
 from fastsoftmax.runtime.buffers import BufferPool
 from fastsoftmax.sources.stream import StreamSource
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from fastsoftmax.contracts import Vector
-    from fastsoftmax.contracts.protocols import Source
     from fastsoftmax.data.blocks.look import Look
     from fastsoftmax.data.blocks.row_set import RowSet
     from fastsoftmax.estimator.hyperparameters import Settings
-
-PRECISION_ROWS = 2**14  # of the sample, whose diagonal of the Hessian a later `partial_fit` goes on from
 
 
 def prepared(
@@ -60,7 +59,7 @@ def prepared(
         return made
     if settings.intercept_scaling is not None:
         raise ValueError("solver='liblinear' takes rows in memory; solver='auto' leaves the intercept free")
-    if devices.settled(model.device, look.sample.X, 2, 1.0) != "cpu" or model.device == "cuda":
+    if model.device == "cuda":
         raise ValueError("rows from files are computed on by the CPU: give device='cpu'")
     targets = _targets(model, rows)
     labels = _labels(look, targets)
@@ -99,7 +98,7 @@ class StreamedFit(Fit):
         self.total_weight = source.spec.weight
         self._loss, self._source, self._targets = loss, source, targets
         self.data: Any = rows, labels, _weights(look, targets)
-        self._on_features: Any = SourceObjective(
+        self._on_features: Any = FewReadings(
             source,
             loss,
             penalty=SquaredNorm().with_strength(1.0 / (settings.C * self.total_weight)),
@@ -121,12 +120,13 @@ class StreamedFit(Fit):
 
         From the sample that is in memory: no reading.
         """
-        source: Source = self._source.sample(PRECISION_ROWS)
-        sampled = SourceObjective(
-            source, self._loss, penalty=self.objective.penalty, fit_intercept=self.objective.fit_intercept
-        )
+        sampled = self._on_features.with_l2(self.objective.l2).sampled
         diagonal: Vector = sampled.diagonal(sampled.pack(*self._unpacked(x))) * self.total_weight
         return diagonal
+
+    def start(self, x: Vector, unobserved_classes: NDArray[np.int8]) -> Vector:
+        """Return the starting point: that of a warm start, or from the sample in memory. One reading."""
+        return super().start(x if x.any() else self.objective.start(), unobserved_classes)
 
     def _usual_plan(self) -> list[tuple[str, str, str]]:
         rows = self.data[0].look().sample

@@ -18,7 +18,7 @@ from fastsoftmax.sources.array import ArraySource, sparse_block_rows, with_trans
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fastsoftmax.contracts import Loss, Sums
+    from fastsoftmax.contracts import Loss, Sums, Vector
     from fastsoftmax.contracts.protocols import Addable, Query, Source
     from fastsoftmax.data.blocks.row_set import RowSet
     from fastsoftmax.data.blocks.targets import Targets
@@ -109,9 +109,32 @@ class StreamSource:
             return self._pool_source(n_kept).sample(n_rows)
         return self._pool_source(min(n_rows, n_kept))
 
+    def pool(self) -> ArraySource:
+        """Return a source of all rows that are kept in memory as a sample."""
+        return self._pool_source(self._rows.look().sample.X.shape[0])
+
+    @property
+    def entries_a_row(self) -> float:
+        """The mean number of stored numbers of a row."""
+        look = self._rows.look()
+        itemsize = look.sample.X.dtype.itemsize + (4 if isinstance(look.sample.X, Csr) else 0)
+        return look.n_bytes / (itemsize * max(1, self._spec.n_rows))
+
+    def class_means(self) -> Vector | None:
+        """Return the weights of the outputs' classes as fractions of all; None where labels are a matrix."""
+        learnt = self._rows.look().learnt
+        if learnt is None or self._spec.n_outputs == 1 or len(learnt.weight) != self._spec.n_outputs:
+            return None
+        by_class = self._targets.by_class
+        weight = learnt.weight if by_class is None else learnt.weight * by_class
+        means: Vector = weight / weight.sum()
+        return means
+
     def in_float64(self, loss: Loss) -> StreamSource:
         """Return a source of the same rows, with probability targets in float64 and the loss for them."""
-        return StreamSource(self._rows, self._targets.in_float64(), loss, self._n_threads, self._buffers)
+        other = StreamSource(self._rows, self._targets.in_float64(), loss, self._n_threads, self._buffers)
+        other._target_sums = self._target_sums  # they are float64 already
+        return other
 
     def _sum_of_targets(self, query: Query[Answer]) -> Answer:
         """Return the sums of the targets, from the last reading; without one the rows are read for them."""
