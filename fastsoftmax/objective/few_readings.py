@@ -54,7 +54,13 @@ class FewReadings(SourceObjective):
         self._last: tuple[Vector, float, Vector] | None = None
         self._unpaid = 0  # readings that the start of a fit took, counted when the fit asks for their results
         self._curvature: tuple[Vector, Vector] | None = None  # of the intercepts, and the point of it
+        self._hessian: tuple[Vector, Sums] | None = None  # without the penalty, and the point of it
         self._moments: tuple[Vector, Params] | None = None
+
+    @property
+    def has_small_hessian(self) -> bool:
+        """Whether the whole Hessian of all rows is so small that it is summed beside every gradient."""
+        return self._preconditioning.form[0] == "full"
 
     @property
     def sampled(self) -> SourceObjective:
@@ -86,16 +92,27 @@ class FewReadings(SourceObjective):
             self._unpaid = 0
             return self._last[1], self._last[2].copy()
         unpacked = self.unpack(point)
-        query = LossGrad(unpacked, self._dtype)
+        queries: list[Any] = [LossGrad(unpacked, self._dtype)]
         if self._curvature_rides:
-            both = Together((query, ShiftCurvature(unpacked, np.zeros(self.n_classes), self._dtype)))
-            sums, curvature = self._rows.sum(both).each
+            queries.append(ShiftCurvature(unpacked, np.zeros(self.n_classes), self._dtype))
+        if self.has_small_hessian:
+            queries.append(self._preconditioning.hessian_query(unpacked))
+        sums, *others = self._rows.sum(Together(tuple(queries))).each
+        if self.has_small_hessian:
+            self._hessian = point.copy(), others.pop()
+        if self._curvature_rides:
+            (curvature,) = others
             self._curvature = point.copy(), curvature.coef / curvature.weight
-        else:
-            sums = self._rows.sum(query)
         value, grad = self._finished(sums, unpacked)
         self._last = point.copy(), value, grad.copy()
         return value, grad
+
+    def inverse_hessian(self, params: ArrayLike) -> Callable[[Vector], Vector]:
+        """Return v ↦ (∇²F(params))⁻¹ v. No reading at the last point of `value_and_grad` if it is small."""
+        point = np.asarray(params, np.float64)
+        if self._hessian is None or not np.array_equal(self._hessian[0], point):
+            return super().inverse_hessian(params)
+        return self._preconditioning.inverse_of_hessian(self._hessian[1].copied(), self.unpack(point))
 
     def preconditioner(self, params: ArrayLike, fraction: float = 1.0) -> Callable[[Vector], Vector]:
         """Return v ↦ M⁻¹ v, with the Hessian M at `params` of the sample in memory. No reading.
