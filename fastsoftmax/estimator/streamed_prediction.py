@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastsoftmax.contracts import Halves
+from fastsoftmax.contracts import Csr, Halves
 from fastsoftmax.contracts.wording import shown
 from fastsoftmax.data.blocks.labels import Encoder
 from fastsoftmax.data.blocks.row_set import RowSet, as_array
@@ -60,7 +60,7 @@ def score(model: Any, rows: RowSet) -> float:
         encoder = Encoder(model.classes_)
         plain.classes_ = np.arange(len(model.classes_))
     right = total = 0.0
-    with read_ahead(functools.partial(_checked, rows)) as blocks:
+    with read_ahead(functools.partial(_checked, rows, model.coef_.shape[1])) as blocks:
         for block in blocks:
             predicted = plain.predict(as_array(block.X))
             if encoder is None or (isinstance(block.y, np.ndarray) and block.y.ndim == 2):
@@ -78,14 +78,19 @@ def _results(
 ) -> Iterator[Any]:
     """Yield the method's results for the blocks."""
     plain = _without_names(model, rows)
-    with read_ahead(functools.partial(_checked, rows)) as blocks:
+    with read_ahead(functools.partial(_checked, rows, model.coef_.shape[1])) as blocks:
         for block in blocks:
             yield method(plain, as_array(block.X), *arguments)
 
 
-def _checked(rows: RowSet) -> Iterator[Block]:
-    """Yield the blocks, checked to hold finite numbers; the first bad one is named with its file and row."""
+def _checked(rows: RowSet, width: int) -> Iterator[Block]:
+    """Yield the blocks, as wide as the model where their files do not say how wide they are.
+
+    They are checked to hold finite numbers; the first bad one is named with its file and row.
+    """
     for block in rows.read():
+        if rows.has_open_width and isinstance(block.X, Csr) and block.X.shape[1] < width:
+            block = block._replace(X=block.X._replace(shape=(block.n_rows, width), transpose=None))
         X = block.X.bits.view(np.float16) if isinstance(block.X, Halves) else block.X
         check_finite(block.file, "", X, rows.feature_names, first=block.first)
         yield block
@@ -100,8 +105,9 @@ def _without_names(model: Any, rows: RowSet) -> Any:
         said = f"they lack {listed(missing, 8)}" if missing else "they are in another order"
         raise ValueError(f"the rows have other features than the model: {said}")
     width = rows.n_features
-    if width != model.n_features_in_:
-        raise ValueError(f"the rows have {width} features, but the model takes {model.n_features_in_}")
+    may_be_wider = rows.has_open_width and width < model.coef_.shape[1]
+    if width != model.coef_.shape[1] and not may_be_wider:
+        raise ValueError(f"the rows have {width} features, but the model takes {model.coef_.shape[1]}")
     plain = copy.copy(model)
     plain.__dict__.pop("feature_names_in_", None)
     return plain

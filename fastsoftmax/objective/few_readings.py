@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from fastsoftmax.contracts.protocols import Penalty
 
 # The accuracy of a product with the inverse of the sample's Hessian, and the most steps for it. The sample's
-# Hessian is that of all rows to some per cent: more digits gain nothing (docs/decisions.md).
-CG_TOL, CG_STEPS = 1e-2, 60
+# Hessian is that of all rows to some per cent: more digits gain nothing (docs/decisions.md). They may take as
+# long as so many readings of rows that cost no more than to compute on.
+CG_TOL, CG_STEPS, MIN_CG_STEPS = 1e-2, 60, 8
+CG_READINGS = 4.0
 # A preconditioner costs no reading; one is built anew where more steps than so many remain.
 REBUILD_COST = 1.0
 # The optima of the sample that a fit may begin at, by the strength of their penalty in units of that which
@@ -124,8 +126,11 @@ class FewReadings(SourceObjective):
         inner = sampled.preconditioner(point, 1.0)
         product = sampled.hessian(point)
 
+        ratio = self._rows.spec.n_rows / sampled._rows.spec.n_rows
+        max_steps = int(min(CG_STEPS, max(MIN_CG_STEPS, CG_READINGS * ratio)))
+
         def apply(vector: Vector) -> Vector:
-            return _conjugate_gradients(product, inner, vector, self.algebra)
+            return _conjugate_gradients(product, inner, vector, max_steps, self.algebra)
 
         return apply
 
@@ -317,7 +322,11 @@ def _negative_entropy(q: Vector, exclusive: bool) -> float:
 
 
 def _conjugate_gradients(
-    product: Callable[[Vector], Vector], inner: Callable[[Vector], Vector], vector: Vector, algebra: Any
+    product: Callable[[Vector], Vector],
+    inner: Callable[[Vector], Vector],
+    vector: Vector,
+    max_steps: int,
+    algebra: Any,
 ) -> Vector:
     """Return H⁻¹ v by preconditioned conjugate gradients, until M-norms of the residual fell to CG_TOL."""
     x = np.zeros_like(vector)
@@ -325,7 +334,7 @@ def _conjugate_gradients(
     scaled = inner(residual)
     direction = algebra.copied(scaled)
     rho = first = algebra.dot(residual, scaled)
-    for _ in range(CG_STEPS):
+    for _ in range(max_steps):
         if rho <= CG_TOL**2 * first or rho <= 0.0:
             break
         turned = product(direction)

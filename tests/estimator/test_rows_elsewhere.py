@@ -190,6 +190,31 @@ def test_names_of_features_are_compared(tmp_path):
         list(model.predict(other))
 
 
+def test_rows_whose_width_only_their_largest_index_tells(tmp_path):
+    path, _ = files.svmlight(tmp_path)
+    model = SoftmaxRegression().fit(open_rows(path))
+    assert model.n_features_in_ == files.D
+    (tmp_path / "narrow.svm").write_text("1 1:0.5 3:2\n2 2:1\n")
+    found = np.concatenate(list(model.predict_proba(open_rows(tmp_path / "narrow.svm"))))
+    wide = np.zeros((2, files.D))
+    wide[0, [0, 2]], wide[1, 1] = (0.5, 2.0), 1.0
+    np.testing.assert_allclose(found, model.predict_proba(wide), rtol=1e-12)
+    (tmp_path / "wide.svm").write_text("1 99:0.5\n")
+    with pytest.raises(ValueError, match="99 features"):
+        list(model.predict_proba(open_rows(tmp_path / "wide.svm")))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.int64, bool])
+def test_classes_keep_their_dtype(tmp_path, dtype):
+    X, y, _ = problem(2)
+    np.save(tmp_path / "X.npy", X)
+    np.save(tmp_path / "y.npy", (y == "class 1").astype(dtype))
+    for memory in ("64K", None):
+        model = SoftmaxRegression().fit(open_rows(tmp_path / "X.npy", memory=memory))
+        assert model.classes_.dtype == dtype
+        assert model.classes_.tolist() == [0, 1]
+
+
 def test_the_objective_takes_rows():
     X, y, w = problem(3)
     codes = np.unique(y, return_inverse=True)[1]

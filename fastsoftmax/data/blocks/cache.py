@@ -90,7 +90,8 @@ class CacheWriter:
     def sealed(self, head: Head, labels: Array | None) -> Cache:
         """Return the cache, complete: `head` is that of all rows, `labels` the table of their codes."""
         self._file.flush()
-        os.fsync(self._file.fileno())
+        if not self._is_temporary:  # a temporary one does not outlive the process, nor the system
+            os.fsync(self._file.fileno())
         self._file.close()
         index = {
             "version": VERSION,

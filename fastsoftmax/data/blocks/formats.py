@@ -37,7 +37,7 @@ FORMATS = {
 }
 # A file of labels is named as that of its rows, with y in place of X as a word: X_000.npy and y_000.npy.
 _X_WORD = re.compile(r"(?<![A-Za-z0-9])X(?![A-Za-z0-9])")
-_IS_Y = re.compile(r"(?<![A-Za-z0-9])y(?![A-Za-z0-9])")
+_IS_BESIDE = re.compile(r"(?<![A-Za-z0-9])(y|w|weight|sample_weight)(?![A-Za-z0-9])")
 
 
 class Wanted(NamedTuple):
@@ -120,8 +120,9 @@ def _files(paths: Any, form: str | None) -> list[str]:
 
 
 def _is_beside(name: str, names: Sequence[str]) -> bool:
-    """Whether an .npy file holds the labels of another."""
-    return name.endswith(".npy") and bool(_IS_Y.search(name)) and _IS_Y.sub("X", name, count=1) in names
+    """Whether an .npy file holds the labels or weights of another."""
+    is_word = name.endswith(".npy") and _IS_BESIDE.search(name) is not None
+    return is_word and _IS_BESIDE.sub("X", name, count=1) in names
 
 
 def _siblings(files: Sequence[str]) -> list[str | None]:

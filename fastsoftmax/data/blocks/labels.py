@@ -13,7 +13,7 @@ from fastsoftmax.data.readers import text_labels
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fastsoftmax.contracts import Array, Vector
+    from fastsoftmax.contracts import Array, DType, Vector
     from fastsoftmax.data.blocks.block import Block, Labels
 
 SMALL_RANGE = 2**16  # of integers that are counted by a table, not sorted
@@ -39,6 +39,7 @@ class Learner:
         self._index: dict[Any, int] = {}
         self._n_rows: list[int] = []
         self._weight: list[float] = []
+        self._dtypes: set[DType] = set()
 
     def add(self, block: Block, weight: Vector | None) -> NDArray[np.int64]:
         """Take the labels of a block, and return their codes (n,), in the order of first appearance.
@@ -49,6 +50,7 @@ class Learner:
             A label is missing, or is no label; the file and the row are named.
         """
         assert block.y is not None
+        self._dtypes.add(block.y.values.dtype if isinstance(block.y, Coded) else block.y.dtype)
         values, inverse = distinct(block.y)
         counts = np.bincount(inverse, minlength=len(values))
         weights = counts.astype(float) if weight is None else np.bincount(inverse, weight, len(values))
@@ -73,8 +75,7 @@ class Learner:
 
         Raises ValueError if the labels are measurements.
         """
-        found: list[Any] = list(self._index)
-        values = text_labels.converted(found)[0] if is_text else np.array(found)
+        values = text_labels.converted(list(self._index))[0] if is_text else self.table
         if values.dtype.kind == "f":
             if (values != np.rint(values)).any():
                 odd = values[values != np.rint(values)][0]
@@ -88,7 +89,12 @@ class Learner:
     @property
     def table(self) -> Array:
         """The labels in the order in which they came up, as the files have them."""
-        return np.array(list(self._index))
+        labels = np.array(list(self._index))
+        if len(self._dtypes) == 1:
+            (dtype,) = self._dtypes
+            if dtype.kind in "iuf" and labels.dtype.kind == dtype.kind.replace("u", "i"):
+                return labels.astype(dtype.newbyteorder("="))
+        return labels
 
     def _refuse_other_kind(self, value: Any, block: Block, inverse: Array, j: int) -> None:
         """Raise ValueError for text among numbers, and for more classes than there can be."""

@@ -212,6 +212,11 @@ class RowSet:
         head = self.head
         return f"RowSet(n_rows={head.n_rows}, n_features={head.n_features}, n_bytes={head.n_bytes})"
 
+    @property
+    def has_open_width(self) -> bool:
+        """Whether the files say how wide the rows are only by their largest index (svmlight)."""
+        return self._supply.head.n_features is None
+
     def close(self) -> None:
         """Delete temporary files, and forget what the first reading found."""
         self._look = None
