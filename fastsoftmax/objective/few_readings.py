@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastsoftmax.contracts import Mixture, Params
-from fastsoftmax.contracts.queries import Dual, LossGrad, LossGrads, ShiftCurvature, Together
+from fastsoftmax.contracts.queries import Diagonal, Dual, LossGrad, LossGrads, ShiftCurvature, Together
 from fastsoftmax.objective.certificate import MAX_SHIFTED_CLASSES
+from fastsoftmax.objective.conjugate_gradients import conjugate_gradients, scaled, with_diagonal
 from fastsoftmax.objective.counted import CountedSource
 from fastsoftmax.objective.source_objective import SourceObjective
 from fastsoftmax.solvers import lbfgs
@@ -44,6 +45,8 @@ NEGLIGIBLE_PART = 0.5
 # The curvature of the intercepts is summed beside every gradient if it is no more work than this part of it.
 RIDING = 0.3
 MAX_NEWTON_STEPS = 6
+# A feature whose sum of squares in the sample falls short by less than this fraction is as frequent there.
+NOISE = 0.2
 SPIKE = 1000.0  # an intercept so far above the others makes its class certain
 
 
@@ -58,6 +61,8 @@ class FewReadings(SourceObjective):
         self._curvature: tuple[Vector, Vector] | None = None  # of the intercepts, and the point of it
         self._hessian: tuple[Vector, Sums] | None = None  # without the penalty, and the point of it
         self._moments: tuple[Vector, Params] | None = None
+        self._squares: Vector | None = None  # Σ w x² / Σ w (d,) of all rows, and of the sample
+        self._sample_squares: Vector | None = None
 
     @property
     def has_small_hessian(self) -> bool:
@@ -83,7 +88,14 @@ class FewReadings(SourceObjective):
     def with_l2(self, l2: float) -> Self:
         """Return the same objective with another strength of its penalty."""
         other = super().with_l2(l2)
-        other._moments = self._moments
+        other._moments, other._squares = self._moments, self._squares
+        return other
+
+    def in_float64(self) -> Self | None:
+        """Return this objective with float64 products, or None if it has them already."""
+        other = super().in_float64()
+        if other is not None:
+            other._moments, other._squares = self._moments, self._squares
         return other
 
     def value_and_grad(self, params: ArrayLike) -> tuple[float, Vector]:
@@ -119,18 +131,25 @@ class FewReadings(SourceObjective):
     def preconditioner(self, params: ArrayLike, fraction: float = 1.0) -> Callable[[Vector], Vector]:
         """Return v ↦ M⁻¹ v, with the Hessian M at `params` of the sample in memory. No reading.
 
-        M⁻¹ v is found by conjugate gradients, to CG_TOL, from the preconditioner of the sample.
+        M⁻¹ v is found by conjugate gradients, to CG_TOL, from the preconditioner of the sample. Features that
+        are rarer in the sample than in all rows are given the diagonal that they lack (`_lacking`): with none
+        at all their steps would be as long as the penalty allows.
         """
         sampled = self.sampled
         point = np.array(params, np.float64)
-        inner = sampled.preconditioner(point, 1.0)
-        product = sampled.hessian(point)
+        inner, product = sampled.preconditioner(point, 1.0), sampled.hessian(point)
+        lacking = self._lacking(point)
+        if lacking is not None:
+            diagonal = sampled.diagonal(point)
+            scale = np.sqrt(diagonal / (diagonal + lacking))
+            inner = scaled(inner, scale)
+            product = with_diagonal(product, lacking)
 
         ratio = self._rows.spec.n_rows / sampled._rows.spec.n_rows
         max_steps = int(min(CG_STEPS, max(MIN_CG_STEPS, CG_READINGS * ratio)))
 
         def apply(vector: Vector) -> Vector:
-            return _conjugate_gradients(product, inner, vector, max_steps, self.algebra)
+            return conjugate_gradients(product, inner, vector, max_steps, CG_TOL, self.algebra)
 
         return apply
 
@@ -189,7 +208,14 @@ class FewReadings(SourceObjective):
         """Return F and ∇F at some points, and keep the rows' moments, from one reading."""
         points = [*candidates, *self._moment_points()]
         sets = tuple(self.unpack(point) for point in points)
-        many = self._rows.sum(LossGrads(sets, self._dtype)).each
+        queries: tuple[Any, ...] = (LossGrads(sets, self._dtype),)
+        if self._squares is None and not self.has_small_hessian:
+            queries = (*queries, Diagonal(self.unpack(np.zeros(self.size)), self._dtype))
+        answers: tuple[Any, ...] = self._rows.sum(Together(queries)).each
+        many_sums, *others = answers
+        many = many_sums.each
+        for sums in others:
+            self._squares = sums.coef[0] / sums.weight / self._curvature_at_zero
         results = [self._finished(sums, one) for sums, one in zip(many, sets, strict=True)]
         n = len(candidates)
         if self.fit_intercept:
@@ -293,6 +319,31 @@ class FewReadings(SourceObjective):
             shift = shift - np.linalg.lstsq(curvature + its_slope - slope, error, rcond=None)[0]
         return shift
 
+    def _lacking(self, point: Vector) -> Vector | None:
+        """Return what the diagonal of the sample's Hessian lacks of that of all rows, (n_params,); or None.
+
+        Estimated from the features' second moments in both and the mean curvature of each class's logit.
+        """
+        if self._squares is None or self._layout.centre is not None:
+            return None
+        if self._sample_squares is None:
+            at_zero = self.sampled._preconditioning.curvatures(self.unpack(np.zeros(self.size)))
+            self._sample_squares = at_zero.coef[0] / self._curvature_at_zero
+        curvature = self.sampled._preconditioning.curvatures(self.unpack(point)).intercept
+        missing = np.maximum(self._squares - self._sample_squares, 0.0)
+        missing[missing <= NOISE * self._squares] = 0.0  # seen as often as may be expected
+        if not missing.any():
+            return None
+        lacking = np.zeros(self.size)
+        self._layout.split(lacking).coef[:] = np.outer(curvature, missing)
+        return lacking
+
+    @property
+    def _curvature_at_zero(self) -> float:
+        """The curvature of each logit at zero parameters, in every row: p (1 − p)."""
+        p = 1.0 / self.n_classes if self._family.SHIFT_INVARIANT else 0.5
+        return p * (1.0 - p)
+
     def _with_present_classes(self, x: Vector) -> Vector:
         """Return an optimum of the sample with usual intercepts for classes that the sample lacks."""
         if not self.fit_intercept:
@@ -319,32 +370,3 @@ def _negative_entropy(q: Vector, exclusive: bool) -> float:
     parts = q if exclusive else np.concatenate((q, 1.0 - q))
     positive = parts[parts > 0.0]
     return float(positive @ np.log(positive))
-
-
-def _conjugate_gradients(
-    product: Callable[[Vector], Vector],
-    inner: Callable[[Vector], Vector],
-    vector: Vector,
-    max_steps: int,
-    algebra: Any,
-) -> Vector:
-    """Return H⁻¹ v by preconditioned conjugate gradients, until M-norms of the residual fell to CG_TOL."""
-    x = np.zeros_like(vector)
-    residual = algebra.copied(vector)
-    scaled = inner(residual)
-    direction = algebra.copied(scaled)
-    rho = first = algebra.dot(residual, scaled)
-    for _ in range(max_steps):
-        if rho <= CG_TOL**2 * first or rho <= 0.0:
-            break
-        turned = product(direction)
-        curvature = algebra.dot(direction, turned)
-        if curvature <= 0.0:
-            break
-        step = rho / curvature
-        x = algebra.moved(x, direction, step)
-        residual = algebra.moved(residual, turned, -step)
-        scaled = inner(residual)
-        before, rho = rho, algebra.dot(residual, scaled)
-        direction = algebra.moved(scaled, direction, rho / before)
-    return x if x.any() else inner(vector)
