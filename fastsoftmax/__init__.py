@@ -25,6 +25,8 @@ _MODULE_OF = {
     "load": "estimator",
     "log_softmax": "functional",
     "logsumexp": "functional",
+    "open_rows": "data.blocks.row_set",
+    "rows_from": "data.blocks.row_set",
     "set_executor": "runtime.executor",
     "sigmoid_cross_entropy": "functional",
     "sigmoid_cross_entropy_value_and_grad": "functional",
@@ -45,6 +47,8 @@ __all__ = [
     "load",
     "log_softmax",
     "logsumexp",
+    "open_rows",
+    "rows_from",
     "set_executor",
     "sigmoid_cross_entropy",
     "sigmoid_cross_entropy_value_and_grad",
@@ -53,6 +57,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from fastsoftmax.contracts import DeviceUnavailable
+    from fastsoftmax.data.blocks.row_set import open_rows, rows_from
     from fastsoftmax.estimator import SoftmaxRegression, load
     from fastsoftmax.estimator.cross_validation import SoftmaxRegressionCV
     from fastsoftmax.functional import (

@@ -83,7 +83,8 @@ class SourceSpec(NamedTuple):
     """The description of a source's rows, known without a reading of X.
 
     `n_rows`, `n_features`; `n_outputs`, the number of logits of a row; `dtype` of products with the rows
-    (float32 or float64); `weight`, the sum of the rows' weights.
+    (float32 or float64); `weight`, the sum of the rows' weights. `is_dear` tells that the rows are read anew
+    for each query, and that samples of them are in memory: these cost no reading.
     """
 
     n_rows: int
@@ -91,6 +92,7 @@ class SourceSpec(NamedTuple):
     n_outputs: int
     dtype: DType
     weight: float
+    is_dear: bool = False
 
 
 class Source(Protocol):

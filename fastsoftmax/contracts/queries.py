@@ -7,7 +7,7 @@ long as the rows. A source has it answered for each row block, by `on`, and adds
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from fastsoftmax.contracts.values import Largest, ManySums, Params
 if TYPE_CHECKING:
     from fastsoftmax.contracts.device import Host, Loss, PassDevice
     from fastsoftmax.contracts.points import Point
+    from fastsoftmax.contracts.protocols import Query
     from fastsoftmax.contracts.storages import RowBlock
     from fastsoftmax.contracts.values import Array, Centre, DType, Mixture, Sums, Vector
 
@@ -221,6 +222,17 @@ class ShiftCurvature:
         return device.shift_curvature(
             loss, params, self.intercept_shift, block, n_threads, logits=logits, dtype=self.dtype
         )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Together:
+    """Several queries, answered for each block in turn: one reading of rows that are not in memory."""
+
+    queries: tuple[Query[Any], ...]
+
+    def on(self, device: PassDevice, loss: Loss, block: RowBlock, n_threads: int | None) -> ManySums:
+        """Return the answers for one block."""
+        return ManySums(tuple(query.on(device, loss, block, n_threads) for query in self.queries))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -219,3 +219,12 @@ class RowBlock(NamedTuple):
     def empty(self, shape: tuple[int, ...], dtype: DType | type = np.float64) -> Array:
         """Return an uninitialised array, from `buffers` if there are any."""
         return np.empty(shape, dtype) if self.buffers is None else self.buffers.array(shape, dtype)
+
+    def zeros(self, shape: tuple[int, ...]) -> Vector:
+        """Return an array of float64 zeros, in memory from `buffers` if there are any."""
+        if self.buffers is None:
+            return np.zeros(shape)
+        # The pages of a new array are cleared one by one, 0.2 ms for 400 KB: much beside a pass of few rows.
+        array: Vector = self.buffers.array(shape)
+        array.fill(0.0)
+        return array

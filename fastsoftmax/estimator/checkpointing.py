@@ -9,6 +9,7 @@ import numpy as np
 from fastsoftmax import __version__, devices
 from fastsoftmax.contracts import Csr, DeviceArray, Halves
 from fastsoftmax.contracts.wording import shown
+from fastsoftmax.data.blocks.row_set import RowSet
 from fastsoftmax.persistence.checkpoint import digest
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def problem_of(
     model: SoftmaxRegression,
     settings: Settings,
     device: str,
-    rows: Rows,
+    rows: Rows | RowSet,
     labels: Labels,
     weight: Vector,
     start: Vector,
@@ -51,8 +52,13 @@ def problem_of(
     }
 
 
-def _rows_digest(rows: Rows) -> str:
-    """Return the digest of rows in any storage; those on a device are fetched in parts of a few MiB."""
+def _rows_digest(rows: Rows | RowSet) -> str:
+    """Return the digest of rows in any storage; those on a device are fetched in parts of a few MiB.
+
+    Rows in files are told by their paths, sizes, times and samples.
+    """
+    if isinstance(rows, RowSet):
+        return rows.digest()
     if isinstance(rows, Csr):
         return digest(rows.data, rows.indices, rows.indptr)
     if isinstance(rows, DeviceArray):

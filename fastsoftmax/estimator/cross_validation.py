@@ -253,7 +253,7 @@ multi_class
             )
         return self
 
-    def score(
+    def score(  # type: ignore[override]  # rows from files bring their labels, and are not taken here
         self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None, **params: Any
     ) -> float:
         """Return the score of the predictions by `scoring`, as a float.

@@ -8,6 +8,7 @@ from sklearn.utils.validation import validate_data
 
 from fastsoftmax import devices
 from fastsoftmax.data import validation
+from fastsoftmax.data.blocks.row_set import RowSet
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -23,6 +24,11 @@ class GivenRows:
 
     def _rows(self, X: MatrixLike, y: object, *, reset: bool) -> Rows:
         """Return validated rows; with `reset`, also set the number and the names of the features."""
+        if isinstance(X, RowSet):
+            raise TypeError(
+                "rows of open_rows and rows_from go to fit, fit_path, score and the predict methods of "
+                "SoftmaxRegression; this takes rows in memory"
+            )
         # y is passed on only if it is None, for scikit-learn's message.
         missing: dict[str, None] = {} if y is not None else {"y": None}
         if devices.elsewhere(X) is not None:
@@ -43,7 +49,7 @@ class GivenRows:
             return validation.design_matrix(checked, checked=True)
 
     def _given(
-        self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None, *, reset: bool
+        self, X: MatrixLike, y: ArrayLike | None, sample_weight: ArrayLike | None, *, reset: bool
     ) -> tuple[Rows, Any, Any]:
         """Return validated rows, and labels and weights on the host, not yet validated."""
         rows = self._rows(X, y, reset=reset)

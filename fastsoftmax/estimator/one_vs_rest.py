@@ -43,7 +43,7 @@ class BalancedClasses:
     def _fit_each(
         self,
         X: MatrixLike,
-        y: ArrayLike,
+        y: Any,
         fit: Callable[[Any, Any], Any],
         *,
         known: Any = None,

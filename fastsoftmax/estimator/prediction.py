@@ -15,7 +15,9 @@ from fastsoftmax import devices
 from fastsoftmax.contracts import Csr, Params, is_narrow, row_slice
 from fastsoftmax.contracts.wording import shown
 from fastsoftmax.data import validation
-from fastsoftmax.estimator import progress_line
+from fastsoftmax.data.blocks.row_set import RowSet
+from fastsoftmax.estimator import progress_line, streamed_prediction
+from fastsoftmax.estimator.streamed_prediction import over_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,6 +42,9 @@ class Prediction:
     For rows on a GPU, results are arrays there of the same library, except for labels that are text. Logits
     and probabilities are float32 for float32 and narrower rows, float16 and bfloat16 included, float64
     otherwise.
+
+    For rows of `fastsoftmax.open_rows` a method returns an iterator of its results for the blocks; with
+    `out=` an array or the name of a file (.npy, .parquet, .csv) it writes them there.
     """
 
     coef_: Any
@@ -57,12 +62,14 @@ class Prediction:
         """Return validated rows; implemented by the estimator."""
         raise NotImplementedError
 
+    @over_rows
     def decision_function(self, X: MatrixLike) -> Array:
         """Return the logits, (n, K), or (n,) for two classes, in the dtype of products with X."""
         self._check_is_fitted()
         logits = self._outputs(X, self.coef_.shape[0], lambda device, z: z)
         return logits[:, 0] if self._is_binary() else logits
 
+    @over_rows
     def predict(self, X: MatrixLike) -> Array:
         """Return the most probable label of each row, (n,); for multi-label models, (n, K) of 0 and 1."""
         self._check_is_fitted()
@@ -83,6 +90,7 @@ class Prediction:
                     out[part] = labels_of(codes)
             return devices.given_back(rows, out)
 
+    @over_rows
     def predict_proba(self, X: MatrixLike) -> Array:
         """Return the class probabilities, (n, K); rows sum to one unless the model is multi-label.
 
@@ -92,11 +100,13 @@ class Prediction:
         self._check_is_fitted()
         return self._outputs(X, len(self.classes_), functools.partial(self._probabilities, log=False))
 
+    @over_rows
     def predict_log_proba(self, X: MatrixLike) -> Array:
         """Return the log-probabilities of the classes, (n, K), computed from the logits: never log(0)."""
         self._check_is_fitted()
         return self._outputs(X, len(self.classes_), functools.partial(self._probabilities, log=True))
 
+    @over_rows
     def predict_top_k(self, X: MatrixLike, k: int) -> tuple[Array, Array]:
         """Return the k most probable classes of each row and their probabilities, most probable first.
 
@@ -138,8 +148,12 @@ class Prediction:
                 proba[part] = probabilities
             return devices.given_back(rows, classes), devices.given_back(rows, proba)
 
-    def score(self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+    def score(
+        self, X: MatrixLike | RowSet, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+    ) -> float:
         """Return the mean accuracy of the predicted labels, weighted by `sample_weight`, as a float."""
+        if isinstance(X, RowSet):
+            return streamed_prediction.score(self, X)
         from sklearn.metrics import accuracy_score
 
         named = ("predictions", self.predict(X)), ("y", y), ("sample_weight", sample_weight)

@@ -66,6 +66,15 @@ class ProgressLine:
         else:
             self._update(text, SECONDS_AN_UPDATE)
 
+    def reading(self, n_rows: int, n_bytes: int) -> None:
+        """Say how much has been read in a first reading."""
+        text = f"first reading: {n_rows:,} rows, {n_bytes / 2**20:,.0f} MiB"
+        if self._columns is not None:
+            self._update(text, SECONDS_AN_UPDATE)
+        elif time.perf_counter() - self._time >= SECONDS_A_LINE:
+            self._time = time.perf_counter()
+            print(text, file=sys.stderr, flush=True)
+
     def compiling(self, compilation: Compilation) -> None:
         """Say what is being compiled."""
         first = self._compilation is None

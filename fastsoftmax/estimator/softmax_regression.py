@@ -10,8 +10,9 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 
+from fastsoftmax.data.blocks.row_set import RowSet
 from fastsoftmax.estimator import callbacks as observers
-from fastsoftmax.estimator import fitting, hyperparameters, interrupts, liblinear, progress_line
+from fastsoftmax.estimator import fitting, hyperparameters, interrupts, liblinear, progress_line, streamed
 from fastsoftmax.estimator import labels as label_reader
 from fastsoftmax.estimator.batches import BatchFitting
 from fastsoftmax.estimator.checkpointing import problem_of
@@ -253,13 +254,16 @@ class SoftmaxRegression(
     # --- fitting --------------------------------------------------------------------------------------
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(
+        self, X: MatrixLike | RowSet, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
         """Fit the model to rows X and labels y.
 
         Parameters
         ----------
-        X : array_like or SciPy sparse, (n, d), or an array on a GPU
+        X : array_like or SciPy sparse, (n, d), an array on a GPU, or rows of `fastsoftmax.open_rows`
             Arrays of CuPy, PyTorch and others are read on the GPU without a copy; `device` must not be "cpu".
+            Rows of `open_rows` and `rows_from` bring their labels and weights.
         y : array_like, (n,) labels, or (n, K) probabilities (multi-label: labels in [0, 1])
             The columns of a frame name the classes.
         sample_weight : array_like (n,), optional
@@ -276,7 +280,8 @@ class SoftmaxRegression(
             interrupted, with `keep_on_interrupt`.
         """
         if self._balances_each():
-            return self._fit_each(X, y, lambda part, member: part.fit(X, member, sample_weight))
+            rows: Any = X
+            return self._fit_each(rows, y, lambda part, member: part.fit(rows, member, sample_weight))
         # Outside of `kept_on_failure`: scikit-learn's wrapper removes the attributes that this sets.
         root = self._init_callback_context(max_subtasks=self.max_iter + 1) if HAS_CALLBACKS else None
         last = interrupts.LastPoint() if self.keep_on_interrupt else None
@@ -311,9 +316,11 @@ class SoftmaxRegression(
         return self
 
     def _prepared(
-        self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None, settings: Settings
+        self, X: MatrixLike | RowSet, y: ArrayLike | None, sample_weight: ArrayLike | None, settings: Settings
     ) -> tuple[Fit, Labels]:
         """Return the fit and the labels of validated arguments."""
+        if isinstance(X, RowSet):
+            return streamed.prepared(self, X, y, sample_weight, settings)
         rows, y, sample_weight = self._given(X, y, sample_weight, reset=True)
         if settings.intercept_scaling is not None:
             rows = liblinear.with_constant(rows, settings.intercept_scaling)

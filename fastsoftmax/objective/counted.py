@@ -31,8 +31,12 @@ class CountedSource:
         return self.source.spec
 
     def sum(self, query: Query[Answer], *, readings: int = 1, rows: Source | None = None) -> Answer:
-        """Return the answer for all rows, or for the sample `rows`, and count `readings` of X."""
-        self.passes += readings
+        """Return the answer for all rows, or for the sample `rows`, and count `readings` of X.
+
+        A sample counts as much where the rows are in memory, and nothing where reading them is dear.
+        """
+        if rows is None or rows is self.source or not self.spec.is_dear:
+            self.passes += readings
         return (self.source if rows is None else rows).sum(query)
 
     def in_float64(self, loss: Loss) -> CountedSource:

@@ -9,6 +9,8 @@ from fastsoftmax import devices, losses
 from fastsoftmax.contracts import RowBlock
 from fastsoftmax.contracts.wording import shown
 from fastsoftmax.data import validation
+from fastsoftmax.data.blocks.row_set import RowSet
+from fastsoftmax.objective import streamed
 from fastsoftmax.objective.direct import DirectObjective, passes_of
 from fastsoftmax.objective.row_space import Rotation
 from fastsoftmax.objective.source_objective import SourceObjective
@@ -44,12 +46,13 @@ class SoftmaxObjective(SourceObjective):
 
     Parameters
     ----------
-    X : array_like or SciPy CSR/CSC, (n, d), or an array on a GPU
+    X : array_like or SciPy CSR/CSC, (n, d), an array on a GPU, or rows of `fastsoftmax.open_rows`
         float16, float32, float64, uint8, int8 and int16 are read as they are, in any order and with any
         strides; other integers and booleans are converted to float64. CuPy arrays, PyTorch CUDA tensors and
         any array with DLPack or `__cuda_array_interface__` are read on the GPU without a copy (bfloat16,
         too); `device` must not be "cpu". y and sample_weight may be there as well; they are checked on the
-        host.
+        host. Rows of `open_rows` and `rows_from` bring their labels, which count as their index in `classes`,
+        and their weights.
     y : array_like, (n,) or (n, K)
         Integers in [0, K), or probabilities: rows that sum to one ("softmax"), or independent labels in
         [0, 1] ("sigmoid").
@@ -115,8 +118,8 @@ class SoftmaxObjective(SourceObjective):
 
     def __init__(
         self,
-        X: MatrixLike,
-        y: ArrayLike,
+        X: MatrixLike | RowSet,
+        y: ArrayLike | None = None,
         *,
         l2: float = 0.0,
         sample_weight: ArrayLike | None = None,
@@ -127,6 +130,16 @@ class SoftmaxObjective(SourceObjective):
         device: str = "cpu",
         n_threads: int | None = None,
     ) -> None:
+        if isinstance(X, RowSet):
+            if y is not None or sample_weight is not None:
+                raise ValueError("y and sample_weight are part of the rows: give them to open_rows")
+            source, the_loss, penalty = streamed.parts(
+                X, l2, n_classes, label_smoothing, loss, device, n_threads
+            )
+            super().__init__(
+                source, the_loss, penalty=penalty, fit_intercept=fit_intercept, n_threads=n_threads
+            )
+            return
         rows: Any = validation.design_matrix(X)
         y, rows = devices.fetched("y", y, device, rows)
         sample_weight, rows = devices.fetched("sample_weight", sample_weight, device, rows)

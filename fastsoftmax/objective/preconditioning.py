@@ -140,7 +140,14 @@ class Preconditioning:
         """Return v ↦ (∇²F)⁻¹ v; a pseudo-inverse if ∇²F is singular. Raises ValueError if it is too large."""
         if not self.has_explicit_hessian:
             raise ValueError(f"the Hessian of {self._layout.size} parameters is too large to be factorised")
-        sums = self._rows.sum(self._gram(params, pairs=True, dtype=np.float64))
+        return self.inverse_of_hessian(self._rows.sum(self.hessian_query(params)), params)
+
+    def hessian_query(self, params: Params) -> Gram:
+        """Return the query for the sums that `inverse_of_hessian` takes."""
+        return self._gram(params, pairs=True, dtype=np.float64)
+
+    def inverse_of_hessian(self, sums: Sums, params: Params) -> Callable[[Vector], Vector]:
+        """Return `inverse_hessian` from the sums of `hessian_query` over all rows, which are overwritten."""
         return self._applied(self._built(sums, "full", None, params))
 
     def curvatures(self, params: Params) -> Params:

@@ -389,11 +389,11 @@ class SourceObjective:
         """Return a lower bound of min F, in nats, without a penalty, from F and ∇F at `params`, or None.
 
         It exists near a minimum whose classes overlap, with linearly independent columns: see
-        `fastsoftmax.objective.unpenalised`. None, too, with a penalty, on a GPU, with float32 products, or if
-        it costs more than a quarter of the `n_passes` so far: two readings of X of n d² flops, and those of
-        the whole Hessian if the gap is above `goal` without.
+        `fastsoftmax.objective.unpenalised`. None, too, with a penalty, on a GPU, with float32 products, of
+        rows whose readings are dear, or if it costs more than a quarter of the `n_passes` so far: two
+        readings of X of n d² flops, and those of the whole Hessian if the gap is above `goal` without.
         """
-        if self._penalty.strength > 0.0 or self.device != "cpu" or self.is_float32:
+        if self._penalty.strength > 0.0 or self.device != "cpu" or self.is_float32 or self._rows.spec.is_dear:
             return None
         concordance = SelfConcordance(self._rows, self._layout, self._family, self._preconditioning)
         return concordance.bound(self.unpack(params), value, grad, goal, n_passes, self._keeps_logits)
@@ -472,7 +472,12 @@ class SourceObjective:
 
     @property
     def _keeps_logits(self) -> bool:
-        """Whether the (n, K) logits are small enough to be kept between products."""
+        """Whether the (n, K) logits are small enough to be kept between products.
+
+        Not those of rows that are read anew: their targets are read with them.
+        """
+        if self._rows.spec.is_dear:
+            return False
         itemsize = 4 if self.is_float32 else 8
         n_bytes = self._rows.spec.n_rows * self.n_classes * itemsize
         return bool(n_bytes <= max(LOGITS_BYTES, 8 * LOGITS_VECTORS * self.n_params))

@@ -31,6 +31,7 @@ QUERIES = [
     queries.Dual(Point(HERE), MIXTURE, True),
     queries.ShiftCurvature(HERE, np.zeros(K)),
     queries.TargetSum(),
+    queries.Together((queries.LossGrad(HERE), queries.TargetSum())),
     queries.CorrectedDual(Point(HERE), HERE, True),
     queries.LeastGram(HERE, np.ones(D)),
     queries.LargestNorm(np.eye(D + 1), np.ones(D)),

@@ -47,7 +47,12 @@ def found(path: Path, sep: str | None) -> Dialect:
         if whole or text.count("\n") > 3 or size >= _MOST_BYTES:
             break
         size *= 8
-    if not whole:  # the last line may be a part
+    return of_text(text, sep, whole=whole)
+
+
+def of_text(text: str, sep: str | None = None, *, whole: bool = False) -> Dialect:
+    """Return how the beginning of a text is written; its last line may be a part unless it is `whole`."""
+    if not whole:
         text = text[: text.rfind("\n") + 1] or text
     sep = sep or _separator(text)
     records = _records(text, sep)

@@ -56,14 +56,14 @@ def read(path: Path, source: str, request: Request) -> Table:
             raise ValueError(f"{source!r} has no {what} {key!r}; it holds {listed(sorted(held), 12)}")
     if not dense and "idf" in parts:
         idf = parts["idf"]
-        X, X_test = _tf_idf(source, X, idf), None if X_test is None else _tf_idf(source, X_test, idf)
+        X, X_test = tf_idf(source, X, idf), None if X_test is None else tf_idf(source, X_test, idf)
         notes += ("term counts were turned into TF-IDF rows of length 1 with the idf of the file",)
     ids = parts.get(request.ids or "")
     table = Table(
         X,
-        _labels(parts.get(label)),
+        labels_of(parts.get(label)),
         X_test,
-        None if X_test is None else _labels(parts.get("y_test")),
+        None if X_test is None else labels_of(parts.get("y_test")),
         _names(parts, "feature_names"),
         _names(parts, "class_names"),
         notes,
@@ -116,7 +116,7 @@ def _label(parts: Mapping[str, Array], request: Request) -> str:
     return "y_train" if "y_train" in parts else "y"
 
 
-def _labels(y: Array | None) -> Array | None:
+def labels_of(y: Array | None) -> Array | None:
     """Return labels as they are, but a single column as a vector, and bytes as text."""
     if y is None:
         return None
@@ -176,7 +176,7 @@ def _csr(source: str, parts: Mapping[str, Array], prefix: str) -> csr_array:
     return matrix.tocsr()
 
 
-def _tf_idf(source: str, counts: Features, idf: Array) -> csr_array:
+def tf_idf(source: str, counts: Features, idf: Array) -> csr_array:
     """Return counts with column j times idf[j], then each row divided by its norm; empty rows stay empty."""
     from scipy import sparse
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from scipy.sparse import csr_array
 
-    from fastsoftmax.contracts import Array
+    from fastsoftmax.contracts import Array, Csr
 
     Features: TypeAlias = Array | csr_array
 
@@ -82,10 +82,12 @@ def check(source: str, part: str, X: Features, y: Array | None, names: Sequence[
         raise ValueError(f"{source!r}: the {part}labels hold NaN or infinity")
 
 
-def check_finite(source: str, part: str, X: Features, names: Sequence[str] | None = None) -> None:
+def check_finite(
+    source: str, part: str, X: Features | Csr, names: Sequence[str] | None = None, *, first: int = 0
+) -> None:
     """Raise ValueError that names the row and the column of the first NaN or infinity in X.
 
-    Reads X once, some rows at a time.
+    `first` is the place of X's first row in its file. Reads X once, some rows at a time.
     """
     if X.dtype.kind != "f":
         return
@@ -94,14 +96,14 @@ def check_finite(source: str, part: str, X: Features, names: Sequence[str] | Non
         if len(bad):
             entry = int(bad[0])
             row = int(np.searchsorted(X.indptr, entry, side="right")) - 1
-            _refuse(source, part, X.data[entry], row, int(X.indices[entry]), names)
+            _refuse(source, part, X.data[entry], first + row, int(X.indices[entry]), names)
         return
     step = max(1, _CHECKED_AT_ONCE // X.shape[1])
     for start in range(0, len(X), step):
         finite: Array = np.isfinite(X[start : start + step])
         if not finite.all():
             row, column = (int(each) for each in np.argwhere(~finite)[0])
-            _refuse(source, part, X[start + row, column], start + row, column, names)
+            _refuse(source, part, X[start + row, column], first + start + row, column, names)
 
 
 def without_gaps(table: Table) -> Table:

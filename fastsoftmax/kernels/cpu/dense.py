@@ -131,7 +131,7 @@ def _sums(
     bounds = partition.row_bounds(n_rows, size, tile_rows)
     n_parts = len(bounds) - 1
     values = np.zeros((n_parts, n_sets, 2))
-    coefs = np.zeros((n_parts if coef_grad else 0, n_sets, n_outputs, n_features))
+    coefs = block.zeros((n_parts if coef_grad else 0, n_sets, n_outputs, n_features))
     intercepts = np.zeros((n_parts, n_sets, n_outputs))
     row_values = np.empty(0) if row_values is None else row_values
     X_grad = np.empty((0, n_features), dtype) if X_grad is None else X_grad

@@ -1,0 +1,144 @@
+"""Several files of one format as one set of rows, checked against each other and against their stamps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from fastsoftmax.contracts import Csr, Halves
+from fastsoftmax.data.blocks import block, stamps
+from fastsoftmax.data.blocks.svmlight import OtherBase, SvmlightBlocks
+from fastsoftmax.data.readers.table import listed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from fastsoftmax.contracts import Array
+    from fastsoftmax.data.blocks.block import Block, FileBlocks, Head
+    from fastsoftmax.data.blocks.stamps import Stamp
+
+
+class Supply(Protocol):
+    """What a set of rows is read from: files, their cache, or a caller's function."""
+
+    @property
+    def head(self) -> Head:
+        """What is known before the rows are read."""
+
+    def blocks(self, block_bytes: int) -> Iterator[Block]:
+        """Yield all rows in order."""
+
+    def other_base(self) -> Supply:
+        """Return the same after `OtherBase` was raised."""
+
+    def identity(self) -> list[object]:
+        """Return what tells these rows from others, as JSON values."""
+
+
+class Chain:
+    """The rows of files, one after the other.
+
+    Parameters
+    ----------
+    parts : sequence of FileBlocks
+        At least one.
+    target, weight : ndarray, optional
+        Labels and weights of all rows, in place of those in the files.
+
+    Raises
+    ------
+    ValueError
+        A file is damaged, or has other features than the first.
+    """
+
+    def __init__(
+        self, parts: Sequence[FileBlocks], target: Array | None = None, weight: Array | None = None
+    ) -> None:
+        self._parts = tuple(parts)
+        self._target, self._weight = target, weight
+        self._stamps: list[dict[str, Stamp]] = [
+            {path: stamps.of(path) for path in part.files} for part in self._parts
+        ]
+        self.head = self._joined([part.head() for part in self._parts])
+        for name, given in (("target", target), ("sample_weight", weight)):
+            if given is not None and self.head.n_rows not in (None, len(given)):
+                raise ValueError(
+                    f"{name} has {len(given)} entries, and the files have {self.head.n_rows} rows"
+                )
+
+    def blocks(self, block_bytes: int) -> Iterator[Block]:
+        """Yield the blocks of each file. Raises ValueError if a file is not the one that was opened."""
+        position = 0
+        for part, known in zip(self._parts, self._stamps):
+            for path, stamp in known.items():
+                stamps.check(path, stamp)
+            for each in part.blocks(block_bytes):
+                yield self._completed(each, position)
+                position += each.n_rows
+            for path, stamp in known.items():  # it may have changed while it was read
+                stamps.check(path, stamp)
+        expected = self.head.n_rows
+        for name, given in (("target", self._target), ("sample_weight", self._weight)):
+            if given is not None and position != len(given):
+                raise ValueError(f"{name} has {len(given)} entries, and the files have {position} rows")
+        if expected is not None and position != expected:
+            raise ValueError(f"{self._parts[-1].files[0]!r}: {position} rows were read of {expected}")
+
+    def other_base(self) -> Chain:
+        """Return the same with svmlight's indices starting at 0."""
+        parts = [p.based(True) if isinstance(p, SvmlightBlocks) else p for p in self._parts]
+        return Chain(parts, self._target, self._weight)
+
+    def identity(self) -> list[object]:
+        """Return the files' recipes and stamps."""
+        return [[repr(part), known] for part, known in zip(self._parts, self._stamps)]
+
+    def _completed(self, each: Block, position: int) -> Block:
+        """Return a block in the dtype of all files, with the labels and weights that were given."""
+        X = each.X
+        if isinstance(X, Csr):
+            if X.data.dtype != self.head.dtype:
+                X = X._replace(data=X.data.astype(self.head.dtype))
+        elif X.dtype != self.head.dtype:
+            wide = X.bits.view(np.float16) if isinstance(X, Halves) else X
+            X = block.dense(wide, self.head.dtype)
+        stop = position + each.n_rows
+        y, weight = each.y, each.weight
+        if self._target is not None:
+            y = self._target[position:stop]
+        if self._weight is not None:
+            weight = self._weight[position:stop]
+        return each._replace(X=X, y=y, weight=weight)
+
+    def _joined(self, heads: Sequence[Head]) -> Head:
+        """Return what is known of all files together. Raises ValueError if they do not fit together."""
+        first = heads[0]
+        for part, head in zip(self._parts, heads):
+            self._check_alike(part.files[0], head, first)
+        counts = [head.n_rows for head in heads]
+        dtype = np.result_type(*(head.dtype for head in heads))
+        return first._replace(
+            n_rows=None if None in counts else sum(count or 0 for count in counts),
+            dtype=block.kernel_dtype(dtype),
+            n_bytes=sum(head.n_bytes for head in heads),
+            has_labels=self._target is not None or first.has_labels,
+            is_slow=any(head.is_slow for head in heads),
+            has_float_labels=first.has_float_labels and self._target is None,
+            is_text=first.is_text and self._target is None,
+        )
+
+    def _check_alike(self, file: str, head: Head, first: Head) -> None:
+        of = self._parts[0].files[0]
+        if head.names is not None and first.names is not None and head.names != first.names:
+            missing = [name for name in first.names if name not in head.names]
+            said = f"it lacks {listed(missing, 8)}" if missing else "they are others, or in another order"
+            raise ValueError(f"{file!r} has other columns than {of!r}: {said}")
+        if None not in (head.n_features, first.n_features) and head.n_features != first.n_features:
+            raise ValueError(f"{file!r} has {head.n_features} features, and {of!r} has {first.n_features}")
+        if head.is_sparse != first.is_sparse or head.has_labels != first.has_labels:
+            what = "dense or sparse" if head.is_sparse != first.is_sparse else "labelled"
+            raise ValueError(f"{file!r} is not {what} as {of!r} is")
+
+
+__all__ = ["Chain", "OtherBase", "Supply"]

@@ -1,0 +1,222 @@
+"""The first reading of rows: classes, counts, weights, checks, a sample, and what of it can be kept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from fastsoftmax.contracts import Csr, Halves, compute_dtype
+from fastsoftmax.data import validation
+from fastsoftmax.data.blocks import block as block_module
+from fastsoftmax.data.blocks.block import Coded
+from fastsoftmax.data.blocks.labels import Learner
+from fastsoftmax.data.blocks.made import Made
+from fastsoftmax.data.blocks.sample import Sampler
+from fastsoftmax.data.readers.table import check_finite
+from fastsoftmax.runtime.read_ahead import read_ahead
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from fastsoftmax.contracts import Array, DType
+    from fastsoftmax.data.blocks.block import Block, Head
+    from fastsoftmax.data.blocks.cache import Cache, CacheWriter
+    from fastsoftmax.data.blocks.chain import Supply
+    from fastsoftmax.data.blocks.labels import Learnt
+    from fastsoftmax.data.blocks.sample import Sample
+
+
+class Limits(NamedTuple):
+    """The bytes of a block, of the sample that is kept, and of all rows up to which they are kept whole."""
+
+    block: int
+    sample: int
+    whole: int
+
+
+class Look(NamedTuple):
+    """What the first reading found.
+
+    Attributes
+    ----------
+    head : Head
+        With the numbers of rows and features.
+    n_bytes : int
+        The bytes of decoded X.
+    n_blocks : int
+    dtype : dtype
+        Of products with the rows.
+    learnt : Learnt or None
+        The classes; None for rows without labels, or with probabilities.
+    n_columns : int or None
+        The columns of labels that are a matrix.
+    column_range : ndarray (2, K) or None
+        The least and the greatest number in each of these columns, over rows of positive weight.
+    weight : float
+        The sum of the rows' weights.
+    sample : Sample
+    kept : list of Block, or None
+        All blocks, if they fit.
+    cache : Cache or None
+    """
+
+    head: Head
+    n_bytes: int
+    n_blocks: int
+    dtype: DType
+    learnt: Learnt | None
+    n_columns: int | None
+    column_range: Array | None
+    weight: float
+    sample: Sample
+    kept: list[Block] | None
+    cache: Cache | None
+
+
+def look(
+    supply: Supply,
+    limits: Limits,
+    new_cache: Callable[[], CacheWriter] | None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Look:
+    """Return what one reading of the rows finds.
+
+    Parameters
+    ----------
+    supply : Supply
+    limits : Limits
+    new_cache : callable, optional
+        () ↦ the writer of a cache, called once the rows are too many to be kept.
+    progress : callable, optional
+        Called with the rows and the bytes of decoded X so far, after each block.
+
+    Raises
+    ------
+    ValueError
+        A number is NaN or infinite, a label or weight cannot be, files do not fit together, or there is no
+        row; the message names the file and the row.
+    """
+    reading = _Reading(supply, limits, new_cache)
+    try:
+        with read_ahead(lambda: _checked(supply, limits.block)) as blocks:
+            for each in blocks:
+                reading.take(each)
+                if progress is not None:
+                    progress(reading.n_rows, reading.n_bytes)
+        return reading.result()
+    except BaseException:
+        if reading.writer is not None:
+            reading.writer.abandon()
+        raise
+
+
+def _checked(supply: Supply, block_bytes: int) -> Iterator[Block]:
+    """Yield the blocks, checked to hold finite numbers; those of a caller's function have been checked."""
+    names = supply.head.names
+    for each in supply.blocks(block_bytes):
+        if not isinstance(supply, Made):
+            X = each.X.bits.view(np.float16) if isinstance(each.X, Halves) else each.X
+            check_finite(each.file, "", X, names, first=each.first)
+        if each.weight is not None:
+            each = each._replace(weight=block_module.weights(each.weight, each.file, each.first))
+        yield each
+
+
+class _Reading:
+    """What has been found so far."""
+
+    def __init__(self, supply: Supply, limits: Limits, new_cache: Callable[[], CacheWriter] | None) -> None:
+        self._supply, self._limits, self._new_cache = supply, limits, new_cache
+        self._learner = Learner()
+        self._sampler = Sampler(limits.sample)
+        self._kept: list[tuple[Block, Array | None]] | None = []
+        self._width = supply.head.n_features or 0
+        self._weight = 0.0
+        self._n_columns: int | None = None
+        self._column_range: Array | None = None
+        self._dtype: DType | None = None
+        self.writer: CacheWriter | None = None
+        self.n_rows = self.n_bytes = self.n_blocks = 0
+
+    def take(self, block: Block) -> None:
+        """Add a block."""
+        X = block.X
+        self._dtype = compute_dtype(X)
+        self._width = max(self._width, X.shape[1])
+        self.n_rows += block.n_rows
+        self.n_bytes += block_module.n_bytes(X)
+        self.n_blocks += 1
+        self._weight += float(block.n_rows if block.weight is None else block.weight.sum())
+        codes = self._codes(block)
+        self._sampler.add(X, block.y, block.weight)
+        if self._kept is not None:
+            self._kept.append((block, codes))
+            if self.n_bytes <= self._limits.whole:
+                return
+            waiting, self._kept = self._kept, None
+            if self._new_cache is not None:
+                self.writer = self._new_cache()
+                for each, known in waiting:
+                    self.writer.add(each, known)
+        elif self.writer is not None:
+            self.writer.add(block, codes)
+
+    def result(self) -> Look:
+        """Return what was found. Raises ValueError if there was no row."""
+        if not self.n_rows or self._dtype is None:
+            raise ValueError("there are no rows")
+        if self._weight <= 0.0:
+            raise ValueError("sample_weight is zero for every row; at least one must be positive")
+        validation.check_divisor("sample_weight", self._weight)
+        head = self._supply.head._replace(n_rows=self.n_rows, n_features=self._width)
+        learnt = None
+        table = None
+        if head.has_labels and self._n_columns is None:
+            table = self._learner.table
+            learnt = self._learner.learnt(is_text=head.is_text, has_float_labels=head.has_float_labels)
+        sample = self._sampler.sample()
+        X = sample.X
+        if isinstance(X, Csr):
+            sample = sample._replace(X=X._replace(shape=(X.shape[0], self._width)))
+        kept = None if self._kept is None else [_wide(each, self._width) for each, _ in self._kept]
+        cache = None if self.writer is None else self.writer.sealed(head, table)
+        self.writer = None
+        return Look(
+            head, self.n_bytes, self.n_blocks, self._dtype, learnt, self._n_columns, self._column_range,
+            self._weight, sample, kept, cache,
+        )  # fmt: skip
+
+    def _codes(self, block: Block) -> Array | None:
+        """Return what the cache holds in place of a block's labels."""
+        if not self._supply.head.has_labels:
+            return None
+        y = block.y
+        if y is None:
+            raise ValueError(f"{block.file!r} has no labels, where the first rows have them")
+        if not isinstance(y, Coded) and y.ndim == 2 and y.shape[1] > 1:
+            if self._n_columns not in (None, y.shape[1]):
+                raise ValueError(
+                    f"{block.file!r} has {y.shape[1]} columns of labels, others {self._n_columns}"
+                )
+            self._n_columns = y.shape[1]
+            counted = y if block.weight is None else y[block.weight > 0]
+            if len(counted):
+                low, high = counted.min(axis=0), counted.max(axis=0)
+                if self._column_range is not None:
+                    low, high = (
+                        np.minimum(low, self._column_range[0]),
+                        np.maximum(high, self._column_range[1]),
+                    )
+                self._column_range = np.stack((low, high))
+            return y
+        codes = self._learner.add(block, block.weight)
+        return codes.astype(np.int32)
+
+
+def _wide(block: Block, width: int) -> Block:
+    """Return a block as wide as the widest."""
+    X = block.X
+    if isinstance(X, Csr) and X.shape[1] < width:
+        return block._replace(X=X._replace(shape=(X.shape[0], width), transpose=None))
+    return block

@@ -1,0 +1,395 @@
+"""Rows that do not fit in memory, as callers hold them: `open_rows`, `rows_from`, and what they return."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import re
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from fastsoftmax.contracts import Csr, Halves
+from fastsoftmax.contracts.wording import shown
+from fastsoftmax.data import sparse
+from fastsoftmax.data.blocks import block, cache, formats
+from fastsoftmax.data.blocks.block import Coded
+from fastsoftmax.data.blocks.cache import Cache, CacheWriter
+from fastsoftmax.data.blocks.chain import OtherBase
+from fastsoftmax.data.blocks.labels import Encoder
+from fastsoftmax.data.blocks.look import Limits, look
+from fastsoftmax.data.blocks.made import Made
+from fastsoftmax.runtime.read_ahead import read_ahead
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import ArrayLike
+
+    from fastsoftmax.contracts import Array, HostRows
+    from fastsoftmax.data.blocks.block import Block
+    from fastsoftmax.data.blocks.chain import Supply
+    from fastsoftmax.data.blocks.look import Look
+
+MEMORY = 2**30  # bytes, by default: what a fit holds besides parameters
+# Of that: a block (two wait, one is made, one is in use; half as much for sparse ones, with their transpose),
+# the sample (2.25 times as much while it is gathered), and all rows, up to which they are kept as arrays
+# (twice as much while they are joined).
+BLOCK, SAMPLE, WHOLE = 20, 6, 3
+MIN_BLOCK = 2**12  # bytes
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+def open_rows(
+    paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    target: str | int | os.PathLike[str] | ArrayLike | None = None,
+    features: Sequence[str | int] | None = None,
+    sample_weight: str | int | os.PathLike[str] | ArrayLike | None = None,
+    layer: str | None = None,
+    format: str | None = None,  # noqa: A002  (the name is part of the public interface)
+    cache: str | os.PathLike[str] | bool | None = None,
+    memory: int | str | None = None,
+    zero_based: bool | None = None,
+) -> RowSet:
+    """Return the rows in files, for fits and predictions that never hold all of them.
+
+    Parameters
+    ----------
+    paths : str, path-like, or list of these
+        A file, a folder, a pattern such as "part-*.parquet", or a list. Files: .npy, .npz (X and y, or the
+        parts of a CSR matrix), .parquet, .arrow and .feather, .csv and .tsv (.gz, .zst), .svm and .libsvm
+        (.gz), .h5ad, .zarr. Several are one set of rows, in the order of their names or of the list.
+    target : str, int, path-like or array_like, optional
+        Where the labels are: a column by name or index; in an .npz an array (by default y); in AnnData a
+        column of obs; for .npy one or more .npy files (by default y_000.npy beside X_000.npy); or the labels
+        of all rows themselves.
+    features : sequence of str or int, optional
+        The columns that are features, in this order; by default all but labels and weights. A column of lists
+        (embeddings) counts as many as its lists are long.
+    sample_weight : str, int, path-like or array_like, optional
+        Where the weights of the rows are, as `target`.
+    layer : str, optional
+        The layer of AnnData to take in place of X.
+    format : str, optional
+        "npy", "npz", "parquet", "arrow", "csv", "svm", "h5ad" or "zarr", in place of the suffix.
+    cache : path-like or bool, optional
+        The folder for decoded blocks of formats that are slow to decode. None takes a temporary one, deleted
+        with the object; False decodes the files in every reading.
+    memory : int or str, optional
+        What a fit holds besides its parameters: bytes, or a text such as "500M" or "2G". 1 GiB by default.
+        Rows that take up to a third of it are kept as arrays.
+    zero_based : bool, optional
+        Whether the indices of an svmlight file start at 0; by default they start at 1 unless there is a 0.
+
+    Returns
+    -------
+    rows : RowSet
+
+    Raises
+    ------
+    FileNotFoundError
+        A path stands for no file.
+    ValueError
+        A file is damaged or truncated, or the files do not fit together; the message names the file.
+    ImportError
+        The library that decodes the format is not installed.
+
+    Notes
+    -----
+    Opening reads the headers only. The first use that needs more (`classes`, a fit) reads the files once.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import numpy as np
+    >>> from fastsoftmax import SoftmaxRegression, open_rows
+    >>> folder = tempfile.mkdtemp()
+    >>> np.save(os.path.join(folder, "X.npy"), np.array([[0.0], [1.0], [2.0], [3.0]]))
+    >>> np.save(os.path.join(folder, "y.npy"), np.array(["a", "a", "b", "b"]))
+    >>> with open_rows(os.path.join(folder, "X.npy")) as rows:
+    ...     model = SoftmaxRegression().fit(rows)
+    >>> rows.n_rows, model.predict([[0.5], [2.5]]).tolist()
+    (4, ['a', 'b'])
+    """
+    chosen = () if features is None else (features,) if isinstance(features, str) else tuple(features)
+    wanted = formats.Wanted(target, chosen, sample_weight, layer, zero_based)
+    return RowSet(formats.opened(paths, format, wanted), memory=memory, cache=cache)
+
+
+def rows_from(
+    make: Callable[[], Iterator[Any]], *, n_features: int | None = None, memory: int | str | None = None
+) -> RowSet:
+    """Return the rows that a function makes, block by block, again and again.
+
+    Parameters
+    ----------
+    make : callable
+        () ↦ an iterator of (X, y) or (X, y, sample_weight); at each call the same blocks in the same order. X
+        is what `SoftmaxRegression.fit` takes, of one dtype in all blocks; (X,) is enough for predictions.
+    n_features : int, optional
+        By default that of the first block.
+    memory : int or str, optional
+        As for `open_rows`; a block is as large as it comes.
+
+    Returns
+    -------
+    rows : RowSet
+
+    Raises
+    ------
+    ValueError
+        The first block is not valid.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastsoftmax import SoftmaxRegression, rows_from
+    >>> def make():
+    ...     for seed in range(3):
+    ...         X = np.random.default_rng(seed).normal(size=(100, 2))
+    ...         yield X, X[:, 0] > X[:, 1]
+    >>> model = SoftmaxRegression().fit(rows_from(make))
+    >>> model.predict([[1.0, -1.0], [-1.0, 1.0]])
+    array([ True, False])
+    """
+    if not callable(make):
+        raise TypeError(
+            f"make must be callable: () -> iterator of (X, y[, sample_weight]); got {shown(make)}"
+        )
+    return RowSet(Made(make, n_features), memory=memory, cache=False)
+
+
+class RowSet:
+    """Rows elsewhere: what `open_rows` and `rows_from` return. A context manager; it can be pickled.
+
+    Pickled, it is a recipe: paths and options (or the caller's function), no rows and nothing of what was
+    found in them.
+
+    Attributes
+    ----------
+    n_rows, n_features : int
+    classes : ndarray (K,)
+        The labels in sorted order.
+    feature_names : tuple of str, or None
+    n_bytes : int
+        The size of the files.
+    n_readings : int
+        How often the rows have been read from beginning to end, by any user of this object.
+    """
+
+    def __init__(
+        self, supply: Supply, *, memory: int | str | None = None, cache: str | os.PathLike[str] | bool | None
+    ) -> None:
+        self._supply, self._cache_choice = supply, cache
+        self._memory = memory_of(memory)
+        self._reset()
+
+    def _reset(self) -> None:
+        self._look: Look | None = None
+        self._lock = threading.Lock()
+        self._temporary: Any = None
+        self.n_readings = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __getstate__(self) -> tuple[Supply, int, Any]:
+        return self._supply, self._memory, self._cache_choice
+
+    def __setstate__(self, state: tuple[Supply, int, Any]) -> None:
+        self._supply, self._memory, self._cache_choice = state
+        self._reset()
+
+    def __repr__(self) -> str:
+        head = self.head
+        return f"RowSet(n_rows={head.n_rows}, n_features={head.n_features}, n_bytes={head.n_bytes})"
+
+    @property
+    def has_open_width(self) -> bool:
+        """Whether the files say how wide the rows are only by their largest index (svmlight)."""
+        return self._supply.head.n_features is None
+
+    def close(self) -> None:
+        """Delete temporary files, and forget what the first reading found."""
+        self._look = None
+        if self._temporary is not None:
+            self._temporary()
+
+    @property
+    def n_rows(self) -> int:
+        """The number of rows; counted in the first reading where no header tells it."""
+        known = self.head.n_rows
+        return self.look().head.n_rows if known is None else known  # type: ignore[return-value]
+
+    @property
+    def n_features(self) -> int:
+        """The number of features."""
+        known = self.head.n_features
+        return self.look().head.n_features if known is None else known  # type: ignore[return-value]
+
+    @property
+    def n_bytes(self) -> int:
+        """The size of the files in bytes; of rows that a function makes, that of their X in memory."""
+        return self.head.n_bytes or self.look().n_bytes
+
+    @property
+    def feature_names(self) -> tuple[str, ...] | None:
+        """The names of the features, if the files have any."""
+        return self.head.names
+
+    @property
+    def classes(self) -> Array:
+        """The labels in sorted order, 0 … K − 1 for probabilities. Found in the first reading.
+
+        Raises ValueError if there are no labels.
+        """
+        found = self.look()
+        if found.n_columns is not None:
+            return np.arange(found.n_columns)
+        if found.learnt is None:
+            raise ValueError("the rows have no labels: give target= to open_rows, or (X, y) in rows_from")
+        return found.learnt.classes
+
+    @property
+    def head(self) -> Any:
+        """What is known of the rows so far (`fastsoftmax.data.blocks.block.Head`)."""
+        return self._supply.head if self._look is None else self._look.head
+
+    def blocks(self) -> Iterator[tuple[Any, Array | None, Array | None]]:
+        """Yield (X, y, sample_weight) of each block in order: an array or a SciPy CSR array, labels, weights.
+
+        y and sample_weight are None where there are none. Blocks are made ahead in a thread. Where labels
+        are text that may mean numbers, the first reading is made before, to tell.
+        """
+        if self.head.has_labels and (self.head.is_text or self.head.has_float_labels):
+            self.look()
+        with read_ahead(self.read) as blocks:
+            for each in blocks:
+                yield as_array(each.X), self._labels(each), each.weight
+
+    def read(self) -> Iterator[Block]:
+        """Yield the blocks, one reading: those that the first one kept, the cache's, or the files'."""
+        found = self._look
+        if found is not None and found.kept is not None:
+            yield from found.kept
+            return
+        supply: Supply = self._supply if found is None or found.cache is None else found.cache
+        width = None if found is None else found.head.n_features
+        n_rows = 0
+        for each in supply.blocks(self.limits.block):
+            X = each.X
+            if isinstance(X, Csr) and width is not None and X.shape[1] < width:
+                X = X._replace(shape=(X.shape[0], width))
+            n_rows += each.n_rows
+            yield each._replace(X=X)
+        if found is not None and n_rows != found.head.n_rows:
+            raise ValueError(f"{n_rows} rows were read, and {found.head.n_rows} in the first reading")
+        self.n_readings += 1
+
+    @property
+    def limits(self) -> Limits:
+        """The bytes of a block, of the sample, and of rows that are kept whole."""
+        memory = self._memory
+        block_bytes = memory // (2 * BLOCK if self._supply.head.is_sparse else BLOCK)
+        return Limits(max(MIN_BLOCK, block_bytes), memory // SAMPLE, memory // WHOLE)
+
+    def look(self, progress: Callable[[int, int], None] | None = None) -> Look:
+        """Return what the first reading finds; it is made at the first call.
+
+        `progress` is called with the rows and bytes so far.
+        """
+        with self._lock:
+            if self._look is None:
+                try:
+                    self._look = self._first_look(progress)
+                except OtherBase:
+                    self._supply = self._supply.other_base()
+                    self._look = self._first_look(progress)
+            return self._look
+
+    def digest(self) -> str:
+        """Return what tells these rows from others: a digest of names, sizes, times and samples of files."""
+        state = [self._supply.identity(), list(self.limits)]
+        return hashlib.sha256(json.dumps(state).encode()).hexdigest()
+
+    def whole(self) -> tuple[Any, Array | None, Array | None] | None:
+        """Return X, labels and weights of all rows as arrays, if they were few enough to be kept."""
+        kept = self.look().kept
+        if kept is None:
+            return None
+        X = block.joined_rows([each.X for each in kept])
+        labels = [y for y in map(self._labels, kept) if y is not None]
+        given = [each.weight for each in kept if each.weight is not None]
+        return (
+            as_array(X),
+            np.concatenate(labels) if labels else None,
+            np.concatenate(given) if given else None,
+        )
+
+    def _labels(self, each: Block) -> Array | None:
+        """Return a block's labels, as `classes` has them."""
+        found = self._look
+        if found is not None and found.learnt is not None:
+            classes = found.learnt.classes
+            return classes[Encoder(classes).codes(each)]
+        return each.y.decoded() if isinstance(each.y, Coded) else each.y
+
+    def _first_look(self, progress: Callable[[int, int], None] | None) -> Look:
+        choice = self._cache_choice
+        folder = None if choice is None or isinstance(choice, bool) else str(choice)
+        supply = self._supply
+        wants_cache = choice is not False and (supply.head.is_slow or choice is True or folder is not None)
+        if wants_cache and folder is not None:
+            ready = cache.found(folder, supply)
+            if ready is not None:
+                self.n_readings += 1
+                found = look(ready, self.limits, None, progress)
+                return found._replace(cache=ready)
+        new = functools.partial(CacheWriter, folder, supply) if wants_cache else None
+        self.n_readings += 1
+        found = look(supply, self.limits, new, progress)
+        if found.cache is not None and folder is None:
+            self._temporary = weakref.finalize(self, Cache.delete, found.cache)
+        return found
+
+
+def as_array(X: HostRows) -> Any:
+    """Return rows as NumPy or SciPy has them."""
+    if isinstance(X, Csr):
+        return sparse.to_scipy(X)
+    return X.bits.view(np.float16) if isinstance(X, Halves) else X
+
+
+def memory_of(memory: int | str | None) -> int:
+    """Return a number of bytes.
+
+    Raises
+    ------
+    ValueError
+        It is not positive, or no number with a unit K, M, G or T.
+
+    Examples
+    --------
+    >>> memory_of("1.5G"), memory_of("200 MB"), memory_of(None)
+    (1610612736, 209715200, 1073741824)
+    """
+    if memory is None:
+        return MEMORY
+    if isinstance(memory, str):
+        found = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([KMGT]?)(?:i?B)?\s*", memory, re.IGNORECASE)
+        if found is None:
+            raise ValueError(f'memory must be bytes or a text such as "500M" or "2G"; got {shown(memory)}')
+        memory = int(float(found[1]) * _UNITS[found[2].upper()])
+    if isinstance(memory, bool) or not isinstance(memory, int | np.integer):
+        raise TypeError(f"memory must be bytes or a text such as '2G'; got {shown(memory)}")
+    if memory <= 0:
+        raise ValueError(f"memory must be positive; got {memory}")
+    return int(memory)

@@ -1,0 +1,147 @@
+"""A sample of the rows, gathered while they are read, whatever their number: nested, and always the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from fastsoftmax.contracts import Csr, Halves
+from fastsoftmax.contracts.storages import storage_of
+from fastsoftmax.data.blocks import block
+from fastsoftmax.data.blocks.block import Coded
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastsoftmax.contracts import HostRows, Vector
+    from fastsoftmax.data.blocks.block import Labels
+
+SLACK = 1.25  # more bytes than are to be kept: from there on the rows with the largest keys are dropped
+_MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
+
+
+class Sample(NamedTuple):
+    """Rows of a sample in the order of their keys: the first m are a sample of m rows. `position` in all."""
+
+    X: HostRows
+    y: Labels
+    weight: Vector | None
+    position: NDArray[np.int64]
+
+    def first(self, n_rows: int) -> Sample:
+        """Return the sample of that many rows (or all that there are), in the order of the rows."""
+        chosen = np.argsort(self.position[:n_rows])
+        return Sample(
+            storage_of(self.X).take(self.X, chosen),
+            None if self.y is None else self.y[chosen],
+            None if self.weight is None else self.weight[chosen],
+            self.position[chosen],
+        )
+
+
+class _Taken(NamedTuple):
+    """The rows that were taken of a block, and their keys."""
+
+    key: NDArray[np.uint64]
+    rows: Sample
+
+
+class Sampler:
+    """Keeps the rows with the smallest keys, as many as take that many bytes.
+
+    A row's key depends on its position alone, so that the sample depends neither on the blocks nor on n.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._taken: list[_Taken] = []
+        self._n_taken = self._n_bytes = 0
+        self._limit = np.uint64(2**64 - 1)
+        self._position = 0
+
+    def add(self, X: HostRows, y: Labels, weight: Vector | None) -> None:
+        """Take the rows of a block whose keys are small enough, copied."""
+        n_rows = X.shape[0]
+        position = np.arange(self._position, self._position + n_rows, dtype=np.int64)
+        self._position += n_rows
+        key = keys(position)
+        chosen = np.flatnonzero(key <= self._limit)
+        if not len(chosen):
+            return
+        taken = storage_of(X).take(X, chosen)
+        rows = Sample(
+            taken,
+            None if y is None else y[chosen],
+            None if weight is None else weight[chosen],
+            position[chosen],
+        )
+        self._taken.append(_Taken(key[chosen], rows))
+        self._n_taken += len(chosen)
+        self._n_bytes += block.n_bytes(taken)
+        if self._n_bytes > SLACK * self._max_bytes:
+            self._prune()
+
+    def sample(self) -> Sample:
+        """Return the rows with the smallest keys."""
+        self._prune()
+        return self._taken[0].rows
+
+    def _prune(self) -> None:
+        """Keep as many rows as the bytes allow, in the order of their keys."""
+        key = np.concatenate([taken.key for taken in self._taken])
+        n_kept = self._n_taken
+        if self._n_bytes > self._max_bytes:
+            n_kept = max(1, int(self._n_taken * (self._max_bytes / self._n_bytes)))
+            self._limit = np.sort(key)[n_kept - 1]
+        parts = [taken.rows for taken in self._taken]
+        self._taken = []
+        order = np.argsort(key)[:n_kept]
+        labels = block.joined_labels([part.y for part in parts])
+        weight = None
+        if parts[0].weight is not None:
+            weight = np.concatenate([part.weight for part in parts if part.weight is not None])[order]
+        kept = Sample(
+            _taken([part.X for part in parts], order),
+            None if labels is None else labels[order],
+            weight,
+            np.concatenate([part.position for part in parts])[order],
+        )
+        self._taken = [_Taken(key[order], kept)]
+        self._n_taken, self._n_bytes = n_kept, block.n_bytes(kept.X)
+
+
+def _taken(parts: list[HostRows], order: NDArray[np.intp]) -> HostRows:
+    """Return rows of several matrices as one, by their places in all of them together."""
+    if len(parts) == 1:
+        return storage_of(parts[0]).take(parts[0], order)
+    first = parts[0]
+    if isinstance(first, Csr):
+        X = block.joined_rows(parts)
+        return storage_of(X).take(X, order)
+    # without joining them first: the parts and the result are all that is held
+    like = first.bits if isinstance(first, Halves) else first
+    out = np.empty((len(order), like.shape[1]), like.dtype)
+    start = 0
+    for part in parts:
+        here = np.flatnonzero((order >= start) & (order < start + part.shape[0]))
+        out[here] = (part.bits if isinstance(part, Halves) else part)[order[here] - start]
+        start += part.shape[0]
+    return Halves(out) if isinstance(first, Halves) else out
+
+
+def keys(position: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Return the pseudo-random keys of rows: the finaliser of SplitMix64, one to one.
+
+    References
+    ----------
+    G. L. Steele, D. Lea, C. H. Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014, fig. 17.
+    """
+    z = (position.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * _MIX[0]
+    z = (z ^ (z >> np.uint64(27))) * _MIX[1]
+    mixed: NDArray[np.uint64] = z ^ (z >> np.uint64(31))
+    return mixed
+
+
+__all__ = ["Coded", "Sample", "Sampler", "keys"]
