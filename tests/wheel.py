@@ -32,6 +32,7 @@ LEFT_OUT = (
     "aot",
     "bench",
     "cli",
+    "data/blocks",
     "devices/test_protocols.py",  # of sources
     "docs",
     "fuzz",

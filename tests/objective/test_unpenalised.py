@@ -45,7 +45,7 @@ def problem(kind, seed, *, storage=np.asarray, fit_intercept=True):
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_bound_is_below_the_least_objective(kind, fit_intercept, storage):
     found = 0
-    for seed in range(10):
+    for seed in range(5):
         objective, best = problem(kind, seed, storage=storage, fit_intercept=fit_intercept)
         direction = np.random.default_rng(seed).normal(size=best.x.size)
         for distance in (0.0, 1e-6, 1e-4, 1e-2, 0.1, 0.3, 1.0, 3.0):
@@ -59,7 +59,7 @@ def test_the_bound_is_below_the_least_objective(kind, fit_intercept, storage):
                 assert bound <= best.value * (1.0 + 1e-13)
                 if distance <= 1e-4 and goal == 0.0:  # about the Newton decrement: F − F* itself
                     assert value - bound <= 1.1 * (value - best.value) + 1e-12
-    assert found >= 60  # three of the distances, at least
+    assert found >= 30  # three of the distances, at least
 
 
 def test_a_gap_next_to_the_minimum_is_the_newton_decrement():
