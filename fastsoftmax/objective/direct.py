@@ -94,7 +94,7 @@ class DirectObjective:
         self._mean_target = targets / self.total_weight
         self.max_steps, self.patience = MAX_STEPS, math.inf
         if layout.n_features <= FEW_FEATURES:
-            seconds = direct.seconds_of_pass(passes.block, layout.n_classes)
+            seconds = direct.seconds_of_pass(passes.block.X, layout.n_classes)
             self.max_steps = FEW_STEPS
             self.patience = (BLOCKS_SECONDS + BLOCKS_PASSES * seconds) / (STEP_SECONDS + seconds)
         elif rotates:
@@ -125,7 +125,7 @@ class DirectObjective:
     def steps_to_row_space(self) -> float:
         """Return how many passes take as long as finding the row space, by the shape alone."""
         seconds = row_space.seconds_to_factorise(self.sums.block.n_rows, self.layout.n_features)
-        return seconds / direct.seconds_of_pass(self.sums.block, self.layout.n_classes)
+        return seconds / direct.seconds_of_pass(self.sums.block.X, self.layout.n_classes)
 
     def evaluate(self) -> None:
         """Compute the sums at the parameters in `sums`. One pass."""
@@ -179,7 +179,7 @@ class DirectObjective:
         does, half of them foretell that the next of a chain needs more.
         """
         sums, layout = self.sums, self.layout
-        dear = self.max_steps * direct.seconds_of_pass(sums.block, layout.n_classes) > BLOCKS_SECONDS
+        dear = self.max_steps * direct.seconds_of_pass(sums.block.X, layout.n_classes) > BLOCKS_SECONDS
         patience = self.max_steps / 2 if dear else np.inf
         mean_targets = [
             self._family.weighted_target_sum(sums.loss, sums.block.target, weight) / weight.sum()
@@ -220,7 +220,7 @@ def passes_of(source: Source, family: LossFamily, loss: Loss, n_threads: int | N
     too_many = n_outputs > MAX_OUTPUTS or n_outputs * block.X.shape[1] > MAX_PARAMS
     if too_many or n_entries > MAX_ENTRIES:
         return None
-    if direct.seconds_of_pass(block, n_outputs) > limit:
+    if direct.seconds_of_pass(block.X, n_outputs) > limit:
         return None
     if n_outputs > 1 and isinstance(source, ArraySource):
         block = source.block_with_transpose or block

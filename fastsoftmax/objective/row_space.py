@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import scipy.linalg
 from scipy.linalg import lapack
 
 from fastsoftmax.contracts import Csr, DeviceArray, Halves
+from fastsoftmax.kernels.cpu import csr
+from fastsoftmax.kernels.cpu.direct import seconds_of_pass
 from fastsoftmax.preconditioners import choice
 from fastsoftmax.runtime import blas
 
@@ -21,19 +23,28 @@ if TYPE_CHECKING:
 # With fewer features than this a row, the factorisation (2 n² d + some 20 n³ flops) costs more than narrower
 # passes save.
 FEATURES_PER_ROW = 2
+# What finding the space of sparse rows may cost in passes: a fit takes 20 to 60, and fewer there.
+SPARSE_PASSES = 50
 # The most that the reflections may take, 8 n d bytes: they are memory beside X.
 FACTOR_BYTES = 48 * 2**20
 
 
-def is_worth_it(X: Rows, n_classes: int) -> TypeGuard[Array | Halves]:
-    """Return whether to fit in the coordinates of X's row space. By the storage and the shape alone."""
+def is_worth_it(X: Rows, n_classes: int) -> TypeGuard[Array | Halves | Csr]:
+    """Return whether to fit in the coordinates of X's row space. By the storage and the shape alone.
+
+    For sparse rows only if they are so few that it is found in the time of some passes.
+    """
     n_rows, n_features = X.shape
-    return (
-        not isinstance(X, Csr | DeviceArray)
-        and n_features >= FEATURES_PER_ROW * n_rows
-        and 8 * n_rows * n_features <= FACTOR_BYTES
-        and choice.form_of(n_classes, n_features)[0] != "full"  # the full Hessian takes few passes anyway
-    )
+    if (
+        isinstance(X, DeviceArray)
+        or n_features < FEATURES_PER_ROW * n_rows
+        or 8 * n_rows * n_features > FACTOR_BYTES
+        or choice.form_of(n_classes, n_features)[0] == "full"  # the full Hessian takes few passes anyway
+    ):
+        return False
+    if not isinstance(X, Csr):
+        return True
+    return seconds_to_factorise(n_rows, n_features) <= SPARSE_PASSES * seconds_of_pass(X, n_classes)
 
 
 class RowSpace:
@@ -46,7 +57,7 @@ class RowSpace:
 
     Parameters
     ----------
-    X : ndarray (n, d) or Halves, n ≤ d
+    X : ndarray (n, d), Halves or Csr, n ≤ d
 
     Attributes
     ----------
@@ -63,8 +74,14 @@ class RowSpace:
     as good as the Gram matrix with a scale for each class.
     """
 
-    def __init__(self, X: Array | Halves) -> None:
-        dense = X.bits.view(np.float16) if isinstance(X, Halves) else X
+    def __init__(self, X: Array | Halves | Csr) -> None:
+        dense: Any
+        if isinstance(X, Csr):
+            dense = np.zeros(X.shape)
+            found, places = csr.in_float64(X)
+            dense[:, places] = found.toarray()
+        else:
+            dense = X.bits.view(np.float16) if isinstance(X, Halves) else X
         # C-ordered rows are the columns of Xᵀ in LAPACK's order. One thread: the bits depend on their number.
         with blas.one_thread():
             columns = np.array(dense, np.float64, order="C").T

@@ -262,6 +262,8 @@ class Progress:
     def _correct_bound(self, x: Vector, value: float, grad: Vector, goal: float, grad_norm: float) -> None:
         """Compute a corrected lower bound at x, if it is likely to certify the goal, and keep the better."""
         n_passes = self._objective.passes - self._first_pass
+        if not self.history:  # a start that may be an optimum, certified so before
+            n_passes = max(n_passes, PASSES_A_BOUND)
         waited = self._objective.passes - self._bound_pass
         bound, predicted_gap = self._objective.corrected_bound(x, grad, goal, n_passes)
         if predicted_gap <= goal or waited >= PASSES_A_BOUND:

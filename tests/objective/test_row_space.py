@@ -57,6 +57,22 @@ def test_coordinates_keep_products_and_lengths(kind, dtype):
     assert_close(gram, np.diag(np.diag(gram)), n_terms=N, scale=scale**2)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_few_sparse_rows_have_the_space_of_dense_ones(dtype):
+    rng = np.random.default_rng(2)
+    X = np.where(rng.random((40, 2000)) < 0.3, rng.normal(size=(40, 2000)), 0.0).astype(dtype)
+    sparse = design_matrix(sp.csr_array(X))
+    np.testing.assert_array_equal(RowSpace(sparse).rows, RowSpace(design_matrix(X)).rows)
+    assert is_worth_it(sparse, 5)
+    assert not is_worth_it(design_matrix(sp.csr_array(np.tile(X, (12, 1)))), 5)  # slower to find than to fit
+    y = np.arange(40) % 5
+    model, dense = (SoftmaxRegression().fit(rows, y) for rows in (sp.csr_array(X), X))
+    assert model.duality_gap_ <= 1e-6 * model.objective_
+    np.testing.assert_allclose(model.coef_, dense.coef_, rtol=1e-5, atol=1e-6)
+    assert model.coef_.dtype == dtype
+    np.testing.assert_array_equal(model.predict(sp.csr_array(X)), dense.predict(X))
+
+
 def test_rows_that_depend_on_one_another():
     X, _ = draw()
     X[7], X[9] = X[3], X[2] - X[4] + X[5]
@@ -170,7 +186,7 @@ def test_the_choice_goes_by_shape_storage_and_memory(monkeypatch):
     assert not is_worth_it(wide(60, 5748 // 48), 50)  # fewer than two features a row
     assert not is_worth_it(wide(3000, 9000), 4)  # the factor would take 216 MB
     assert not is_worth_it(wide(10, choice.FULL_ORDER // 2 - 1), 2)
-    assert not is_worth_it(design_matrix(sp.csr_array(np.eye(3, 999))), 4)
+    assert not is_worth_it(design_matrix(sp.csr_array(np.eye(30, 999))), 4)  # next to nothing to read
     monkeypatch.setattr(row_space, "FACTOR_BYTES", 0)
     assert not is_worth_it(wide(137, 5748), 4)
 

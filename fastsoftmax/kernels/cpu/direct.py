@@ -24,7 +24,7 @@ from fastsoftmax.runtime.lazy_attributes import lazy
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fastsoftmax.contracts import Loss, RowBlock, Vector
+    from fastsoftmax.contracts import Loss, RowBlock, Rows, Vector
 
 _sum_rows = Kernel("fastsoftmax.kernels.cpu.jitted.dense", "sum_rows")
 _forward = Kernel("fastsoftmax.kernels.cpu.jitted.csr", "forward")
@@ -41,14 +41,14 @@ ENTRIES_PER_FEATURE = 8
 FLOOR = 1e-10  # of a column's variance, as a fraction of its mean square
 
 
-def seconds_of_pass(block: RowBlock, n_outputs: int) -> float:
+def seconds_of_pass(X: Rows, n_outputs: int) -> float:
     """Return about how long one thread takes for a pass over the rows, by their number and storage alone.
 
     Measured at 300 × 20 to 3,000 × 2,000, K = 1 to 10, on one core of an AMD EPYC.
     """
-    n_rows, n_features = block.X.shape
-    if isinstance(block.X, Csr):
-        products = len(block.X.data) * (1.5 if n_outputs == 1 else 3.5 + 0.1 * n_outputs)
+    n_rows, n_features = X.shape
+    if isinstance(X, Csr):
+        products = len(X.data) * (1.5 if n_outputs == 1 else 3.5 + 0.1 * n_outputs)
     else:
         products = n_rows * n_features * (0.4 + 0.1 * n_outputs)
     return 1e-9 * (products + n_rows * (10.0 + 4.0 * n_outputs))
@@ -96,7 +96,7 @@ class Passes:
         self.coef, self.coef_sums = np.zeros((2, n_sets, n_outputs * n_features))
         self.intercept, self.intercept_sums = np.zeros((2, n_sets, n_outputs))
         self.values = np.zeros(n_sets)
-        self._work = 1e9 * seconds_of_pass(block, n_outputs)
+        self._work = 1e9 * seconds_of_pass(block.X, n_outputs)
         self._n_parts = 1 if together else max(1, min(partition.MAX_PARTS, int(self._work / PART_WORK)))
         self._prepare()
 
