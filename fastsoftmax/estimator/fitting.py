@@ -167,7 +167,7 @@ class Fit:
         """
         plan = self.plan
         direct = self.objective.direct if plan is not None and self._is_small else None
-        if plan is None or direct is None or np.isinf(direct.patience):
+        if plan is None or direct is None or not direct.likely_hands_over:
             return plan
         besides = [kernel for kernel in self._usual_plan() if kernel not in plan]
         return [*plan[:-4], *besides, *plan[-4:]]

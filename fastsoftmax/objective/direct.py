@@ -11,6 +11,7 @@ from fastsoftmax.contracts import Csr
 from fastsoftmax.kernels.cpu import direct
 from fastsoftmax.linalg.quasi_newton import Minimisations
 from fastsoftmax.objective import row_space
+from fastsoftmax.preconditioners import choice
 from fastsoftmax.runtime.lazy_attributes import lazy
 from fastsoftmax.simd.sizes import MAX_CLASSES
 from fastsoftmax.solvers.many import Task
@@ -34,6 +35,9 @@ MAX_OUTPUTS = MAX_CLASSES  # of the kernel that finds the certificate's dual poi
 FEW_FEATURES, FEW_SECONDS, FEW_STEPS = 64, 2e-3, 100
 # What going on by blocks costs, in seconds and in passes, beside steps of STEP_SECONDS and a pass each.
 BLOCKS_SECONDS, BLOCKS_PASSES, STEP_SECONDS = 5e-3, 10.0, 5e-5
+# What going on costs with more features: blocks by one thread's BLAS, and passes with the arithmetic of
+# `lbfgs` (isolet, 1,248 × 617 and 26 classes: 179 passes if only MAX_STEPS end it, 96 by these).
+FLOPS, WIDE_PASSES, WIDE_STEP_SECONDS = 2.5e10, 25.0, 1e-3
 # Steps after which a problem is taken to need more than a diagonal preconditioner.
 MAX_STEPS = 150
 # Readings after which a corrected bound is weighed, and one more for each feature a class, up to so many: its
@@ -66,6 +70,8 @@ class DirectObjective:
         Steps after which another solver goes on: 150, or 100 of few features.
     patience : float
         The most steps to come, by the rate of the last ones, for which the solver goes on.
+    likely_hands_over : bool
+        Whether problems of this shape often go on by another solver.
     """
 
     is_float32 = False
@@ -99,6 +105,9 @@ class DirectObjective:
             self.patience = (BLOCKS_SECONDS + BLOCKS_PASSES * seconds) / (STEP_SECONDS + seconds)
         elif rotates:
             self.patience = self.steps_to_row_space()
+        else:
+            self.patience = self._steps_to_blocks()
+        self.likely_hands_over = rotates or layout.n_features <= FEW_FEATURES
         self.curvature = family.curvature_at_zero(layout.n_classes)
 
     @property
@@ -126,6 +135,22 @@ class DirectObjective:
         """Return how many passes take as long as finding the row space, by the shape alone."""
         seconds = row_space.seconds_to_factorise(self.sums.block.n_rows, self.layout.n_features)
         return seconds / direct.seconds_of_pass(self.sums.block.X, self.layout.n_classes)
+
+    def _steps_to_blocks(self) -> float:
+        """Return how many steps take as long as going on by blocks of classes; infinity without blocks."""
+        n_rows, (n_classes, n_features) = (
+            self.sums.block.n_rows,
+            (self.layout.n_classes, self.layout.n_features),
+        )
+        form, _ = choice.form_of(n_classes, n_features)
+        if form != "block diagonal":
+            return math.inf
+        n_summed = min(n_rows, choice.rows_worth(form, n_rows, n_classes, n_features))
+        order = n_features + 1
+        flops = n_classes * (n_summed * order**2 + order**3 / 3)
+        seconds = direct.seconds_of_pass(self.sums.block.X, n_classes)
+        cost = flops / FLOPS + WIDE_PASSES * (seconds + WIDE_STEP_SECONDS)
+        return cost / (STEP_SECONDS + seconds)
 
     def evaluate(self) -> None:
         """Compute the sums at the parameters in `sums`. One pass."""

@@ -32,7 +32,7 @@ NEEDS = frozenset({"direct"})  # of an objective
 MARGIN = 0.1
 # Steps that the rate of convergence is taken from: so many at least, and a part of those that a better way
 # costs. The decrement does not fall at every step (iris at C = 100 is one of 4 that were left too soon).
-RATE_STEPS, PATIENCE_PART = 8, 0.25
+RATE_STEPS, MAX_RATE_STEPS, PATIENCE_PART = 8, 32, 0.25
 ROTATED = "rotated"  # marks the states of a minimisation that goes on in the row space
 
 
@@ -154,7 +154,8 @@ def minimize(
 
 def _n_rated(patience: float) -> int:
     """Return how many steps the rate of convergence is taken from."""
-    return max(RATE_STEPS, int(PATIENCE_PART * patience)) if math.isfinite(patience) else RATE_STEPS
+    wanted = int(min(PATIENCE_PART * patience, MAX_RATE_STEPS))
+    return max(RATE_STEPS, wanted)
 
 
 def _is_slow(decrements: list[float], goal: float, patience: float) -> bool:
