@@ -392,6 +392,16 @@ class SourceObjective:
         `fastsoftmax.objective.unpenalised`. None, too, with a penalty, on a GPU, with float32 products, of
         rows whose readings are dear, or if it costs more than a quarter of the `n_passes` so far: two
         readings of X of n d² flops, and those of the whole Hessian if the gap is above `goal` without.
+        `grad` is (n_params,); `value` and `goal`, the largest F − bound that is of use, are in nats.
+
+        Examples
+        --------
+        >>> from fastsoftmax import SoftmaxObjective
+        >>> objective = SoftmaxObjective([[1.0], [-1.0], [1.0], [-1.0]], [0, 1, 1, 0])
+        >>> at_minimum = [0.0, 0.0, 0.0, 0.0]
+        >>> value, grad = objective.value_and_grad(at_minimum)
+        >>> round(objective.unpenalised_bound(at_minimum, value, grad, 1e-6, 10), 4)
+        0.6931
         """
         if self._penalty.strength > 0.0 or self.device != "cpu" or self.is_float32 or self._rows.spec.is_dear:
             return None
