@@ -1,4 +1,4 @@
-"""What all sources of rows that are dear to read have in common: the sample in memory, and sums of targets."""
+"""What sources of rows that are dear to read have in common: a sample in memory, and the sums of targets."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from fastsoftmax.contracts import Csr, RowBlock, row_slice
 from fastsoftmax.contracts.protocols import SourceSpec
 from fastsoftmax.contracts.queries import TargetSum, Together
 from fastsoftmax.data.blocks.block import Block
+from fastsoftmax.data.blocks.remote import Remote
+from fastsoftmax.runtime import lazy_imports
 from fastsoftmax.sources.array import ArraySource, sparse_block_rows, with_transpose
 
 if TYPE_CHECKING:
@@ -79,7 +81,7 @@ class DearSource(ABC):
         if isinstance(query, TargetSum):
             if self._target_sums is None:
                 self._target_sums = self._reading(query, with_transposes=False)
-            return self._target_sums  # type: ignore[return-value]
+            return self._target_sums
         if self._target_sums is not None:
             return self._reading(query)
         answers: Any = self._reading(Together((query, TargetSum())))
@@ -167,3 +169,15 @@ def cut(block: RowBlock, n_outputs: int, *, with_transposes: bool = True) -> Ite
             target=block.target[start:stop],
             weight=block.weight[start:stop],
         )
+
+
+def source_of(
+    rows: RowSet, targets: Targets, loss: Loss, n_threads: int | None, buffers: BufferPool
+) -> DearSource:
+    """Return the source of rows elsewhere, by where they are (`DearSource` has the parameters)."""
+    name = "dask.DaskSource" if isinstance(rows.supply, Remote) else "stream.StreamSource"
+    module, _, kind = name.partition(".")
+    source: DearSource = getattr(lazy_imports.module(f"fastsoftmax.sources.{module}"), kind)(
+        rows, targets, loss, n_threads, buffers
+    )
+    return source

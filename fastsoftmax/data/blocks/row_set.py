@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import re
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Self
@@ -22,6 +21,8 @@ from fastsoftmax.data.blocks.chain import OtherBase
 from fastsoftmax.data.blocks.labels import Encoder
 from fastsoftmax.data.blocks.look import Limits, look
 from fastsoftmax.data.blocks.made import Made
+from fastsoftmax.data.blocks.memory import memory_of
+from fastsoftmax.data.blocks.remote import Remote
 from fastsoftmax.runtime.read_ahead import read_ahead
 
 if TYPE_CHECKING:
@@ -35,13 +36,11 @@ if TYPE_CHECKING:
     from fastsoftmax.data.blocks.chain import Supply
     from fastsoftmax.data.blocks.look import Look
 
-MEMORY = 2**30  # bytes, by default: what a fit holds besides parameters
-# Of that: a block (two wait, one is made, one is in use; half as much for sparse ones, with their transpose),
+# Of the memory: a block (two wait, one is made, one is in use; half as much for sparse ones, with their transpose),
 # the sample (2.25 times as much while it is gathered), and all rows, up to which they are kept as arrays
 # (twice as much while they are joined).
 BLOCK, SAMPLE, WHOLE = 20, 6, 3
 MIN_BLOCK = 2**12  # bytes
-_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 def open_rows(
@@ -213,6 +212,16 @@ class RowSet:
         return f"RowSet(n_rows={head.n_rows}, n_features={head.n_features}, n_bytes={head.n_bytes})"
 
     @property
+    def supply(self) -> Supply:
+        """What the rows are read from."""
+        return self._supply
+
+    @property
+    def memory(self) -> int:
+        """The bytes that a fit holds besides its parameters."""
+        return self._memory
+
+    @property
     def has_open_width(self) -> bool:
         """Whether the files say how wide the rows are only by their largest index (svmlight)."""
         return self._supply.head.n_features is None
@@ -343,6 +352,9 @@ class RowSet:
         return each.y.decoded() if isinstance(each.y, Coded) else each.y
 
     def _first_look(self, progress: Callable[[int, int], None] | None) -> Look:
+        if isinstance(self._supply, Remote):
+            self.n_readings += 1
+            return self._supply.look(self.limits, progress)
         choice = self._cache_choice
         folder = None if choice is None or isinstance(choice, bool) else str(choice)
         supply = self._supply
@@ -366,30 +378,3 @@ def as_array(X: HostRows) -> Any:
     if isinstance(X, Csr):
         return sparse.to_scipy(X)
     return X.bits.view(np.float16) if isinstance(X, Halves) else X
-
-
-def memory_of(memory: int | str | None) -> int:
-    """Return a number of bytes.
-
-    Raises
-    ------
-    ValueError
-        It is not positive, or no number with a unit K, M, G or T.
-
-    Examples
-    --------
-    >>> memory_of("1.5G"), memory_of("200 MB"), memory_of(None)
-    (1610612736, 209715200, 1073741824)
-    """
-    if memory is None:
-        return MEMORY
-    if isinstance(memory, str):
-        found = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([KMGT]?)(?:i?B)?\s*", memory, re.IGNORECASE)
-        if found is None:
-            raise ValueError(f'memory must be bytes or a text such as "500M" or "2G"; got {shown(memory)}')
-        memory = int(float(found[1]) * _UNITS[found[2].upper()])
-    if isinstance(memory, bool) or not isinstance(memory, int | np.integer):
-        raise TypeError(f"memory must be bytes or a text such as '2G'; got {shown(memory)}")
-    if memory <= 0:
-        raise ValueError(f"memory must be positive; got {memory}")
-    return int(memory)

@@ -1,0 +1,165 @@
+"""The source of rows on Dask's workers: a query is a task for each group of blocks, and one sum comes back."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import dask.sizeof
+
+from fastsoftmax import devices
+from fastsoftmax.contracts import RowBlock, Sums
+from fastsoftmax.contracts.queries import Together
+from fastsoftmax.data.dask.engine import failed
+from fastsoftmax.data.dask.supply import BlocksThere, ThereSupply
+from fastsoftmax.runtime import blas
+from fastsoftmax.runtime.buffers import BufferPool
+from fastsoftmax.runtime.read_ahead import read_ahead
+from fastsoftmax.sources.dear import DearSource, cut
+from fastsoftmax.sources.pairwise import pairwise_sum
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from fastsoftmax.contracts import Csr, Loss
+    from fastsoftmax.contracts.protocols import Addable, Query
+    from fastsoftmax.data.blocks.targets import Targets
+
+    Answer = TypeVar("Answer", bound=Addable)
+
+_buffers = BufferPool()  # of this process: each worker has its own
+
+# What moving a sum costs is what its array takes: Dask would count a hundred bytes.
+dask.sizeof.sizeof.register(Sums, lambda sums: 256 + sums.joined.nbytes)
+
+
+class Encoded(NamedTuple):
+    """A block in the memory of a worker as kernels take it, in parts; sparse ones with their transposes."""
+
+    name: str
+    parts: list[RowBlock]
+
+    def row_blocks(self) -> Iterator[RowBlock]:
+        """Yield the parts."""
+        for part in self.parts:
+            yield part._replace(buffers=_buffers)
+
+
+class Recipe(NamedTuple):
+    """A file that is read, and its labels encoded, in every reading."""
+
+    unit: Any
+    targets: Targets
+    n_outputs: int
+    width: int
+    block_bytes: int
+    with_transposes: bool
+
+    @property
+    def name(self) -> str:
+        """The name of the file, for messages."""
+        name: str = self.unit.name
+        return name
+
+    def row_blocks(self) -> Iterator[RowBlock]:
+        """Yield the rows, read ahead in a thread."""
+        with read_ahead(self._parts) as parts:
+            for part in parts:
+                yield part._replace(buffers=_buffers)
+
+    def _parts(self) -> Iterator[RowBlock]:
+        for block in self.unit.blocks(self.block_bytes):
+            row_block = _row_block(block, self.targets, self.width)
+            yield from cut(row_block, self.n_outputs, with_transposes=self.with_transposes)
+
+
+class DaskSource(DearSource):
+    """A source of rows on Dask's workers (`DearSource` has the parameters).
+
+    `n_threads` is the number of cores that a task takes, one by default: workers run as many tasks at once as
+    they have threads. Without a client it is the number of tasks at once, of one core each.
+
+    Notes
+    -----
+    The order of additions is that of `StreamSource` for the same blocks: the sum has its bits, wherever the
+    blocks are and however often they are made again.
+    """
+
+    def _reading(self, query: Query[Answer], *, with_transposes: bool = True) -> Answer:
+        supply = self._supply
+        self._rows.n_readings += 1
+        answer: Answer = supply.engine.summed(
+            _answered, _added, self._leaves(with_transposes), query, (self._loss,), _name(query),
+            self._n_threads,
+        )  # fmt: skip
+        return answer
+
+    @property
+    def _supply(self) -> ThereSupply:
+        supply = self._rows.supply
+        assert isinstance(supply, ThereSupply)
+        return supply
+
+    def _leaves(self, with_transposes: bool) -> Sequence[Any]:
+        """Return what the tasks of a reading read: blocks encoded once, or recipes."""
+        supply, look, n_outputs = self._supply, self._rows.look(), self._spec.n_outputs
+        width, block_bytes = look.head.n_features or 0, self._rows.limits.block
+        if not isinstance(supply, BlocksThere):
+            return [
+                Recipe(unit, self._targets, n_outputs, width, block_bytes, with_transposes)
+                for unit in supply.units
+            ]
+        if self._encoded is None:
+            shared = self._targets, n_outputs
+            self._encoded = supply.engine.kept(_encoded, supply.units, shared, "encode-block")
+        return self._encoded
+
+    _encoded: list[Any] | None = None
+
+
+def _encoded(unit: Any, targets: Targets, n_outputs: int) -> Encoded:
+    (block,) = unit.blocks(0)
+    row_block = _row_block(block, targets, block.X.shape[1])
+    return Encoded(unit.name, list(cut(row_block, n_outputs)))
+
+
+def _row_block(block: Any, targets: Targets, width: int) -> RowBlock:
+    X: Csr | Any = block.X
+    if X.shape[1] < width:  # rows of svmlight files that lack the last columns
+        X = X._replace(shape=(X.shape[0], width), transpose=None)
+    target, weight = targets.of(block)
+    return RowBlock(X, target, weight)
+
+
+def _answered(
+    units: Sequence[Encoded | Recipe], query: Query[Answer], n_threads: int, loss: Loss
+) -> Answer:
+    """Return the answer for some neighbours among the blocks: a node of the tree over all."""
+    with blas.one_thread():  # its own threads would be on the cores of other tasks
+        return pairwise_sum(_of_unit(unit, query, n_threads, loss) for unit in units)
+
+
+def _of_unit(unit: Encoded | Recipe, query: Query[Answer], n_threads: int, loss: Loss) -> Answer:
+    try:
+        return pairwise_sum(
+            devices.answer(query, loss, "cpu", block, n_threads) for block in unit.row_blocks()
+        )
+    except Exception as error:
+        raise failed(error, unit.name) from error
+
+
+def _added(tree: Any) -> Any:
+    """Return the sum of a nested list of pairs, as it is nested."""
+    if not isinstance(tree, list):
+        return tree
+    if len(tree) == 1:
+        return _added(tree[0])
+    left, right = tree
+    return _added(left) + _added(right)
+
+
+def _name(query: Any) -> str:
+    """Return a query's name for a dashboard: LossGrad is loss-grad, and several are joined by a plus sign."""
+    if isinstance(query, Together):
+        return "+".join(_name(each) for each in query.queries)
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", type(query).__name__).lower()
