@@ -1,4 +1,4 @@
-"""The source of rows on Dask's workers: a query is a task for each group of blocks, and one sum comes back."""
+"""The source of rows on Dask's workers: a query is a task a group of blocks, and one sum comes back."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import dask.sizeof
 from fastsoftmax import devices
 from fastsoftmax.contracts import RowBlock, Sums
 from fastsoftmax.contracts.queries import Together
+from fastsoftmax.data.dask.alignment import aligned, arrived
 from fastsoftmax.data.dask.engine import failed
 from fastsoftmax.data.dask.supply import BlocksThere, ThereSupply
 from fastsoftmax.runtime import blas
@@ -38,6 +39,9 @@ class Encoded(NamedTuple):
 
     name: str
     parts: list[RowBlock]
+
+    def __reduce__(self) -> Any:
+        return arrived, (Encoded, tuple(self))
 
     def row_blocks(self) -> Iterator[RowBlock]:
         """Yield the parts."""
@@ -88,9 +92,11 @@ class DaskSource(DearSource):
     def _reading(self, query: Query[Answer], *, with_transposes: bool = True) -> Answer:
         supply = self._supply
         self._rows.n_readings += 1
-        answer: Answer = supply.engine.summed(
-            _answered, _added, self._leaves(with_transposes), query, (self._loss,), _name(query),
-            self._n_threads,
+        answer: Answer = aligned(
+            supply.engine.summed(
+                _answered, _added, self._leaves(with_transposes), query, (self._loss,), _name(query),
+                self._n_threads,
+            )
         )  # fmt: skip
         return answer
 
@@ -131,9 +137,7 @@ def _row_block(block: Any, targets: Targets, width: int) -> RowBlock:
     return RowBlock(X, target, weight)
 
 
-def _answered(
-    units: Sequence[Encoded | Recipe], query: Query[Answer], n_threads: int, loss: Loss
-) -> Answer:
+def _answered(units: Sequence[Encoded | Recipe], query: Query[Answer], n_threads: int, loss: Loss) -> Answer:
     """Return the answer for some neighbours among the blocks: a node of the tree over all."""
     with blas.one_thread():  # its own threads would be on the cores of other tasks
         return pairwise_sum(_of_unit(unit, query, n_threads, loss) for unit in units)

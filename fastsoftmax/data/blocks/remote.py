@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,6 +30,15 @@ class Remote(ABC):
     @abstractmethod
     def blocks(self, block_bytes: int) -> Iterator[Block]:
         """Yield all rows in order; each block comes here."""
+
+    @abstractmethod
+    def mapped(
+        self, function: Callable[..., Any], shared: tuple[Any, ...], name: str, block_bytes: int
+    ) -> list[Any]:
+        """Return function(blocks, *shared) for each part of the rows that lies in one place, in order.
+
+        `function` can be pickled; `blocks` is an iterator. `name` says what the tasks are.
+        """
 
     @abstractmethod
     def other_base(self) -> Remote:

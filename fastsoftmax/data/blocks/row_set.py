@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from fastsoftmax.data.blocks.chain import Supply
     from fastsoftmax.data.blocks.look import Look
 
-# Of the memory: a block (two wait, one is made, one is in use; half as much for sparse ones, with their transpose),
-# the sample (2.25 times as much while it is gathered), and all rows, up to which they are kept as arrays
-# (twice as much while they are joined).
+# Of the memory: a block (two wait, one is made, one is in use; half as much for sparse ones, with their
+# transpose), the sample (2.25 times as much while it is gathered), and all rows, up to which they are kept as
+# arrays (twice as much while they are joined).
 BLOCK, SAMPLE, WHOLE = 20, 6, 3
 MIN_BLOCK = 2**12  # bytes
 

@@ -35,13 +35,15 @@ def is_dask(X: Any) -> bool:
 
 
 def taken(X: Any, y: Any = None, sample_weight: Any = None) -> tuple[Any, Any, Any]:
-    """Return rows, labels and weights as they are; those of Dask as a `RowSet` that brings all, None, None."""
+    """Return rows, labels and weights as they are; those of Dask as a `RowSet` that has all, None, None."""
     if not is_dask(X):
         return X, y, sample_weight
     return on_workers(X, y, sample_weight), None, None
 
 
-def on_workers(X: Any, y: Any = None, sample_weight: Any = None, *, memory: int | str | None = None) -> RowSet:
+def on_workers(
+    X: Any, y: Any = None, sample_weight: Any = None, *, memory: int | str | None = None
+) -> RowSet:
     """Return rows whose sums are made by the workers of the current Dask client; without one, by threads.
 
     Parameters
@@ -53,8 +55,8 @@ def on_workers(X: Any, y: Any = None, sample_weight: Any = None, *, memory: int 
     y, sample_weight : dask.array, dask.dataframe or Series, list, or array_like, optional
         In as many blocks as X. Those of `open_rows` are part of its rows.
     memory : int or str, optional
-        As for `open_rows`: a sixth of it is the most that the sample takes on the client. By default 1 GiB, or
-        that of the rows.
+        As for `open_rows`: a sixth of it is the most that the sample takes on the client. By default 1 GiB,
+        or that of the rows.
 
     Returns
     -------
@@ -71,7 +73,14 @@ def on_workers(X: Any, y: Any = None, sample_weight: Any = None, *, memory: int 
     -----
     `SoftmaxRegression.fit` takes collections as they are; this is for files, and for another `memory`.
     """
-    parts: ModuleType = lazy_imports.module("fastsoftmax.data.dask.supply")
+    try:
+        parts: ModuleType = lazy_imports.module("fastsoftmax.data.dask.supply")
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("fastsoftmax"):
+            raise
+        raise ImportError(
+            f"on_workers needs {error.name}, which is not installed: pip install 'fastsoftmax[dask]'"
+        ) from error
     if isinstance(X, RowSet):
         if y is not None or sample_weight is not None:
             raise ValueError("y and sample_weight are part of the rows: give them to open_rows")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import dask.config
 from distributed import CancelledError, KilledWorker, as_completed
 
+from fastsoftmax.data.dask.alignment import Parcel
 from fastsoftmax.data.dask.engine import FAN, GROUPS_A_THREAD, NO_WARNING, SECONDS_A_PLAN, failed, token
 from fastsoftmax.data.dask.plan import Leaf, nested_plan
 
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from fastsoftmax.data.dask.plan import Node
 
 GONE = (
-    "were on a worker that is gone, and nothing tells how to make them again: they were scattered, or are the "
-    "result of what was. Make blocks by tasks (dask.delayed, dask.array or dask.dataframe from files), or "
+    "were on a worker that is gone, and nothing tells how to make them again: they were scattered, or made "
+    "from what was. Make blocks by tasks (dask.delayed, dask.array or dask.dataframe from files), or "
     "give files by on_workers(open_rows(...))"
 )
 
@@ -86,7 +87,9 @@ class Cluster:
         """Return the sum of function(handles of a group, query, *shared), added in pairs of neighbours."""
         mark = token()
         with dask.config.set(NO_WARNING):
-            there = self._client.submit(_given, (query, *shared), key=f"parameters-{mark}", pure=False)
+            there = self._client.submit(
+                _given, Parcel((query, *shared)), key=f"parameters-{mark}", pure=False
+            )
 
         def leaf(part: Leaf) -> Future:
             key = (f"{name}-{mark}", part.start, part.stop)
@@ -111,7 +114,7 @@ class Cluster:
     ) -> list[Future]:
         mark = token()
         with dask.config.set(NO_WARNING):
-            there = self._client.submit(_given, shared, key=f"shared-{mark}", pure=False)
+            there = self._client.submit(_given, Parcel(shared), key=f"shared-{mark}", pure=False)
         return [
             self._client.submit(_with_shared, function, h, own, there, key=(f"{name}-{mark}", i), pure=False)
             for i, (h, own) in enumerate(zip(handles, each))
@@ -165,12 +168,10 @@ def _given(value: Any) -> Any:
     return value
 
 
-def _with_shared(
-    function: Callable[..., Any], handle: Any, own: tuple[Any, ...], shared: tuple[Any, ...]
-) -> Any:
-    return function(handle, *own, *shared)
+def _with_shared(function: Callable[..., Any], handle: Any, own: tuple[Any, ...], shared: Parcel) -> Any:
+    return function(handle, *own, *shared.value)
 
 
-def _on_group(function: Callable[..., Any], group: list[Any], shared: tuple[Any, ...], n_threads: int) -> Any:
-    query, *more = shared
+def _on_group(function: Callable[..., Any], group: list[Any], shared: Parcel, n_threads: int) -> Any:
+    query, *more = shared.value
     return function(group, query, n_threads, *more)

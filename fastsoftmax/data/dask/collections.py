@@ -1,4 +1,4 @@
-"""Dask's collections, and lists of delayed objects or futures, as blocks of rows with their labels and weights."""
+"""Dask's collections, and lists of delayed objects or futures, as blocks of rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which blocks one task sums, and which sums one task adds: always nodes of one tree of pairs of neighbours."""
+"""Which blocks one task sums, and which sums one task adds: nodes of one tree of neighbours."""
 
 from __future__ import annotations
 

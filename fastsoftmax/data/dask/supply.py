@@ -1,4 +1,4 @@
-"""What a `RowSet` reads from where its rows are on Dask's workers: blocks in their memory, or files they read."""
+"""Rows on Dask's workers, as a `RowSet` reads them: blocks in their memory, or files that they read."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LARGEST_KEY = 2**64 - 1
-# The rows of the sample are those with the smallest keys: workers send those below a key that leaves this part
-# more than there is memory for, and SPREADS standard deviations of their number. If that was too few, all.
+# The rows of the sample are those with the smallest keys: workers send those below a key that leaves this
+# part more than there is memory for, and SPREADS standard deviations of their number. If too few, all.
 SURPLUS, SPREADS = 1.02, 6.0
 
 
@@ -84,6 +84,17 @@ class ThereSupply(Remote):
                 )  # fmt: skip
         return self._described
 
+    def mapped(
+        self, function: Callable[..., Any], shared: tuple[Any, ...], name: str, block_bytes: int
+    ) -> list[Any]:
+        """Return function(blocks, *shared) for each unit."""
+        self.descriptions(block_bytes)
+        empty: list[tuple[Any, ...]] = [()] * len(self.units)
+        results: list[Any] = self.engine.results(
+            tasks.mapped, self.units, empty, (function, block_bytes, shared), name
+        )
+        return results
+
     def other_base(self) -> ThereSupply:
         """Return the same rows."""
         return self
@@ -135,7 +146,8 @@ class BlocksThere(ThereSupply):
         """Yield the blocks in order, one at a time."""
         self.descriptions(block_bytes)
         for unit in self.units:
-            yield from self.engine.results(tasks.block_of, [unit], [()], (), "fetch-block")
+            (there,) = self.engine.results(tasks.itself, [unit], [()], (), "fetch-block")
+            yield there.block
 
     def identity(self) -> list[object]:
         """Return a digest of each block's numbers."""

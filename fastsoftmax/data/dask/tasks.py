@@ -12,10 +12,11 @@ from fastsoftmax.data import validation
 from fastsoftmax.data.blocks import block as block_module
 from fastsoftmax.data.blocks import look as look_module
 from fastsoftmax.data.blocks.block import Block, Coded
+from fastsoftmax.data.dask.alignment import arrived
 from fastsoftmax.runtime import library
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from fastsoftmax.data.blocks.block import Head, Labels
     from fastsoftmax.data.blocks.chain import Chain
@@ -26,6 +27,9 @@ class InMemory(NamedTuple):
     """A block of rows in the memory of a worker."""
 
     block: Block
+
+    def __reduce__(self) -> Any:
+        return arrived, (InMemory, tuple(self))
 
     @property
     def name(self) -> str:
@@ -107,6 +111,13 @@ def looked(
     return sum(each.n_rows for _, each in part), sum(each.n_bytes for _, each in part), part
 
 
+def mapped(
+    unit: InMemory | InFile, function: Callable[..., Any], block_bytes: int, shared: tuple[Any, ...]
+) -> Any:
+    """Return function(blocks, *shared)."""
+    return function(unit.blocks(block_bytes), *shared)
+
+
 def digest(unit: InMemory) -> str:
     """Return the SHA-256 of a block's numbers."""
     block, state = unit.block, hashlib.sha256()
@@ -120,9 +131,9 @@ def digest(unit: InMemory) -> str:
     return state.hexdigest()
 
 
-def block_of(unit: InMemory) -> Block:
+def itself(unit: InMemory) -> InMemory:
     """Return the block itself."""
-    return unit.block
+    return unit
 
 
 def _arrays(X: Any) -> tuple[Any, ...]:
