@@ -1,7 +1,8 @@
-"""Law: no answer of a fit on a cluster of processes differs by a bit, whatever becomes of its workers."""
+"""Law: a fit on a cluster of processes has the bits of one machine, and errors name the block."""
 
 from __future__ import annotations
 
+import dask
 import numpy as np
 import pytest
 
@@ -25,3 +26,14 @@ def test_arrays_have_the_bits_of_one_machine(client, case):
 def test_futures_of_blocks(client, expected):
     futures = [client.compute(part) for part in lists(*problem())]
     assert said(SoftmaxRegression().fit(on_workers(*futures, memory=MEMORY))) == expected
+
+
+def test_a_block_that_cannot_be_made_is_named(client):
+    X, y, _ = lists(*problem())
+    X[4] = dask.delayed(_broken)()
+    with pytest.raises(OSError, match="block 4: the disk is gone"):
+        SoftmaxRegression().fit(X, y)
+
+
+def _broken():
+    raise OSError("the disk is gone")
