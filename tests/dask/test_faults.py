@@ -69,7 +69,7 @@ def test_workers_that_are_killed_and_added_between_readings(client, expected):
             kill(client, 1)
         if len(events) == 3:
             client.cluster.scale(3)
-            client.wait_for_workers(3)
+            client.wait_for_workers(3, timeout=120)
         events.append(record.passes)
 
     model = SoftmaxRegression(callbacks=[disturb])
@@ -97,7 +97,7 @@ def test_a_checkpoint_goes_on_with_another_number_of_workers(client, tmp_path, m
     found = SoftmaxRegression(checkpoint=path).fit(on_workers(*parts, memory=MEMORY))
     assert said(found)[:5] == expected[:5]
     client.cluster.scale(2)
-    client.wait_for_workers(2)
+    client.wait_for_workers(2, timeout=120)
 
 
 def test_scattered_rows_that_are_lost_are_said_to_be(client):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from fastsoftmax.data.dask.engine import Handle
     from fastsoftmax.data.dask.plan import Node
 
+logger = logging.getLogger(__name__)
+
+PATIENCE = 30.0  # seconds: without a worker Dask waits for one for ever, and says nothing
 GONE = (
     "were on a worker that is gone, and nothing tells how to make them again: they were scattered, or made "
     "from what was. Make blocks by tasks (dask.delayed, dask.array or dask.dataframe from files), or "
@@ -67,7 +71,7 @@ class Cluster:
         futures = self._submitted(function, handles, each, shared, name)
         number = {future.key: i for i, future in enumerate(futures)}
         results: list[Any] = [None] * len(futures)
-        for future in as_completed(futures):
+        for future in as_completed(futures, loop=self._client.loop):  # it may not be the current client
             what = f"block {number[future.key]}"
             results[number[future.key]] = self._result(future, what)
             if done is not None:
@@ -140,7 +144,14 @@ class Cluster:
     def _result(self, future: Future, what: str) -> Any:
         """Return a future's result; errors name the block, if it is known here and they do not."""
         try:
-            return future.result()
+            while True:
+                try:
+                    return future.result(timeout=PATIENCE)
+                except TimeoutError:
+                    if future.done():  # it is the task's own
+                        raise
+                    if not self._client.nthreads():
+                        logger.warning("fastsoftmax: the cluster has no worker; the fit waits for one")
         except CancelledError as error:
             raise RuntimeError(f"the rows of {what or 'some blocks'} {GONE}") from error
         except KilledWorker as error:
