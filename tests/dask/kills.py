@@ -38,7 +38,9 @@ def main(n_kills=200, n_workers=3):
     expected = [said(SoftmaxRegression().fit(on_one_machine(*case))) for case in cases]
     stop, killed, n_fits, differing = threading.Event(), [], 0, 0
     with (
-        distributed.LocalCluster(n_workers, threads_per_worker=1, dashboard_address=None) as cluster,
+        distributed.LocalCluster(
+            n_workers=n_workers, threads_per_worker=1, dashboard_address=None
+        ) as cluster,
         distributed.Client(cluster),
     ):
 

@@ -44,6 +44,9 @@ def test_probabilities_weights_of_classes_and_an_objective():
     here = SoftmaxRegression(class_weight="balanced").fit(on_one_machine(X, y))
     there = SoftmaxRegression(class_weight="balanced").fit(on_workers(dX, dy, memory=MEMORY))
     assert said(there) == said(here)
+    here = SoftmaxRegression().fit_path(on_one_machine(X, y), None, [0.1, 10.0])
+    there = SoftmaxRegression().fit_path(on_workers(dX, dy, memory=MEMORY), None, [0.1, 10.0])
+    assert [each.coef_.tobytes() for each in there] == [each.coef_.tobytes() for each in here]
     one, other = (
         SoftmaxObjective(on_one_machine(X, y, w), l2=0.1),
         SoftmaxObjective(dX, dy, l2=0.1, sample_weight=dw),
