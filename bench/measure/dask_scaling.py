@@ -87,9 +87,8 @@ def main() -> None:
         found = measured(n, SECONDS_A_BLOCK)
         work = SECONDS_A_BLOCK * BLOCKS_A_WORKER
         model = work + a_task * found.n_tasks + a_level * (found.n_levels + 2)
-        print(
-            f"{n:3d} workers, {found.n_tasks:3d} tasks: {1e3 * found.seconds:5.0f} ms, model {1e3 * model:5.0f}"
-        )
+        seen, said = 1e3 * found.seconds, 1e3 * model
+        print(f"{n:3d} workers, {found.n_tasks:3d} tasks: {seen:5.0f} ms, model {said:5.0f}")
 
 
 if __name__ == "__main__":

@@ -49,6 +49,20 @@ class Encoded(NamedTuple):
             yield part._replace(buffers=_buffers)
 
 
+@dask.sizeof.sizeof.register(Encoded)
+def _own_bytes(encoded: Encoded) -> int:
+    """Return the bytes of an encoded block besides X, which it shares with the block that it was made from.
+
+    Counted twice, rows would be written to disk where there is memory for them.
+    """
+    total = 256
+    for part in encoded.parts:
+        transpose = getattr(part.X, "transpose", None)
+        total += part.target.nbytes + part.weight.nbytes
+        total += 0 if transpose is None else sum(array.nbytes for array in transpose[:3])
+    return total
+
+
 class Recipe(NamedTuple):
     """A file that is read, and its labels encoded, in every reading."""
 

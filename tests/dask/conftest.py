@@ -15,7 +15,8 @@ def client():
     """The client of two processes of one thread each, as the current one."""
     import dask
 
-    settings = {"distributed.worker.memory.terminate": False, "distributed.comm.retry.count": 3}
+    # On a busy machine a process that was killed takes longer than 15 s to be followed by another.
+    settings = {"distributed.deploy.lost-worker-timeout": "300s", "distributed.comm.retry.count": 3}
     with (
         dask.config.set(settings),
         distributed.LocalCluster(

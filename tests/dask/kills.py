@@ -53,6 +53,7 @@ def main(n_kills=200, n_workers=3):
         thread.start()
         try:
             while len(killed) < n_kills:
+                cluster.scale(n_workers)  # a nanny whose process is killed while it starts gives up
                 case = n_fits % len(cases)
                 found = said(SoftmaxRegression().fit(on_workers(*arrays(*cases[case]), memory=MEMORY)))
                 n_fits += 1
@@ -69,6 +70,7 @@ if __name__ == "__main__":
     # process that has imported all that they need: others would take seconds to start.
     settings = {
         "distributed.scheduler.allowed-failures": 100,
+        "distributed.deploy.lost-worker-timeout": "300s",
         "distributed.worker.multiprocessing-method": "forkserver",
     }
     multiprocessing.set_forkserver_preload(["distributed", "fastsoftmax.sources.dask", "sklearn.utils"])
