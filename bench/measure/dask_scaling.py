@@ -48,7 +48,7 @@ def measured(n_workers: int, seconds: float) -> Timing:
 
     with (
         LocalCluster(
-            n_workers=n_workers, threads_per_worker=1, processes=False, dashboard_address=None
+            n_workers=n_workers, threads_per_worker=1, processes=False, dashboard_address=":0"
         ) as cluster,
         Client(cluster) as client,
     ):

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import dask.sizeof
 
 from fastsoftmax import devices
-from fastsoftmax.contracts import RowBlock, Sums
+from fastsoftmax.contracts import Csr, RowBlock, Sums
 from fastsoftmax.contracts.queries import Together
+from fastsoftmax.data.blocks.block import n_bytes
 from fastsoftmax.data.dask.alignment import aligned, arrived
 from fastsoftmax.data.dask.engine import failed
 from fastsoftmax.data.dask.supply import BlocksThere, ThereSupply
@@ -22,7 +23,7 @@ from fastsoftmax.sources.pairwise import pairwise_sum
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from fastsoftmax.contracts import Csr, Loss
+    from fastsoftmax.contracts import Loss
     from fastsoftmax.contracts.protocols import Addable, Query
     from fastsoftmax.data.blocks.targets import Targets
 
@@ -49,7 +50,6 @@ class Encoded(NamedTuple):
             yield part._replace(buffers=_buffers)
 
 
-@dask.sizeof.sizeof.register(Encoded)
 def _own_bytes(encoded: Encoded) -> int:
     """Return the bytes of an encoded block besides X, which it shares with the block that it was made from.
 
@@ -57,10 +57,13 @@ def _own_bytes(encoded: Encoded) -> int:
     """
     total = 256
     for part in encoded.parts:
-        transpose = getattr(part.X, "transpose", None)
         total += part.target.nbytes + part.weight.nbytes
-        total += 0 if transpose is None else sum(array.nbytes for array in transpose[:3])
+        if isinstance(part.X, Csr) and part.X.transpose is not None:
+            total += n_bytes(part.X.transpose)
     return total
+
+
+dask.sizeof.sizeof.register(Encoded, _own_bytes)
 
 
 class Recipe(NamedTuple):
@@ -144,7 +147,7 @@ def _encoded(unit: Any, targets: Targets, n_outputs: int) -> Encoded:
 
 
 def _row_block(block: Any, targets: Targets, width: int) -> RowBlock:
-    X: Csr | Any = block.X
+    X: Any = block.X
     if X.shape[1] < width:  # rows of svmlight files that lack the last columns
         X = X._replace(shape=(X.shape[0], width), transpose=None)
     target, weight = targets.of(block)

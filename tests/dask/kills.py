@@ -39,7 +39,7 @@ def main(n_kills=200, n_workers=3):
     stop, killed, n_fits, differing = threading.Event(), [], 0, 0
     with (
         distributed.LocalCluster(
-            n_workers=n_workers, threads_per_worker=1, dashboard_address=None
+            n_workers=n_workers, threads_per_worker=1, dashboard_address=":0"
         ) as cluster,
         distributed.Client(cluster),
     ):

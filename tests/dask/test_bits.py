@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dask
 import dask.array as da
 import numpy as np
 import pytest
@@ -38,6 +39,9 @@ def test_probabilities_weights_of_classes_and_an_objective():
     X, y, w = problem(3)
     soft = np.random.default_rng(1).dirichlet(np.ones(3), len(y))
     dX, dy, dw = arrays(X, y, w)
+    with dask.config.set(scheduler="sync"):
+        rows = on_workers(dX, dy, dw, memory=MEMORY)
+        assert said(SoftmaxRegression().fit(rows)) == said(SoftmaxRegression().fit(on_one_machine(X, y, w)))
     here = SoftmaxRegression().fit(on_one_machine(X, soft, w))
     rows = on_workers(dX, da.from_array(soft, chunks=(STEP, 3)), dw, memory=MEMORY)
     assert said(SoftmaxRegression().fit(rows)) == said(here)

@@ -5,8 +5,12 @@ from __future__ import annotations
 import dask
 import numpy as np
 import pytest
+from dask.sizeof import sizeof
 
 from fastsoftmax import SoftmaxRegression, on_workers
+from fastsoftmax.data.blocks.targets import Targets
+from fastsoftmax.data.dask import tasks
+from fastsoftmax.sources import dask as source
 from tests.dask.problems import MEMORY, arrays, lists, on_one_machine, problem, said
 
 
@@ -37,3 +41,14 @@ def test_a_block_that_cannot_be_made_is_named(client):
 
 def _broken():
     raise OSError("the disk is gone")
+
+
+def test_what_workers_hold_is_measured():
+    X, y, w = problem(sparse=True)
+    block = tasks.prepared(X, y, w, 0)
+    targets = Targets(np.unique(y), 4, "softmax", False, np.dtype(np.float64))
+    encoded = source._encoded(block, targets, 4)
+    # X is that of the block; what comes besides are the transpose, targets and weights
+    back = encoded.parts[0].X.transpose
+    assert sizeof(encoded) == 256 + back.data.nbytes + back.indices.nbytes + back.indptr.nbytes + 16 * len(y)
+    assert sizeof(block) > X.data.nbytes

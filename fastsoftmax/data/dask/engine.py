@@ -7,7 +7,6 @@ Names of tasks are what a dashboard shows; keys end in the numbers of the blocks
 from __future__ import annotations
 
 import functools
-import os
 import uuid
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -16,6 +15,7 @@ import dask.base
 import dask.threaded
 
 from fastsoftmax.data.dask.plan import Leaf, leaves_of, nested_plan
+from fastsoftmax.runtime.executor import available_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -109,7 +109,7 @@ class Threads:
         n_threads: int | None,
     ) -> Any:
         """Return the sum of function(handles of a group, query, *shared), added in pairs of neighbours."""
-        workers = n_threads or os.cpu_count() or 1
+        workers = n_threads or available_threads()
         plan = nested_plan(len(handles), None, {None: workers * GROUPS_A_THREAD})
         leaves = leaves_of(plan)
         calls = [functools.partial(function, list(handles[a:b]), query, 1, *shared) for a, b in leaves]

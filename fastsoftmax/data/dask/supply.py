@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -99,8 +100,9 @@ class ThereSupply(Remote):
         """Return the same rows."""
         return self
 
+    @abstractmethod
     def _describe(self, block_bytes: int) -> list[Described]:
-        raise NotImplementedError
+        """Return what is known of each unit that has rows, and set `units` to these."""
 
 
 class BlocksThere(ThereSupply):
