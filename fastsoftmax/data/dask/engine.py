@@ -61,8 +61,8 @@ class Threads:
         local = getattr(get, "__module__", "") in ("dask.local", "dask.threaded")
         self._get = get if local else dask.threaded.get
 
-    def made(self, blocks: Sequence[Any], name: str) -> list[Handle]:
-        """Return the results of delayed objects."""
+    def made(self, blocks: Sequence[Any], origins: Sequence[Any]) -> list[Handle]:
+        """Return the results of delayed objects; `origins` are what they are made from."""
         try:
             return list(dask.compute(*blocks, scheduler=self._get))
         except Exception:

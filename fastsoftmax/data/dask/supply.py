@@ -165,7 +165,7 @@ class BlocksThere(ThereSupply):
             )
             for number, part in enumerate(self._parts)
         ]
-        units = self.engine.made(made, "check-block")
+        units = self.engine.made(made, [part[0] for part in self._parts])
         found: list[Described] = self.engine.results(
             tasks.described, units, [()] * len(units), (0,), "describe-block"
         )
