@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastsoftmax.data.dask.plan import Leaf, leaves_of, nested_plan, placed
+from fastsoftmax.data.dask.plan import Leaf, leaves_of, nested_plan
 from fastsoftmax.sources.pairwise import PairwiseSum, pairwise_sum
 
 
@@ -68,13 +68,3 @@ def test_few_tasks_sum_many_blocks_of_one_worker():
 def test_rounding_grows_with_the_logarithm_of_the_number():
     ones = np.full(2**16, 0.1)
     assert abs(pairwise_sum(map(float, ones)) - 2**16 * 0.1) <= 16 * np.spacing(2**16 * 0.1)
-
-
-def test_blocks_lie_evenly_and_stay_where_they_do():
-    threads = {"a": 1, "b": 2, "c": 1}
-    assert [placed([None] * 16, threads).count(name) for name in "abc"] == [4, 8, 4]
-    assert placed(["c"] * 16, threads) == placed([None] * 16, threads)
-    held = ["c", "b", "b", "a"] * 4
-    assert placed(held, threads) == held
-    assert placed(["gone"] * 4, threads) == placed([None] * 4, threads)
-    assert placed([None] * 3, {}) == [None] * 3

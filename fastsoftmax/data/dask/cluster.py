@@ -11,7 +11,7 @@ from distributed import CancelledError, KilledWorker, as_completed
 
 from fastsoftmax.data.dask.alignment import Parcel
 from fastsoftmax.data.dask.engine import FAN, GROUPS_A_THREAD, NO_WARNING, SECONDS_A_PLAN, failed, token
-from fastsoftmax.data.dask.plan import Leaf, nested_plan, placed
+from fastsoftmax.data.dask.plan import Leaf, nested_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,22 +49,8 @@ class Cluster:
         self._plan: tuple[float, tuple[Any, ...], Node] | None = None
 
     def made(self, blocks: Sequence[Any], origins: Sequence[Any]) -> list[Handle]:
-        """Return futures of delayed objects, neighbours on one worker, as many a thread.
-
-        Dask itself gives them to whoever is idle: a worker that starts late would have none in any reading.
-        `origins` are what the blocks are made from: rows that lie evenly among the workers stay there.
-        """
-        threads: dict[str, int] = self._client.nthreads()
-        there = [getattr(origin, "key", None) for origin in origins]
-        held = self._client.who_has([key for key in there if key in self._client.futures]) if threads else {}
-        places = placed([min(held.get(key, ()), default=None) for key in there], threads)
-        futures: list[Handle] = [None] * len(blocks)
-        for place in dict.fromkeys(places):
-            mine = [i for i, each in enumerate(places) if each == place]
-            where = {} if place is None else {"workers": [place], "allow_other_workers": True}
-            for i, future in zip(mine, self._client.compute([blocks[i] for i in mine], **where)):
-                futures[i] = future
-        return futures
+        """Return futures of delayed objects; Dask chooses their workers."""
+        return list(self._client.compute(list(blocks)))
 
     def kept(
         self, function: Callable[..., Any], handles: Sequence[Handle], shared: tuple[Any, ...], name: str

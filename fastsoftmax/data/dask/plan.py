@@ -7,9 +7,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-# Times its share of the blocks that a worker may have: with more they are moved once, and not
-# waited for in each reading.
-UNEVEN = 1.25
 Node: TypeAlias = "Leaf | list[Any]"
 
 
@@ -65,34 +62,3 @@ def nested_plan(n_blocks: int, places: Sequence[Any] | None, n_groups: Mapping[A
 def leaves_of(plan: Node) -> list[Leaf]:
     """Return the leaves from left to right."""
     return [plan] if isinstance(plan, Leaf) else [leaf for part in plan for leaf in leaves_of(part)]
-
-
-def placed(held: Sequence[Any], threads: Mapping[Any, int]) -> list[Any]:
-    """Return the worker for each block: where it is, if they lie evenly, else neighbours on one worker.
-
-    Parameters
-    ----------
-    held : sequence of hashable or None
-        The worker that has a block; None is not known.
-    threads : mapping
-        The threads of each worker.
-
-    Examples
-    --------
-    >>> placed([None] * 5, {"a": 1, "b": 1})
-    ['a', 'a', 'a', 'b', 'b']
-    >>> placed(["b", "a", "b", "a"], {"a": 1, "b": 1})
-    ['b', 'a', 'b', 'a']
-    """
-    if not threads:
-        return [None] * len(held)
-    total, n_before = sum(threads.values()), 0
-    contiguous: list[Any] = []
-    for name in sorted(threads):
-        n_before += threads[name]
-        contiguous += [name] * (-(-len(held) * n_before // total) - len(contiguous))
-    places = [where if there is None else there for there, where in zip(held, contiguous)]
-    counts = {name: places.count(name) for name in set(places)}
-    fair = {name: len(held) * n / total for name, n in threads.items()}
-    is_even = all(count <= UNEVEN * fair.get(name, 0.0) + 1.0 for name, count in counts.items())
-    return places if is_even else contiguous
