@@ -11,7 +11,7 @@ import numpy as np
 
 from fastsoftmax import devices, losses, solvers
 from fastsoftmax.contracts import Params, RowBlock
-from fastsoftmax.data import statistics, validation
+from fastsoftmax.data import moments, statistics, validation
 from fastsoftmax.estimator import liblinear
 from fastsoftmax.objective import stored
 from fastsoftmax.objective.objective import Options, SoftmaxObjective
@@ -19,11 +19,12 @@ from fastsoftmax.objective.row_space import RowSpace, is_worth_it
 from fastsoftmax.penalties.squared_norm import SquaredNorm
 from fastsoftmax.runtime import blas
 from fastsoftmax.solvers.progress import HIDDEN
+from fastsoftmax.sources.scaled import scaled_centre
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from fastsoftmax.contracts import Array, Centre, Rows, Solution, Vector
     from fastsoftmax.contracts.protocols import Checkpoint, Objective
@@ -56,6 +57,9 @@ class Fit:
     settings : Settings
     penalised : bool
         False leaves the penalty out, for the batches of `partial_fit`, whose quadratic holds it.
+    scale : ndarray (d,), optional
+        The deviations of the features, for `standardize=True`: the solver's coefficients are those of
+        features divided by them.
 
     Attributes
     ----------
@@ -83,8 +87,10 @@ class Fit:
         settings: Settings,
         *,
         penalised: bool = True,
+        scale: Vector | None = None,
     ) -> None:
         self.data = rows, labels, weight
+        self.scale = scale
         self._penalised, self._tol = penalised, model.tol
         self.float64_products = False
         self._scaling = settings.intercept_scaling
@@ -103,6 +109,7 @@ class Fit:
             "loss": labels.loss,
             "device": self.device,
             "n_threads": model.n_threads,
+            "scale": scale,
         }
         block = RowBlock(rows, labels.target, weight)
         self._on_features = SoftmaxObjective.of_rows(block, labels.n_outputs, **options)
@@ -130,17 +137,17 @@ class Fit:
         """Return the row space, and the objective of the rows' coordinates there, centred where it helps."""
         rows: Any
         rows, labels, weight = self.data
-        space = RowSpace(rows)
+        space = RowSpace(rows, self.scale)
         target = labels.target if labels.target.ndim == 1 else labels.target.astype(np.float64)
-        objective = SoftmaxObjective.of_rows(
-            RowBlock(space.rows, target, weight), labels.n_outputs, **options
-        )
+        coordinates = RowBlock(space.rows, target, weight)
+        objective = SoftmaxObjective.of_rows(coordinates, labels.n_outputs, **{**options, "scale": None})
         centre = statistics.centre_of(space.rows) if objective.fit_intercept else None
         return space, objective if centre is None else objective.centred(centre)
 
     def _centre_at(self, centre: Centre) -> None:
         """Centre the columns that are far from zero for their deviation; products may have to be float64."""
-        self.objective = self.objective.centred(centre)
+        scaled = centre if self.scale is None else scaled_centre(centre, self.scale)
+        self.objective = self.objective.centred(scaled)
         if statistics.needs_float64(centre):
             self.float64_products = self.objective.is_float32
             self.objective = self.objective.in_float64() or self.objective
@@ -223,6 +230,8 @@ class Fit:
             intercept = np.where(precision[coef.size :] > 0.0, intercept, 0.0)
         if self._scaling is not None:
             coef = liblinear.joined(coef, intercept, self._scaling)
+        if self.scale is not None:
+            coef = coef * self.scale
         if self._space is not None:
             coef = self._space.coordinates(coef)
         return self.objective.pack(coef, intercept)
@@ -238,7 +247,7 @@ class Fit:
             return self.attributes_of(solution.x), solution
         objective = self._on_features.with_l2(self.objective.l2).storing(self._dtype)
         objective = objective.in_float64() or objective
-        x = objective.pack(*self._unpacked(solution.x))
+        x = objective.pack(*self._on_rows(solution.x))
         value, _ = objective.as_stored(x, solution.value, np.zeros_like(x))
         excess = value - solution.value
         gap = None if solution.gap is None else max(0.0, solution.gap + excess)
@@ -259,14 +268,16 @@ class Fit:
         fitted_coef = stored.coefficients(coef, self._family, self.objective.penalty, np.dtype(stored_dtype))
         return {"coef_": fitted_coef, "intercept_": np.array(intercept, stored_dtype)}
 
-    def attributes_of_many(self, points: Vector) -> tuple[Vector, Vector]:
+    def attributes_of_many(self, points: Vector, scales: Vector | None = None) -> tuple[Vector, Vector]:
         """Return coefficients (m, K, d) and intercepts (m, K), float64, of points (m, K (d + 1)).
 
-        The points are on the features. As `attributes_of` has them; where there are no intercepts they are
-        the zeros in the points.
+        The points are on the features, divided by `scales` (m, d) if given. As `attributes_of` has them;
+        where there are no intercepts they are the zeros in the points.
         """
         n_coef = self._n_outputs * self.objective.n_features
         coef = points[:, :n_coef].reshape(len(points), self._n_outputs, -1).copy()
+        if scales is not None:
+            coef /= scales[:, np.newaxis]
         if self._family.SHIFT_INVARIANT and self.objective.penalty.centres_classes:
             coef -= coef.mean(axis=1, keepdims=True)
         return coef, points[:, n_coef:].copy()
@@ -280,10 +291,10 @@ class Fit:
 
     def precision_at(self, x: Vector) -> Vector:
         """Return the diagonal of the Hessian of Σ wᵢ ℓᵢ + ‖coef‖² / (2 C), (n_params,). One pass."""
-        on_features = self._on_features.pack(*self._unpacked(x))
+        on_features = self._on_features.pack(*self._on_rows(x))
         direct = self._on_features.direct
         by = self._on_features if direct is None else direct  # the same, at less cost where calls are dear
-        precision = by.diagonal(on_features) * self.total_weight
+        precision = self._in_feature_units(by.diagonal(on_features) * self.total_weight)
         if self._scaling is not None:
             # From the constant feature's coefficients to the intercepts.
             by_class = precision.reshape(self._n_outputs, -1)
@@ -293,8 +304,30 @@ class Fit:
 
     def _unpacked(self, x: Vector) -> Params:
         """Return flat parameters as coefficients of the original features, and intercepts."""
+        coef, intercept = self._on_rows(x)
+        return Params(coef if self.scale is None else coef / self.scale, intercept)
+
+    def _on_rows(self, x: Vector) -> Params:
+        """Return flat parameters as coefficients of the features, divided by their scale, and intercepts."""
         coef, intercept = self.objective.unpack(x)
         return Params(coef if self._space is None else self._space.coef(coef), intercept)
+
+    def _in_feature_units(self, diagonal: Vector) -> Vector:
+        """Return the diagonal of a Hessian, by coefficients of scaled features, by those of X as it is."""
+        if self.scale is not None:
+            n_coef = self._n_outputs * len(self.scale)
+            diagonal[:n_coef].reshape(self._n_outputs, -1)[:] *= self.scale**2
+        return diagonal
+
+
+def scale_of(model: Any, rows: Rows, sample_weight: ArrayLike | None) -> Vector | None:
+    """Return the deviations of the features by the sample weights (n,), if the model standardises; else None.
+
+    One reading of X.
+    """
+    if not model.standardize:
+        return None
+    return moments.of_rows(rows, validation.sample_weights(sample_weight, rows.shape[0])).scale()
 
 
 @contextlib.contextmanager

@@ -29,6 +29,7 @@ from fastsoftmax.objective.layout import Layout
 from fastsoftmax.objective.preconditioning import Preconditioning
 from fastsoftmax.objective.unpenalised import SelfConcordance
 from fastsoftmax.penalties.squared_norm import SquaredNorm
+from fastsoftmax.sources.scaled import ScaledSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -290,7 +291,8 @@ class SourceObjective:
     def diagonal(self, params: ArrayLike) -> Vector:
         """Return the diagonal of ∇²F(params), (n_params,). One pass over X."""
         coef, intercept = self._preconditioning.curvatures(self.unpack(params))
-        return self.pack(coef + self._penalty.curvature, intercept)
+        both = np.concatenate(((coef + self._penalty.curvature).ravel(), intercept))
+        return both[: self._layout.size]
 
     def hessian(self, params: ArrayLike) -> Callable[[Vector], Vector]:
         """Return v ↦ ∇²F(params) v (n_params,), for many products at one point. One pass over X for each.
@@ -456,6 +458,7 @@ class SourceObjective:
             x,
             value,
             grad,
+            self._scale,
         )
 
     def in_float64(self) -> Self | None:
@@ -473,6 +476,12 @@ class SourceObjective:
         other._join(rows, self._penalty)
         other._preconditioning = preconditioning
         return other
+
+    @property
+    def _scale(self) -> Vector | None:
+        """The scale of each feature (d,) if the source's rows are scaled; models store coefficients without."""
+        source = self._rows.source
+        return source.scale if isinstance(source, ScaledSource) else None
 
     @property
     def _balances(self) -> bool:

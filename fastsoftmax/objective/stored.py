@@ -48,6 +48,7 @@ def value_and_hidden(
     x: Vector,
     value: float,
     grad: Vector,
+    scale: Vector | None = None,
 ) -> tuple[float, float]:
     """Return F in nats at the parameters x in `stored_dtype`, and by how much rounding hides of the gap at x.
 
@@ -63,6 +64,8 @@ def value_and_hidden(
     stored_dtype : dtype
     x, grad : ndarrays (size,)
     value : float
+    scale : ndarray (d,), optional
+        That of the features, where the rows are scaled: coefficients are stored for the features as they are.
 
     Notes
     -----
@@ -71,10 +74,11 @@ def value_and_hidden(
     """
     at = layout.unpack(x)
     with np.errstate(over="ignore"):  # a number that the dtype does not hold becomes infinite
-        coef = coefficients(at.coef, family, penalty, stored_dtype)
+        given = at.coef if scale is None else at.coef / scale
+        coef = coefficients(given, family, penalty, stored_dtype)
         intercept = at.intercept.astype(stored_dtype)
     flat = algebra.vector(coef.size)  # from its pool: the pages of a new long array take longer than the rest
-    flat[:] = coef.ravel()
+    flat[:] = coef.ravel() if scale is None else (coef * scale).ravel()
     kept = Params(flat.reshape(coef.shape), intercept.astype(np.float64, copy=False))
     sample = rows.source.sample(ROWS)
     bounded = is_float32 and penalty.has_conjugate

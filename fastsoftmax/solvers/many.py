@@ -43,7 +43,8 @@ class Task(NamedTuple):
     `chain` = c, one after the other with falling penalties: each begins where the one before has ended, with
     its pairs. `weights` is (m / c, n), `mean_targets` (m / c, K), `starts` (m / c, K (d + 1)), `l2` (m,),
     `curvature` that of the loss at zero. After `max_steps` a minimisation is left to others, and so are
-    those behind it, and those behind one that has taken more than `patience` steps.
+    those behind it, and those behind one that has taken more than `patience` steps. `factors` (m / c, d), if
+    there are any, are multiplied with the rows' features: the passes then have a `factor` for each set.
     """
 
     passes: Callable[[Vector], Any]
@@ -57,6 +58,7 @@ class Task(NamedTuple):
     max_steps: int
     chain: int = 1
     patience: float = np.inf
+    factors: Vector | None = None
 
 
 class Results(NamedTuple):
@@ -132,6 +134,8 @@ class _Lane:
         self._active += 1
         self._tasks[slot], self._steps[slot] = i * task.chain, 0
         sums.weights[slot] = task.weights[i]
+        if task.factors is not None:
+            sums.factor[slot] = task.factors[i]
         self._state.begin(
             slot, task.starts[i], l2=task.l2[i * task.chain], scale=1.0 / task.weights[i].sum(),
             moments=sums.moments(task.fit_intercept, slot), curvature=task.curvature,
@@ -197,4 +201,6 @@ class _Lane:
             self._tasks[slot], self._steps[slot] = self._tasks[last], self._steps[last]
             for array in (self._sums.weights, self._sums.coef, self._sums.intercept):
                 array[slot] = array[last]
+            if self._task.factors is not None:
+                self._sums.factor[slot] = self._sums.factor[last]
             self._state.copy(last, slot)
