@@ -22,9 +22,9 @@ from fastsoftmax.solvers.progress import HIDDEN
 from fastsoftmax.sources.scaled import scaled_centre
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
     from fastsoftmax.contracts import Array, Centre, Rows, Solution, Vector
     from fastsoftmax.contracts.protocols import Checkpoint, Objective
@@ -57,9 +57,9 @@ class Fit:
     settings : Settings
     penalised : bool
         False leaves the penalty out, for the batches of `partial_fit`, whose quadratic holds it.
-    scale : ndarray (d,), optional
+    scales : ndarray (m, d), optional
         The deviations of the features, for `standardize=True`: the solver's coefficients are those of
-        features divided by them.
+        features divided by them, here by the first of `scales_of`.
 
     Attributes
     ----------
@@ -87,10 +87,10 @@ class Fit:
         settings: Settings,
         *,
         penalised: bool = True,
-        scale: Vector | None = None,
+        scales: Vector | None = None,
     ) -> None:
         self.data = rows, labels, weight
-        self.scale = scale
+        self.scale = None if scales is None else scales[0]
         self._penalised, self._tol = penalised, model.tol
         self.float64_products = False
         self._scaling = settings.intercept_scaling
@@ -109,7 +109,7 @@ class Fit:
             "loss": labels.loss,
             "device": self.device,
             "n_threads": model.n_threads,
-            "scale": scale,
+            "scale": self.scale,
         }
         block = RowBlock(rows, labels.target, weight)
         self._on_features = SoftmaxObjective.of_rows(block, labels.n_outputs, **options)
@@ -140,7 +140,8 @@ class Fit:
         space = RowSpace(rows, self.scale)
         target = labels.target if labels.target.ndim == 1 else labels.target.astype(np.float64)
         coordinates = RowBlock(space.rows, target, weight)
-        objective = SoftmaxObjective.of_rows(coordinates, labels.n_outputs, **{**options, "scale": None})
+        of_coordinates: Options = {**options, "scale": None}  # they are those of scaled rows already
+        objective = SoftmaxObjective.of_rows(coordinates, labels.n_outputs, **of_coordinates)
         centre = statistics.centre_of(space.rows) if objective.fit_intercept else None
         return space, objective if centre is None else objective.centred(centre)
 
@@ -320,14 +321,14 @@ class Fit:
         return diagonal
 
 
-def scale_of(model: Any, rows: Rows, sample_weight: ArrayLike | None) -> Vector | None:
-    """Return the deviations of the features by the sample weights (n,), if the model standardises; else None.
+def scales_of(model: Any, rows: Rows, weights: Sequence[Vector] | Vector) -> Vector | None:
+    """Return the features' deviations (m, d) by m weights of the rows; None unless the model standardises.
 
-    One reading of X.
+    One reading of X for each.
     """
     if not model.standardize:
         return None
-    return moments.of_rows(rows, validation.sample_weights(sample_weight, rows.shape[0])).scale()
+    return np.array([moments.of_rows(rows, weight).scale() for weight in weights])
 
 
 @contextlib.contextmanager

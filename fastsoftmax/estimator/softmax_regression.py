@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 
+from fastsoftmax.data import validation
 from fastsoftmax.data.blocks.row_set import RowSet
 from fastsoftmax.estimator import callbacks as observers
 from fastsoftmax.estimator import fitting, hyperparameters, interrupts, liblinear, progress_line, streamed
@@ -336,8 +337,9 @@ class SoftmaxRegression(
         labels = label_reader.read(y, rows, self.loss, multi_class=self.multi_class)
         liblinear.check_two_classes(self.solver, labels)
         weight = label_reader.weights(y, sample_weight, self.class_weight)
-        scale = fitting.scale_of(self, rows, sample_weight)
-        return Fit(self, rows, labels, weight, settings, scale=scale), labels
+        given = validation.sample_weights(sample_weight, rows.shape[0])
+        scales = fitting.scales_of(self, rows, [given])
+        return Fit(self, rows, labels, weight, settings, scales=scales), labels
 
     def _start(self, fit: Fit, labels: Labels) -> Vector:
         """Return the starting point: zero, or the last coefficients for a warm start."""

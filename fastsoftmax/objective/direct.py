@@ -253,9 +253,14 @@ def passes_of(
     source: Source, family: LossFamily, loss: Loss, n_threads: int | None
 ) -> direct.Passes | ScaledPasses | None:
     """Return the passes over a source's rows; None unless they are few, in memory, and of a known family."""
-    if isinstance(source, ScaledSource):
-        found = passes_of(source.rows, family, loss, n_threads)
-        return None if found is None else ScaledPasses(found, source.scale[np.newaxis])
+    if not isinstance(source, ScaledSource):
+        return _passes_of(source, family, loss, n_threads)
+    found = _passes_of(source.rows, family, loss, n_threads)
+    return None if found is None else ScaledPasses(found, source.scale[np.newaxis])
+
+
+def _passes_of(source: Source, family: LossFamily, loss: Loss, n_threads: int | None) -> direct.Passes | None:
+    """Return the passes over rows that are not scaled."""
     block = source.block if isinstance(source, ArraySource) else None
     if block is None or not getattr(family, "DIRECT", False):
         return None

@@ -479,7 +479,7 @@ class SourceObjective:
 
     @property
     def _scale(self) -> Vector | None:
-        """The scale of each feature (d,) if the source's rows are scaled; models store coefficients without."""
+        """The scale of each feature (d,) if the source's rows are scaled; coefficients are stored without."""
         source = self._rows.source
         return source.scale if isinstance(source, ScaledSource) else None
 

@@ -1,7 +1,7 @@
 """The source of rows whose features are divided by a scale each: a change of variables, no new rows.
 
-A row x / s has the logits under W that x has under W / s. So a query's coefficients are divided by s on the way
-to the rows, and what is summed by feature on the way back: no row is scaled, and sparse ones stay sparse.
+A row x / s has the logits under W that x has under W / s. So a query's coefficients are divided by s on the
+way to the rows, and what is summed by feature on the way back: no row is scaled, sparse ones stay sparse.
 """
 
 from __future__ import annotations
@@ -88,8 +88,8 @@ class ScaledSource:
 
         Raises TypeError for a kind of query whose change of variables is not known.
         """
-        answer: Answer = self.rows.sum(self._asked(query))
-        return self._answered(query, answer)
+        answer: Answer = self._answered(query, self.rows.sum(self._asked(query)))
+        return answer
 
     def _asked(self, query: Any) -> Any:
         """Return the query to the rows as they are."""
