@@ -75,6 +75,15 @@ class Moments(NamedTuple):
         deviation[deviation < np.sqrt(np.finfo(np.float64).tiny)] = 1.0
         return deviation
 
+    def centre(self) -> Vector:
+        """Return the mean of each feature (d,) where it is larger than the deviation, and 0 elsewhere."""
+        return np.where(self.mean**2 * self.weight > self.squares, self.mean, 0.0)
+
+    def features(self, fit_intercept: bool) -> Vector:
+        """Return 1 / scale and the centre, (2, d); zeros without intercepts, by which rows are centred."""
+        scale = self.scale()
+        return np.stack((1.0 / scale, self.centre() if fit_intercept else np.zeros_like(scale)))
+
     def _widened(self, width: int) -> Moments:
         lacking = width - len(self.mean)
         if not lacking:

@@ -19,7 +19,6 @@ from fastsoftmax.objective.row_space import RowSpace, is_worth_it
 from fastsoftmax.penalties.squared_norm import SquaredNorm
 from fastsoftmax.runtime import blas
 from fastsoftmax.solvers.progress import HIDDEN
-from fastsoftmax.sources.scaled import scaled_centre
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -57,9 +56,9 @@ class Fit:
     settings : Settings
     penalised : bool
         False leaves the penalty out, for the batches of `partial_fit`, whose quadratic holds it.
-    scales : ndarray (m, d), optional
-        The deviations of the features, for `standardize=True`: the solver's coefficients are those of
-        features divided by them, here by the first of `scales_of`.
+    features : ndarray (m, 2, d), optional
+        For `standardize=True`, 1 / deviation and the centre of each feature (`features_of`; the first counts
+        here): the solver's parameters are those of centred and scaled rows.
 
     Attributes
     ----------
@@ -87,10 +86,10 @@ class Fit:
         settings: Settings,
         *,
         penalised: bool = True,
-        scales: Vector | None = None,
+        features: Vector | None = None,
     ) -> None:
         self.data = rows, labels, weight
-        self.scale = None if scales is None else scales[0]
+        self._standardise_by(None if features is None else features[0])
         self._penalised, self._tol = penalised, model.tol
         self.float64_products = False
         self._scaling = settings.intercept_scaling
@@ -113,14 +112,15 @@ class Fit:
         }
         block = RowBlock(rows, labels.target, weight)
         self._on_features = SoftmaxObjective.of_rows(block, labels.n_outputs, **options)
-        self.objective = self._on_features
+        self.objective = self._centred(self._on_features)
         # The quadratic of `partial_fit` is diagonal in the features, not in other coordinates, and is not one
         # of centred rows' intercepts.
         may_rotate = penalised and self.objective.penalty.rotation_invariant
         self._space = None
         centre = statistics.centre_of(rows) if penalised and self.objective.fit_intercept else None
         if may_rotate and is_worth_it(rows, labels.n_outputs):
-            may_begin = settings.solver == "lbfgs" and centre is None and model.tol >= LOOSE
+            may_begin = settings.solver == "lbfgs" and model.tol >= LOOSE
+            may_begin &= centre is None or self.scale is not None
             problem = self.objective.direct if may_begin else None
             if problem is not None and problem.steps_to_row_space() >= FEATURES_FIRST:
                 self.objective = self.objective.rotating(functools.partial(self._in_row_space, options))
@@ -137,7 +137,7 @@ class Fit:
         """Return the row space, and the objective of the rows' coordinates there, centred where it helps."""
         rows: Any
         rows, labels, weight = self.data
-        space = RowSpace(rows, self.scale)
+        space = RowSpace(rows, self._features)
         target = labels.target if labels.target.ndim == 1 else labels.target.astype(np.float64)
         coordinates = RowBlock(space.rows, target, weight)
         of_coordinates: Options = {**options, "scale": None}  # they are those of scaled rows already
@@ -147,8 +147,8 @@ class Fit:
 
     def _centre_at(self, centre: Centre) -> None:
         """Centre the columns that are far from zero for their deviation; products may have to be float64."""
-        scaled = centre if self.scale is None else scaled_centre(centre, self.scale)
-        self.objective = self.objective.centred(scaled)
+        if self.scale is None:  # else they are centred
+            self.objective = self.objective.centred(centre)
         if statistics.needs_float64(centre):
             self.float64_products = self.objective.is_float32
             self.objective = self.objective.in_float64() or self.objective
@@ -232,6 +232,7 @@ class Fit:
         if self._scaling is not None:
             coef = liblinear.joined(coef, intercept, self._scaling)
         if self.scale is not None:
+            intercept = intercept + coef @ self._mean
             coef = coef * self.scale
         if self._space is not None:
             coef = self._space.coordinates(coef)
@@ -269,19 +270,21 @@ class Fit:
         fitted_coef = stored.coefficients(coef, self._family, self.objective.penalty, np.dtype(stored_dtype))
         return {"coef_": fitted_coef, "intercept_": np.array(intercept, stored_dtype)}
 
-    def attributes_of_many(self, points: Vector, scales: Vector | None = None) -> tuple[Vector, Vector]:
+    def attributes_of_many(self, points: Vector, features: Vector | None = None) -> tuple[Vector, Vector]:
         """Return coefficients (m, K, d) and intercepts (m, K), float64, of points (m, K (d + 1)).
 
-        The points are on the features, divided by `scales` (m, d) if given. As `attributes_of` has them;
-        where there are no intercepts they are the zeros in the points.
+        The points are on the features, by `features` (m, 2, d) if given. As `attributes_of` has them; where
+        there are no intercepts they are the zeros in the points.
         """
         n_coef = self._n_outputs * self.objective.n_features
         coef = points[:, :n_coef].reshape(len(points), self._n_outputs, -1).copy()
-        if scales is not None:
-            coef /= scales[:, np.newaxis]
+        intercept = points[:, n_coef:].copy()
+        if features is not None:
+            coef *= features[:, :1]
+            intercept -= np.einsum("mkd,md->mk", coef, features[:, 1])
         if self._family.SHIFT_INVARIANT and self.objective.penalty.centres_classes:
             coef -= coef.mean(axis=1, keepdims=True)
-        return coef, points[:, n_coef:].copy()
+        return coef, intercept
 
     def ridge(self, settings: Settings) -> Vector:
         """Return the diagonal of the Hessian of the penalty ‖coef‖² / (2 C), with LIBLINEAR's intercept."""
@@ -309,9 +312,25 @@ class Fit:
         return Params(coef if self.scale is None else coef / self.scale, intercept)
 
     def _on_rows(self, x: Vector) -> Params:
-        """Return flat parameters as coefficients of the features, divided by their scale, and intercepts."""
+        """Return flat parameters as coefficients of features divided by their deviations, and intercepts."""
         coef, intercept = self.objective.unpack(x)
-        return Params(coef if self._space is None else self._space.coef(coef), intercept)
+        coef = coef if self._space is None else self._space.coef(coef)
+        if self.scale is not None:
+            intercept = intercept - (coef / self.scale) @ self._mean
+        return Params(coef, intercept)
+
+    def _standardise_by(self, features: Vector | None) -> None:
+        """Keep the deviations and the centre of the features, for `standardize=True`."""
+        self._features = features
+        self.scale = self._mean = None
+        if features is not None:
+            self.scale, self._mean = 1.0 / features[0], features[1]
+
+    def _centred(self, objective: Any) -> Any:
+        """Return the objective of scaled rows with parameters of centred ones, if some feature is."""
+        if self._mean is None or not self._mean.any():
+            return objective
+        return objective.centred_at(self._mean)
 
     def _in_feature_units(self, diagonal: Vector) -> Vector:
         """Return the diagonal of a Hessian, by coefficients of scaled features, by those of X as it is."""
@@ -321,14 +340,15 @@ class Fit:
         return diagonal
 
 
-def scales_of(model: Any, rows: Rows, weights: Sequence[Vector] | Vector) -> Vector | None:
-    """Return the features' deviations (m, d) by m weights of the rows; None unless the model standardises.
+def features_of(model: Any, rows: Rows, weights: Sequence[Vector] | Vector) -> Vector | None:
+    """Return 1 / deviation and the centre of each feature by m weights of the rows, (m, 2, d).
 
-    One reading of X for each.
+    None unless the model standardises. One reading of X for each.
     """
     if not model.standardize:
         return None
-    return np.array([moments.of_rows(rows, weight).scale() for weight in weights])
+    found = [moments.of_rows(rows, weight).features(model.fit_intercept) for weight in weights]
+    return np.array(found)
 
 
 @contextlib.contextmanager

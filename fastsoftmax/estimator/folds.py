@@ -11,7 +11,7 @@ from fastsoftmax.contracts import Csr
 from fastsoftmax.contracts.storages import storage_of
 from fastsoftmax.estimator import labels as label_reader
 from fastsoftmax.estimator import liblinear
-from fastsoftmax.estimator.fitting import LOOSE, Fit, scales_of
+from fastsoftmax.estimator.fitting import LOOSE, Fit, features_of
 from fastsoftmax.runtime import blas
 from fastsoftmax.runtime.executor import available_threads
 from fastsoftmax.solvers import many
@@ -122,19 +122,19 @@ def _side_by_side(
     n_rows = rows.shape[0]
     counts = [np.bincount(places, minlength=n_rows) for places in training]
     weights = np.stack([weight * count for count in counts])
-    first = scales_of(model, rows, [sample_weight * counts[0]])
-    fit = Fit(model, rows, labels, weights[0], settings._replace(C=max(finite)), scales=first)
+    first = features_of(model, rows, [sample_weight * counts[0]])
+    fit = Fit(model, rows, labels, weights[0], settings._replace(C=max(finite)), features=first)
     if fit.solver != "lbfgs" or fit.is_rotated or fit.objective.direct is None:
         return False
     zero = np.zeros(fit.objective.n_params)
     starts = [fit.start(zero, label_reader.unobserved_classes(labels, row)) for row in weights]
     l2 = 1.0 / np.outer(weights.sum(axis=1), finite)
-    scales = scales_of(model, rows, [sample_weight * count for count in counts])
-    task = fit.objective.direct.task_of(weights, l2.ravel(), starts, chain=len(finite), scales=scales)
+    features = features_of(model, rows, [sample_weight * count for count in counts])
+    task = fit.objective.direct.task_of(weights, l2.ravel(), starts, chain=len(finite), features=features)
     threads = available_threads() if model.n_threads is None else model.n_threads
     with blas.one_thread():
         found = many.minimize(task, tol=model.tol, max_iter=model.max_iter, n_threads=threads)
-    repeated = None if scales is None else np.repeat(scales, len(finite), axis=0)
+    repeated = None if features is None else np.repeat(features, len(finite), axis=0)
     coef, intercept = fit.attributes_of_many(found.x, repeated)
     done = part(fits, (slice(None), slice(len(finite))))
     done.coef[:], done.intercept[:] = coef.reshape(done.coef.shape), intercept.reshape(done.intercept.shape)
@@ -156,8 +156,8 @@ def _along_the_path(
     else:
         count = np.bincount(places, minlength=n_rows)
         weight, sample_weight = weight * count, sample_weight * count
-    scales = scales_of(model, rows, [sample_weight])
-    fit = Fit(model, rows, labels, weight, settings._replace(C=max(Cs)), scales=scales)
+    features = features_of(model, rows, [sample_weight])
+    fit = Fit(model, rows, labels, weight, settings._replace(C=max(Cs)), features=features)
     left = np.flatnonzero(~fits.converged)
     x = np.zeros(fit.objective.n_params)
     first = left[0] if fits.n_iter[left[0]] else left[0] - 1  # the last that was begun

@@ -338,8 +338,8 @@ class SoftmaxRegression(
         liblinear.check_two_classes(self.solver, labels)
         weight = label_reader.weights(y, sample_weight, self.class_weight)
         given = validation.sample_weights(sample_weight, rows.shape[0])
-        scales = fitting.scales_of(self, rows, [given])
-        return Fit(self, rows, labels, weight, settings, scales=scales), labels
+        features = fitting.features_of(self, rows, [given])
+        return Fit(self, rows, labels, weight, settings, features=features), labels
 
     def _start(self, fit: Fit, labels: Labels) -> Vector:
         """Return the starting point: zero, or the last coefficients for a warm start."""

@@ -89,7 +89,7 @@ class StreamedFit(Fit):
     ) -> None:
         look = rows.look()
         self._penalised, self._tol = True, model.tol
-        self.scale = rows.moments().scale() if model.standardize else None
+        self._standardise_by(rows.moments().features(model.fit_intercept) if model.standardize else None)
         self.float64_products = False
         self._scaling = self._space = None
         self._n_outputs = targets.n_outputs
@@ -110,7 +110,7 @@ class StreamedFit(Fit):
             n_threads=model.n_threads,
             buffers=buffers,
         )
-        self.objective: Any = self._on_features
+        self.objective: Any = self._centred(self._on_features)
         centre = statistics.centre_of(look.sample.X) if self.objective.fit_intercept else None
         if centre is not None:
             self._centre_at(centre)

@@ -205,13 +205,13 @@ class DirectObjective:
         l2: Vector,
         starts: Sequence[Vector],
         chain: int = 1,
-        scales: Vector | None = None,
+        features: Vector | None = None,
     ) -> Task:
         """Return what m c minimisations are computed by: `weights` (m, n), starts, and penalties (m c,).
 
-        c is `chain` (`solvers.many.Task`); `scales` (m, d) are those of the features by which the rows of
-        each are divided, None for ones. Where the most steps cost more than going on by blocks of classes
-        does, half of them foretell that the next of a chain needs more.
+        c is `chain` (`solvers.many.Task`); `features` (m, 2, d) scale and centre the rows of each
+        (`ScaledPasses`). Where the most steps cost more than going on by blocks of classes does, half of them
+        foretell that the next of a chain needs more.
         """
         sums, layout = self.sums, self.layout
         dear = self.max_steps * direct.seconds_of_pass(sums.block.X, layout.n_classes) > BLOCKS_SECONDS
@@ -225,12 +225,12 @@ class DirectObjective:
 
         def passes(slots: Vector) -> direct.Passes | ScaledPasses:
             made = direct.passes(sums.loss, sums.block, layout.n_classes, slots, 1, together=True)
-            return made if scales is None else ScaledPasses(made, np.ones((len(slots), layout.n_features)))
+            return made if features is None else ScaledPasses(made, features[:1].repeat(len(slots), axis=0))
 
         return Task(
             passes, self.minimisations, layout.fit_intercept, self.curvature, weights,
             np.array(mean_targets), l2, padded, self.max_steps, chain, patience,
-            None if scales is None else 1.0 / scales,
+            features,
         )  # fmt: skip
 
     def corrected_bound(
@@ -256,7 +256,7 @@ def passes_of(
     if not isinstance(source, ScaledSource):
         return _passes_of(source, family, loss, n_threads)
     found = _passes_of(source.rows, family, loss, n_threads)
-    return None if found is None else ScaledPasses(found, source.scale[np.newaxis])
+    return None if found is None else ScaledPasses(found, source.features[np.newaxis])
 
 
 def _passes_of(source: Source, family: LossFamily, loss: Loss, n_threads: int | None) -> direct.Passes | None:

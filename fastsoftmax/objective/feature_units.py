@@ -34,9 +34,9 @@ class FeatureUnits(SourceObjective):
 
     def _feature_units(self) -> Vector | None:
         """Return the diagonal of D; None where the source's rows are not scaled."""
-        if self._scale is None:
+        if self._scaled is None:
             return None
-        by_class = np.tile(self._scale, self.n_classes)
+        by_class = np.tile(self._scaled.scale, self.n_classes)
         return np.append(by_class, np.ones(self.n_params - len(by_class)))
 
     def value_and_grad(self, params: ArrayLike) -> tuple[float, Vector]:

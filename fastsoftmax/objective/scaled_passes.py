@@ -1,4 +1,4 @@
-"""Passes over a small problem's rows, whose features are divided by a scale each: a change of variables."""
+"""Passes over a small problem's rows, whose features are centred and scaled: a change of variables."""
 
 from __future__ import annotations
 
@@ -12,31 +12,32 @@ if TYPE_CHECKING:
 
 
 class ScaledPasses:
-    """The passes of `kernels.cpu.direct.Passes` over scaled rows, for each of m parameters by its own scales.
+    """The passes of `kernels.cpu.direct.Passes` over rows (x − mean) / scale, for m parameters by m of both.
+
+    `sources.scaled` does the same for queries.
 
     Parameters
     ----------
     passes : Passes
         Over the rows as they are.
-    scale : ndarray (m, d), float64
-        Positive.
+    features : ndarray (m, 2, d), float64
+        1 / scale and the mean; zeros of that centre nothing.
 
     Attributes
     ----------
     coef, intercept, values, coef_sums, intercept_sums, weights, block, loss
         As those of `Passes`.
-    factor : ndarray (m, d)
-        1 / scale, to be written to.
+    features : ndarray (m, 2, d)
+        To be written to.
     """
 
-    def __init__(self, passes: Passes, scale: Vector) -> None:
+    def __init__(self, passes: Passes, features: Vector) -> None:
         self._passes = passes
         self.loss: Any = passes.loss
-        self.block, self.weights = passes.block, passes.weights
-        self.intercept, self.intercept_sums = passes.intercept, passes.intercept_sums
-        self.values = passes.values
+        self.block, self.weights, self.values = passes.block, passes.weights, passes.values
         self.coef, self.coef_sums = np.zeros((2, *passes.coef.shape))
-        self.factor: Vector = 1.0 / scale
+        self.intercept, self.intercept_sums = np.zeros((2, *passes.intercept.shape))
+        self.features = features
 
     def evaluate(self, n_sets: int) -> None:
         """Compute the sums at the first `n_sets` parameters. One pass over X."""
@@ -63,33 +64,51 @@ class ScaledPasses:
         return value
 
     def diagonal(self, i: int) -> None:
-        """Leave the diagonal of the Hessian of Σ wᵢ ℓᵢ at parameters i in place of the sums. One pass."""
+        """Leave the diagonal of the Hessian of Σ wᵢ ℓᵢ at parameters i in place of the sums. One pass.
+
+        Of centred features it is estimated, by the variance 1.
+        """
         self._give(slice(i, i + 1))
         self._passes.diagonal(i)
-        self._take(slice(i, i + 1), power=2)
+        factor, mean = self.features[i]
+        self.intercept_sums[i] = self._passes.intercept_sums[i]
+        coef = self._passes.coef_sums[i].reshape(-1, len(factor)) * factor**2
+        coef[:, mean != 0.0] = self.intercept_sums[i][:, np.newaxis]
+        self.coef_sums[i] = coef.ravel()
 
     def moments(self, fit_intercept: bool, i: int = 0) -> Vector:
-        """Return (2, d): the means of the columns by weights i, and their variances around those."""
+        """Return (2, d): the means of the columns by weights i, and their variances around those.
+
+        0 and 1 of centred ones: the rows' sums would tell their variance to some digits less.
+        """
         found = self._passes.moments(fit_intercept, i)
-        found[0] *= self.factor[i]
-        found[1] *= self.factor[i] ** 2
+        factor, mean = self.features[i]
+        found *= factor, factor**2
+        found[0, mean != 0.0], found[1, mean != 0.0] = 0.0, 1.0
         return found
 
     def _give(self, sets: slice) -> None:
-        """Write the coefficients for the rows as they are."""
-        np.multiply(
-            self._by_class(self.coef, sets), self._factors(sets), self._by_class(self._passes.coef, sets)
-        )
+        """Write the parameters for the rows as they are."""
+        inner, (factor, mean) = self._passes, self._of(sets)
+        coef = self._by_class(inner.coef, sets)
+        np.multiply(self._by_class(self.coef, sets), factor, coef)
+        inner.intercept[sets] = self.intercept[sets] - np.einsum("mkd,mod->mk", coef, mean)
 
-    def _take(self, sets: slice, power: int = 1) -> None:
-        """Write the sums by feature for the scaled rows."""
-        sums = self._by_class(self._passes.coef_sums, sets)
-        np.multiply(sums, self._factors(sets) ** power, self._by_class(self.coef_sums, sets))
+    def _take(self, sets: slice) -> None:
+        """Write the sums for the scaled rows."""
+        inner, (factor, mean) = self._passes, self._of(sets)
+        self.intercept_sums[sets] = inner.intercept_sums[sets]
+        coef = self._by_class(self.coef_sums, sets)
+        np.multiply(self.intercept_sums[sets][:, :, np.newaxis], -mean, coef)
+        coef += self._by_class(inner.coef_sums, sets)
+        coef *= factor
 
-    def _factors(self, sets: slice) -> Vector:
-        return self.factor[sets, np.newaxis]
+    def _of(self, sets: slice) -> tuple[Vector, Vector]:
+        """Return 1 / scale and the mean, each (m, 1, d)."""
+        part = self.features[sets]
+        return part[:, :1], part[:, 1:]
 
     def _by_class(self, flat: Vector, sets: slice) -> Vector:
         """Return a view (m, K, d) of coefficients (m, K d)."""
         part = flat[sets]
-        return part.reshape(len(part), -1, self.factor.shape[1])
+        return part.reshape(len(part), -1, self.features.shape[2])

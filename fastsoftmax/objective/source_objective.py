@@ -143,6 +143,18 @@ class SourceObjective:
         other._join(self._rows, self._penalty)
         return other
 
+    def centred_at(self, mean: Vector) -> Self:
+        """Return the same objective, of scaled rows, with parameters of those centred at `mean` (d,).
+
+        Raises ValueError without intercepts, or if the source's rows are not scaled.
+        """
+        if self._scaled is None or not self.fit_intercept:
+            raise ValueError("rows are centred that are scaled, and by their intercepts")
+        other = self._sibling()
+        rows = CountedSource(self._scaled.centred_at(mean), self._rows.passes)
+        other._join(rows, self._penalty)
+        return other
+
     @property
     def l2(self) -> float:
         """The strength of the penalty."""
@@ -458,7 +470,7 @@ class SourceObjective:
             x,
             value,
             grad,
-            self._scale,
+            self._scaled,
         )
 
     def in_float64(self) -> Self | None:
@@ -478,10 +490,10 @@ class SourceObjective:
         return other
 
     @property
-    def _scale(self) -> Vector | None:
-        """The scale of each feature (d,) if the source's rows are scaled; coefficients are stored without."""
+    def _scaled(self) -> ScaledSource | None:
+        """The source if its rows are scaled: parameters are stored for the rows as they are."""
         source = self._rows.source
-        return source.scale if isinstance(source, ScaledSource) else None
+        return source if isinstance(source, ScaledSource) else None
 
     @property
     def _balances(self) -> bool:

@@ -1,7 +1,8 @@
-"""The source of rows whose features are divided by a scale each: a change of variables, no new rows.
+"""The source of rows whose features are centred and scaled: a change of variables, no new rows.
 
-A row x / s has the logits under W that x has under W / s. So a query's coefficients are divided by s on the
-way to the rows, and what is summed by feature on the way back: no row is scaled, sparse ones stay sparse.
+A row (x − m) / s has the logits under W and b that x has under W / s and b − (W / s) m. So the parameters of a
+query are changed on the way to the rows, and what is summed by feature on the way back: no row is, and sparse
+ones stay sparse.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 
-from fastsoftmax.contracts import ManySums, Params
+from fastsoftmax.contracts import Centre, ManySums, Params
 from fastsoftmax.contracts.points import Point
 from fastsoftmax.contracts.queries import (
     Check,
@@ -31,14 +32,18 @@ from fastsoftmax.contracts.queries import (
 )
 
 if TYPE_CHECKING:
-    from fastsoftmax.contracts import Centre, Loss, Sums, Vector
+    from fastsoftmax.contracts import Loss, Sums, Vector
     from fastsoftmax.contracts.protocols import Addable, Query, Source, SourceSpec
 
     Answer = TypeVar("Answer", bound=Addable)
 
 
+# A deviation that is less than this fraction of the mean is lost in products of float32.
+FAR = 0.01
+
+
 class ScaledSource:
-    """A source of the rows of another, each feature divided by its scale.
+    """A source of the rows of another, whose features are divided by their scale, and perhaps centred.
 
     Parameters
     ----------
@@ -46,6 +51,8 @@ class ScaledSource:
         The rows as they are.
     scale : ndarray (d,), float64
         Positive.
+    mean : ndarray (d,), float64, optional
+        Subtracted before; zeros centre nothing. Only for models with intercepts.
 
     Attributes
     ----------
@@ -54,14 +61,18 @@ class ScaledSource:
 
     Notes
     -----
-    Coefficients are copied, and sums scaled, in each query: two readings of a vector of parameters. Centres
-    in queries are those of the scaled rows.
+    Parameters are copied, and sums changed, in each query: a few readings of a vector of parameters. Centres
+    in queries are those of the scaled rows. The diagonal of a Hessian is estimated in centred features, as
+    Σ wᵢ cᵢ for curvatures cᵢ and the variance 1: what rows sum up does not tell it.
     """
 
-    def __init__(self, rows: Source, scale: Vector) -> None:
+    def __init__(self, rows: Source, scale: Vector, mean: Vector | None = None) -> None:
         self.rows, self.scale = rows, scale
         self._factor = 1.0 / scale
         self._with_one = np.append(self._factor, 1.0)  # of rows with a constant
+        self._centred = np.flatnonzero(np.zeros(0) if mean is None else mean)
+        self._means = mean if len(self._centred) else None
+        self._is_far = mean is not None and bool((FAR * np.abs(mean) > scale).any())
         # Known logits are kept as long as a query's point exists, by the rows' own point.
         self._points: weakref.WeakKeyDictionary[Point, Point] = weakref.WeakKeyDictionary()
 
@@ -70,9 +81,19 @@ class ScaledSource:
         """The description of the rows."""
         return self.rows.spec
 
+    @property
+    def features(self) -> Vector:
+        """1 / scale and the mean, (2, d); zeros where nothing is centred."""
+        mean = np.zeros_like(self.scale) if self._means is None else self._means
+        return np.stack((self._factor, mean))
+
     def of(self, rows: Source) -> ScaledSource:
-        """Return the source of other rows with the same scale."""
-        return ScaledSource(rows, self.scale)
+        """Return the source of other rows with the same scale and centre."""
+        return ScaledSource(rows, self.scale, self._means)
+
+    def centred_at(self, mean: Vector) -> ScaledSource:
+        """Return the source of the same rows centred at `mean` (d,)."""
+        return ScaledSource(self.rows, self.scale, mean)
 
     def sample(self, n_rows: int) -> ScaledSource:
         """Return a source of `n_rows` sampled rows, always the same; itself if it has no more."""
@@ -95,21 +116,24 @@ class ScaledSource:
         """Return the query to the rows as they are."""
         match query:
             case LossGrad() | Diagonal():
-                return replace(query, params=self._params(query.params))
+                return replace(query, params=self.of_rows(query.params))
             case LossGrads():
-                return replace(query, params=tuple(map(self._params, query.params)))
+                return replace(query, params=tuple(map(self.of_rows, query.params)))
             case Check():
-                params = None if query.params is None else self._params(query.params)
-                return replace(query, stored=self._params(query.stored), params=params)
+                params = None if query.params is None else self.of_rows(query.params)
+                return replace(query, stored=self.of_rows(query.stored), params=params)
             case Hessp():
-                return replace(query, place=self._place(query.place), direction=self._params(query.direction))
+                return replace(query, place=self._place(query.place), direction=self.of_rows(query.direction))
             case Gram():
-                params = None if query.params is None else self._params(query.params)
-                return replace(query, params=params, centre=self._centre(query.centre))
+                params = None if query.params is None else self.of_rows(query.params)
+                dtype = np.float64 if self._is_far else query.dtype
+                return replace(query, params=params, centre=self._centre(query.centre), dtype=dtype)
             case Dual() | ShiftCurvature():
                 return replace(query, place=self._place(query.place))
             case CorrectedDual():
-                step, mean = self._params(query.step), self._mean(query.mean)
+                # The step is one of rows less the mean already.
+                step = Params(query.step.coef * self._factor, query.step.intercept)
+                mean = self._mean(query.mean)
                 return replace(query, place=self._place(query.place), step=step, mean=mean)
             case LeastGram():
                 return replace(query, place=self._place(query.place), mean=self._mean(query.mean))
@@ -125,16 +149,19 @@ class ScaledSource:
     def _answered(self, query: Any, answer: Any) -> Any:
         """Return the answer for the scaled rows; its arrays are overwritten."""
         match query:
-            case LossGrad() | Hessp() | CorrectedDual():
+            case LossGrad() | Hessp():
+                self._change(answer)
+            case CorrectedDual():  # of rows less the mean
                 answer.coef[:] *= self._factor
             case Diagonal():
                 answer.coef[:] *= self._factor**2
+                answer.coef[:, self._centred] = answer.intercept[:, np.newaxis]
             case LossGrads():
                 for sums in answer.each:
-                    sums.coef[:] *= self._factor
+                    self._change(sums)
             case Dual() | Check():
                 if answer.coef.size:
-                    answer.coef[:] *= self._factor
+                    self._change(answer)
             case Gram():
                 self._scale_both(answer)
             case LeastGram():
@@ -152,8 +179,26 @@ class ScaledSource:
         coef *= self._with_one[:, np.newaxis]
         coef *= self._with_one
 
-    def _params(self, params: Params) -> Params:
-        return Params(params.coef * self._factor, params.intercept)
+    def of_rows(self, params: Params) -> Params:
+        """Return the parameters of the rows as they are, of those of the scaled rows."""
+        coef = params.coef * self._factor
+        return Params(coef, params.intercept - self._shift(coef))
+
+    def of_scaled_rows(self, params: Params) -> Params:
+        """Return the parameters of the scaled rows, of those of the rows as they are."""
+        return Params(params.coef * self.scale, params.intercept + self._shift(params.coef))
+
+    def _shift(self, coef: Vector) -> Vector | float:
+        """Return W m (K,) of coefficients of the rows as they are."""
+        if self._means is None:
+            return 0.0
+        return np.asarray(coef[:, self._centred] @ self._means[self._centred])
+
+    def _change(self, sums: Sums) -> None:
+        """Change sums by feature to those of the scaled rows, in place."""
+        if self._means is not None:
+            sums.coef[:, self._centred] -= np.outer(sums.intercept, self._means[self._centred])
+        sums.coef[:] *= self._factor
 
     @overload
     def _place(self, place: Params) -> Params: ...
@@ -161,21 +206,18 @@ class ScaledSource:
     def _place(self, place: Point) -> Point: ...
     def _place(self, place: Params | Point) -> Params | Point:
         if not isinstance(place, Point):
-            return self._params(place)
+            return self.of_rows(place)
         known = self._points.get(place)
         if known is None:
-            known = self._points[place] = Point(self._params(place.params))
+            known = self._points[place] = Point(self.of_rows(place.params))
         return known
 
     def _mean(self, mean: Vector | None) -> Vector | None:
-        return None if mean is None else mean * self.scale
+        """Return a centre of the scaled rows as one of the rows as they are."""
+        if mean is None or self._means is None:
+            return self._means if mean is None else mean * self.scale
+        return self._means + mean * self.scale
 
     def _centre(self, centre: Centre | None) -> Centre | None:
-        if centre is None:
-            return None
-        return centre._replace(mean=centre.mean * self.scale, variance=centre.variance * self.scale**2)
-
-
-def scaled_centre(centre: Centre, scale: Vector) -> Centre:
-    """Return the centre of the scaled rows from that of the rows as they are."""
-    return centre._replace(mean=centre.mean / scale, variance=centre.variance / scale**2)
+        mean = self._mean(None if centre is None else centre.mean)
+        return None if mean is None else Centre(mean, self.scale**2, np.flatnonzero(mean))
