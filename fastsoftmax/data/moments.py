@@ -75,14 +75,15 @@ class Moments(NamedTuple):
         deviation[deviation < np.sqrt(np.finfo(np.float64).tiny)] = 1.0
         return deviation
 
-    def centre(self) -> Vector:
-        """Return the mean of each feature (d,) where it is larger than the deviation, and 0 elsewhere."""
-        return np.where(self.mean**2 * self.weight > self.squares, self.mean, 0.0)
+    def features(self, *, centred: bool, everywhere: bool = False) -> Vector:
+        """Return 1 / scale and the centre of each feature, (2, d).
 
-    def features(self, fit_intercept: bool) -> Vector:
-        """Return 1 / scale and the centre, (2, d); zeros without intercepts, by which rows are centred."""
+        That is zero unless `centred`, and, but for `everywhere`, where the mean is less than the deviation:
+        such a feature is as well conditioned as it is.
+        """
         scale = self.scale()
-        return np.stack((1.0 / scale, self.centre() if fit_intercept else np.zeros_like(scale)))
+        chosen = centred & (everywhere | (self.mean**2 * self.weight > self.squares))
+        return np.stack((1.0 / scale, np.where(chosen, self.mean, 0.0)))
 
     def _widened(self, width: int) -> Moments:
         lacking = width - len(self.mean)

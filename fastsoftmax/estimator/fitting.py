@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastsoftmax import devices, losses, solvers
-from fastsoftmax.contracts import Params, RowBlock
+from fastsoftmax.contracts import Csr, Params, RowBlock
 from fastsoftmax.data import moments, statistics, validation
 from fastsoftmax.estimator import liblinear
 from fastsoftmax.objective import stored
@@ -347,8 +347,10 @@ def features_of(model: Any, rows: Rows, weights: Sequence[Vector] | Vector) -> V
     """
     if not model.standardize:
         return None
-    found = [moments.of_rows(rows, weight).features(model.fit_intercept) for weight in weights]
-    return np.array(found)
+    # Many means that are small together are as far from zero: the rows' own space is that of centred ones.
+    everywhere = rows.shape[1] > rows.shape[0] and not isinstance(rows, Csr)
+    options = {"centred": model.fit_intercept, "everywhere": everywhere}
+    return np.array([moments.of_rows(rows, weight).features(**options) for weight in weights])
 
 
 @contextlib.contextmanager

@@ -89,7 +89,9 @@ class StreamedFit(Fit):
     ) -> None:
         look = rows.look()
         self._penalised, self._tol = True, model.tol
-        self._standardise_by(rows.moments().features(model.fit_intercept) if model.standardize else None)
+        self._standardise_by(
+            rows.moments().features(centred=model.fit_intercept) if model.standardize else None
+        )
         self.float64_products = False
         self._scaling = self._space = None
         self._n_outputs = targets.n_outputs

@@ -1,8 +1,8 @@
 """The source of rows whose features are centred and scaled: a change of variables, no new rows.
 
-A row (x − m) / s has the logits under W and b that x has under W / s and b − (W / s) m. So the parameters of a
-query are changed on the way to the rows, and what is summed by feature on the way back: no row is, and sparse
-ones stay sparse.
+A row (x − m) / s has the logits under W and b that x has under W / s and b − (W / s) m. So the parameters of
+a query are changed on the way to the rows, and what is summed by feature on the way back: no row is, and
+sparse ones stay sparse.
 """
 
 from __future__ import annotations

@@ -98,3 +98,13 @@ def test_blocks_of_different_widths_lack_zeros():
     narrow, wide = (moments.of_rows(np.array(row), None) for row in ([[1.0]], [[3.0, 4.0]]))
     np.testing.assert_allclose(narrow.merged(wide).mean, [2.0, 2.0])
     np.testing.assert_allclose(wide.merged(narrow).squares, [2.0, 8.0])
+
+
+def test_features_whose_mean_is_small_are_centred_only_if_all_are():
+    found = moments.of_rows(np.array([[0.0, 5.0, 3.0], [1.0, 7.0, 3.0], [0.0, 9.0, 3.0]]), None)
+    scale, mean = np.array([np.sqrt(2.0) / 3, np.sqrt(8.0 / 3), 1.0]), np.array([1 / 3, 7.0, 3.0])
+    for options, centre in [
+        ({"centred": True}, [0.0, 7.0, 3.0]), ({"centred": True, "everywhere": True}, mean),
+        ({"centred": False, "everywhere": True}, [0.0, 0.0, 0.0]),
+    ]:  # fmt: skip
+        np.testing.assert_allclose(found.features(**options), [1 / scale, centre], rtol=1e-14)
