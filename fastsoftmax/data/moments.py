@@ -149,17 +149,19 @@ def _of_sparse(rows: Csr, weight: Vector, total: float) -> Moments:
     if not matrix.has_canonical_format:
         matrix = matrix.copy()
         matrix.sum_duplicates()
-    n_features = rows.shape[1]
-    weights = np.repeat(weight, np.diff(matrix.indptr))
     entries = matrix.data.astype(np.float64)
-    mean = np.bincount(matrix.indices, weights * entries, n_features) / total
-    # The weight of the rows without an entry; of a full column the difference of sums would be rounding.
-    full = np.bincount(matrix.indices, np.repeat(weight > 0.0, np.diff(matrix.indptr)), n_features)
-    n_weighted = np.count_nonzero(weight)
-    lacking = total - np.bincount(matrix.indices, weights, n_features)
-    lacking = np.where(full == n_weighted, 0.0, np.maximum(lacking, 0.0))
+
+    def sums(numbers: Vector, by: Vector) -> Vector:
+        """Return Σ by · numbers over the entries of each column."""
+        matrix.data = numbers
+        return np.asarray(matrix.T @ by)
+
+    mean = sums(entries, weight) / total
+    # The weight of rows without an entry; of a full column the difference of the sums would be rounding.
+    ones = np.ones(len(entries))
+    is_full = sums(ones, (weight > 0.0).astype(np.float64)) == np.count_nonzero(weight)
+    lacking = np.where(is_full, 0.0, np.maximum(total - sums(ones, weight), 0.0))
     entries -= mean[matrix.indices]
-    weighted = weights * entries
-    change = (np.bincount(matrix.indices, weighted, n_features) - lacking * mean) / total
-    squares = np.bincount(matrix.indices, weighted * entries, n_features) + lacking * mean**2
+    change = (sums(entries, weight) - lacking * mean) / total
+    squares = sums(np.square(entries), weight) + lacking * mean**2
     return Moments(total, mean + change, np.maximum(squares - total * change**2, 0.0))
