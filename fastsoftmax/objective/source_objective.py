@@ -498,7 +498,8 @@ class SourceObjective:
     @property
     def _balances(self) -> bool:
         """Whether to remove the mean of gradients over classes: rounding that float64 does not leave."""
-        imprecise = self.is_float32 or self._layout.centre is not None
+        is_far = self._layout.centre is not None or (self._scaled is not None and self._scaled.is_far)
+        imprecise = self.is_float32 or is_far
         return imprecise and self._layout.balances(self._family, self._penalty)
 
     @property

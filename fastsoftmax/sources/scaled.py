@@ -30,9 +30,10 @@ from fastsoftmax.contracts.queries import (
     TargetSum,
     Together,
 )
+from fastsoftmax.runtime.buffers import BufferPool
 
 if TYPE_CHECKING:
-    from fastsoftmax.contracts import Loss, Sums, Vector
+    from fastsoftmax.contracts import Array, Loss, Sums, Vector
     from fastsoftmax.contracts.protocols import Addable, Query, Source, SourceSpec
 
     Answer = TypeVar("Answer", bound=Addable)
@@ -53,11 +54,15 @@ class ScaledSource:
         Positive.
     mean : ndarray (d,), float64, optional
         Subtracted before; zeros centre nothing. Only for models with intercepts.
+    buffers : BufferPool, optional
+        Supplies the memory of coefficients.
 
     Attributes
     ----------
     rows : Source
     scale : ndarray (d,)
+    is_far : bool
+        Whether some feature that is centred has a mean of more than a hundred deviations.
 
     Notes
     -----
@@ -66,13 +71,16 @@ class ScaledSource:
     Σ wᵢ cᵢ for curvatures cᵢ and the variance 1: what rows sum up does not tell it.
     """
 
-    def __init__(self, rows: Source, scale: Vector, mean: Vector | None = None) -> None:
+    def __init__(
+        self, rows: Source, scale: Vector, mean: Vector | None = None, buffers: BufferPool | None = None
+    ) -> None:
         self.rows, self.scale = rows, scale
+        self._buffers = BufferPool() if buffers is None else buffers
         self._factor = 1.0 / scale
         self._with_one = np.append(self._factor, 1.0)  # of rows with a constant
         self._centred = np.flatnonzero(np.zeros(0) if mean is None else mean)
         self._means = mean if len(self._centred) else None
-        self._is_far = mean is not None and bool((FAR * np.abs(mean) > scale).any())
+        self.is_far = mean is not None and bool((FAR * np.abs(mean) > scale).any())
         # Known logits are kept as long as a query's point exists, by the rows' own point.
         self._points: weakref.WeakKeyDictionary[Point, Point] = weakref.WeakKeyDictionary()
 
@@ -89,11 +97,11 @@ class ScaledSource:
 
     def of(self, rows: Source) -> ScaledSource:
         """Return the source of other rows with the same scale and centre."""
-        return ScaledSource(rows, self.scale, self._means)
+        return ScaledSource(rows, self.scale, self._means, self._buffers)
 
     def centred_at(self, mean: Vector) -> ScaledSource:
         """Return the source of the same rows centred at `mean` (d,)."""
-        return ScaledSource(self.rows, self.scale, mean)
+        return ScaledSource(self.rows, self.scale, mean, self._buffers)
 
     def sample(self, n_rows: int) -> ScaledSource:
         """Return a source of `n_rows` sampled rows, always the same; itself if it has no more."""
@@ -126,7 +134,7 @@ class ScaledSource:
                 return replace(query, place=self._place(query.place), direction=self.of_rows(query.direction))
             case Gram():
                 params = None if query.params is None else self.of_rows(query.params)
-                dtype = np.float64 if self._is_far else query.dtype
+                dtype = np.float64 if self.is_far else query.dtype
                 return replace(query, params=params, centre=self._centre(query.centre), dtype=dtype)
             case Dual() | ShiftCurvature():
                 return replace(query, place=self._place(query.place))
@@ -152,9 +160,9 @@ class ScaledSource:
             case LossGrad() | Hessp():
                 self._change(answer)
             case CorrectedDual():  # of rows less the mean
-                answer.coef[:] *= self._factor
+                _scale(answer.coef, self._factor)
             case Diagonal():
-                answer.coef[:] *= self._factor**2
+                _scale(answer.coef, self._factor**2)
                 answer.coef[:, self._centred] = answer.intercept[:, np.newaxis]
             case LossGrads():
                 for sums in answer.each:
@@ -167,7 +175,7 @@ class ScaledSource:
             case LeastGram():
                 self._scale_both(answer)
                 n_coef = self.spec.n_outputs * len(self._factor)
-                answer.intercept[:n_coef].reshape(self.spec.n_outputs, -1)[:] *= self._factor
+                _scale(answer.intercept[:n_coef].reshape(self.spec.n_outputs, -1), self._factor)
             case Together():
                 pairs = zip(query.queries, answer.each, strict=True)
                 return ManySums(tuple(self._answered(one, sums) for one, sums in pairs))
@@ -181,7 +189,7 @@ class ScaledSource:
 
     def of_rows(self, params: Params) -> Params:
         """Return the parameters of the rows as they are, of those of the scaled rows."""
-        coef = params.coef * self._factor
+        coef = np.multiply(params.coef, self._factor, out=self._buffers.array(params.coef.shape))
         return Params(coef, params.intercept - self._shift(coef))
 
     def of_scaled_rows(self, params: Params) -> Params:
@@ -198,7 +206,7 @@ class ScaledSource:
         """Change sums by feature to those of the scaled rows, in place."""
         if self._means is not None:
             sums.coef[:, self._centred] -= np.outer(sums.intercept, self._means[self._centred])
-        sums.coef[:] *= self._factor
+        _scale(sums.coef, self._factor)
 
     @overload
     def _place(self, place: Params) -> Params: ...
@@ -221,3 +229,8 @@ class ScaledSource:
     def _centre(self, centre: Centre | None) -> Centre | None:
         mean = self._mean(None if centre is None else centre.mean)
         return None if mean is None else Centre(mean, self.scale**2, np.flatnonzero(mean))
+
+
+def _scale(array: Array, factor: Vector) -> None:
+    """Multiply an array by a factor for each column, in place."""
+    np.multiply(array, factor, out=array)

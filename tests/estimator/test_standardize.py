@@ -153,6 +153,17 @@ def test_rows_that_are_read_by_blocks(n_classes, make, options):
     assert_same(model, expected, scale)
 
 
+def test_few_rows_from_elsewhere_are_fitted_as_arrays():
+    X, y, w = problem(3)
+
+    def blocks():
+        for start in range(0, N, 50):
+            yield X[start : start + 50], y[start : start + 50], w[start : start + 50]
+
+    model = SoftmaxRegression(standardize=True).fit(rows_from(blocks))
+    assert model.coef_.tobytes() == SoftmaxRegression(standardize=True).fit(X, y, w).coef_.tobytes()
+
+
 def test_no_penalty_leaves_nothing_to_standardise():
     X, y, w = problem(3)
     X = X[:, [0, 1, 3, 4]]
