@@ -115,6 +115,9 @@ def fit(
     multi_class: Annotated[
         MultiClass, typer.Option(help="ovr: each class against all others, by a sigmoid of its own.")
     ] = MultiClass.multinomial,
+    standardize: Annotated[
+        bool, typer.Option("--standardize", help="Penalise the coefficients of standardised columns.")
+    ] = False,
     n_threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
@@ -162,6 +165,7 @@ def fit(
             loss=loss.value,
             multi_class=multi_class.value,
             class_weight=None if class_weight is None else class_weight.value,
+            standardize=standardize,
             n_threads=n_threads,
             callbacks=[progress.record],
             keep_on_interrupt=can_ask(),

@@ -52,7 +52,8 @@ class BatchFitting:
         Raises
         ------
         ValueError
-            As from `fit`; or if `classes` are missing, or not those of the first batch.
+            As from `fit`; or if `classes` are missing, or not those of the first batch. With
+            `standardize=True`, unless `fit` came before: the penalty is then that of its rows' deviations.
 
         Warns
         -----
@@ -74,6 +75,11 @@ class BatchFitting:
             model._validate_params()  # scikit-learn's wrapper does this for the first batch only
             settings = hyperparameters.settle(self)
             precision = getattr(model, "_precision", None)
+            if precision is None and model.standardize:
+                raise ValueError(
+                    "standardize=True takes the deviations of all rows, which a first batch does not tell: "
+                    "call fit before partial_fit, or scale the features"
+                )
             if precision is None and classes is None:
                 raise ValueError("classes must be given with the first call of partial_fit")
             known = model.classes_ if precision is not None else np.unique(np.asarray(classes))

@@ -19,6 +19,7 @@ from fastsoftmax.estimator.progress_line import ProgressLine
 from fastsoftmax.objective.few_readings import FewReadings
 from fastsoftmax.penalties.squared_norm import SquaredNorm
 from fastsoftmax.runtime.buffers import BufferPool
+from fastsoftmax.sources.scaled import ScaledSource
 from fastsoftmax.sources.stream import StreamSource
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def prepared(
             other = {"y": "target"}.get(name, name)
             raise ValueError(f"{name} is part of the rows: give {other}= to open_rows, not {name} to fit")
     line = ProgressLine() if model.verbose else None
-    look = rows.look(None if line is None else line.reading)
+    look = rows.look(None if line is None else line.reading, with_moments=model.standardize)
     if line is not None:
         line.end()
     whole = rows.whole()
@@ -88,6 +89,9 @@ class StreamedFit(Fit):
     ) -> None:
         look = rows.look()
         self._penalised, self._tol = True, model.tol
+        self._standardise_by(
+            rows.moments().features(centred=model.fit_intercept) if model.standardize else None
+        )
         self.float64_products = False
         self._scaling = self._space = None
         self._n_outputs = targets.n_outputs
@@ -101,14 +105,14 @@ class StreamedFit(Fit):
         self._loss, self._source, self._targets = loss, source, targets
         self.data: Any = rows, labels, _weights(look, targets)
         self._on_features: Any = FewReadings(
-            source,
+            source if self.scale is None else ScaledSource(source, self.scale),
             loss,
             penalty=SquaredNorm().with_strength(1.0 / (settings.C * self.total_weight)),
             fit_intercept=model.fit_intercept,
             n_threads=model.n_threads,
             buffers=buffers,
         )
-        self.objective: Any = self._on_features
+        self.objective: Any = self._centred(self._on_features)
         centre = statistics.centre_of(look.sample.X) if self.objective.fit_intercept else None
         if centre is not None:
             self._centre_at(centre)
@@ -125,8 +129,8 @@ class StreamedFit(Fit):
         From the sample that is in memory: no reading.
         """
         sampled = self._on_features.with_l2(self.objective.l2).sampled
-        diagonal: Vector = sampled.diagonal(sampled.pack(*self._unpacked(x))) * self.total_weight
-        return diagonal
+        diagonal: Vector = sampled.diagonal(sampled.pack(*self._on_rows(x))) * self.total_weight
+        return self._in_feature_units(diagonal)
 
     def start(self, x: Vector, unobserved_classes: NDArray[np.int8]) -> Vector:
         """Return the starting point: that of a warm start, or from the sample in memory. One reading."""

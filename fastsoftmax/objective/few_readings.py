@@ -18,6 +18,7 @@ from fastsoftmax.objective.conjugate_gradients import conjugate_gradients, scale
 from fastsoftmax.objective.counted import CountedSource
 from fastsoftmax.objective.source_objective import SourceObjective
 from fastsoftmax.solvers import lbfgs
+from fastsoftmax.sources.scaled import ScaledSource
 from fastsoftmax.sources.stream import StreamSource
 
 if TYPE_CHECKING:
@@ -75,13 +76,16 @@ class FewReadings(SourceObjective):
         if self._sampled is None:
             other = SourceObjective.__new__(SourceObjective)
             other.__dict__.update(self.__dict__)
-            SourceObjective._join(other, CountedSource(self._stream.pool()), self._penalty)
+            pool, source = self._stream.pool(), self._rows.source
+            in_memory = source.of(pool) if isinstance(source, ScaledSource) else pool
+            SourceObjective._join(other, CountedSource(in_memory), self._penalty)
             self._sampled = other
         return self._sampled
 
     @property
     def _stream(self) -> StreamSource:
         source = self._rows.source
+        source = source.rows if isinstance(source, ScaledSource) else source
         assert isinstance(source, StreamSource)
         return source
 

@@ -352,3 +352,12 @@ def test_real_sparse_data_from_fit_to_score(data_dir):
     assert said["test_accuracy"] > 0.87  # the folder's README measured 0.882 short of the optimum
     assert _json("score", "m", data)["accuracy"] == said["test_accuracy"]
     assert container.load("m")[0]["coef"].shape == (4, 19812)
+
+
+def test_standardised_columns_are_penalised_alike():
+    frame = _frame().assign(a=lambda rows: 1e4 * rows.a)
+    frame.to_csv("units.csv", index=False)
+    _json("fit", "units.csv", "--standardize", "--out", "m")
+    fitted = SoftmaxRegression(standardize=True).fit(frame[["a", "b", "c", "d"]].to_numpy(), frame.species)
+    np.testing.assert_array_equal(_load("m").coef_, fitted.coef_)
+    assert _load("m").standardize

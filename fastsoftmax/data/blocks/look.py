@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from fastsoftmax.contracts import Csr, Halves, compute_dtype
-from fastsoftmax.data import validation
+from fastsoftmax.data import moments, validation
 from fastsoftmax.data.blocks import block as block_module
 from fastsoftmax.data.blocks.block import Coded
 from fastsoftmax.data.blocks.labels import Learner
 from fastsoftmax.data.blocks.made import Made
 from fastsoftmax.data.blocks.sample import Sampler
+from fastsoftmax.data.moments import Moments
 from fastsoftmax.data.readers.table import check_finite
 from fastsoftmax.runtime.read_ahead import read_ahead
 
@@ -59,6 +61,8 @@ class Look(NamedTuple):
     kept : list of Block, or None
         All blocks, if they fit.
     cache : Cache or None
+    moments : Moments or None
+        The features' weighted means and deviations, if they were asked for.
     """
 
     head: Head
@@ -72,6 +76,7 @@ class Look(NamedTuple):
     sample: Sample
     kept: list[Block] | None
     cache: Cache | None
+    moments: Moments | None = None
 
 
 def look(
@@ -79,6 +84,8 @@ def look(
     limits: Limits,
     new_cache: Callable[[], CacheWriter] | None,
     progress: Callable[[int, int], None] | None = None,
+    *,
+    with_moments: bool = False,
 ) -> Look:
     """Return what one reading of the rows finds.
 
@@ -90,6 +97,8 @@ def look(
         () ↦ the writer of a cache, called once the rows are too many to be kept.
     progress : callable, optional
         Called with the rows and the bytes of decoded X so far, after each block.
+    with_moments : bool
+        Whether to find the features' means and deviations as well: some 5 n d flops.
 
     Raises
     ------
@@ -97,7 +106,7 @@ def look(
         A number is NaN or infinite, a label or weight cannot be, files do not fit together, or there is no
         row; the message names the file and the row.
     """
-    reading = _Reading(supply, limits, new_cache)
+    reading = _Reading(supply, limits, new_cache, with_moments=with_moments)
     try:
         with read_ahead(lambda: _checked(supply, limits.block)) as blocks:
             for each in blocks:
@@ -109,6 +118,13 @@ def look(
         if reading.writer is not None:
             reading.writer.abandon()
         raise
+
+
+def moments_of(read: Callable[[], Iterator[Block]]) -> Moments:
+    """Return the features' moments from one reading: read() yields the blocks."""
+    with read_ahead(read) as blocks:
+        each = (moments.of_rows(block.X, block.weight) for block in blocks)
+        return functools.reduce(Moments.merged, each, Moments.none())
 
 
 def _checked(supply: Supply, block_bytes: int) -> Iterator[Block]:
@@ -126,13 +142,21 @@ def _checked(supply: Supply, block_bytes: int) -> Iterator[Block]:
 class _Reading:
     """What has been found so far."""
 
-    def __init__(self, supply: Supply, limits: Limits, new_cache: Callable[[], CacheWriter] | None) -> None:
+    def __init__(
+        self,
+        supply: Supply,
+        limits: Limits,
+        new_cache: Callable[[], CacheWriter] | None,
+        *,
+        with_moments: bool,
+    ) -> None:
         self._supply, self._limits, self._new_cache = supply, limits, new_cache
         self._learner = Learner()
         self._sampler = Sampler(limits.sample)
         self._kept: list[tuple[Block, Array | None]] | None = []
         self._width = supply.head.n_features or 0
         self._weight = 0.0
+        self._moments = Moments.none() if with_moments else None
         self._n_columns: int | None = None
         self._column_range: Array | None = None
         self._dtype: DType | None = None
@@ -149,6 +173,8 @@ class _Reading:
         self.n_blocks += 1
         self._weight += float(block.n_rows if block.weight is None else block.weight.sum())
         codes = self._codes(block)
+        if self._moments is not None:
+            self._moments = self._moments.merged(moments.of_rows(X, block.weight))
         self._sampler.add(X, block.y, block.weight)
         if self._kept is not None:
             self._kept.append((block, codes))
@@ -184,7 +210,7 @@ class _Reading:
         self.writer = None
         return Look(
             head, self.n_bytes, self.n_blocks, self._dtype, learnt, self._n_columns, self._column_range,
-            self._weight, sample, kept, cache,
+            self._weight, sample, kept, cache, self._moments,
         )  # fmt: skip
 
     def _codes(self, block: Block) -> Array | None:

@@ -20,7 +20,7 @@ from fastsoftmax.data.blocks.block import Coded
 from fastsoftmax.data.blocks.cache import Cache, CacheWriter
 from fastsoftmax.data.blocks.chain import OtherBase
 from fastsoftmax.data.blocks.labels import Encoder
-from fastsoftmax.data.blocks.look import Limits, look
+from fastsoftmax.data.blocks.look import Limits, look, moments_of
 from fastsoftmax.data.blocks.made import Made
 from fastsoftmax.runtime.read_ahead import read_ahead
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from fastsoftmax.data.blocks.block import Block
     from fastsoftmax.data.blocks.chain import Supply
     from fastsoftmax.data.blocks.look import Look
+    from fastsoftmax.data.moments import Moments
 
 MEMORY = 2**30  # bytes, by default: what a fit holds besides parameters
 # Of that: a block (two wait, one is made, one is in use; half as much for sparse ones, with their transpose),
@@ -301,19 +302,26 @@ class RowSet:
         block_bytes = memory // (2 * BLOCK if self._supply.head.is_sparse else BLOCK)
         return Limits(max(MIN_BLOCK, block_bytes), memory // SAMPLE, memory // WHOLE)
 
-    def look(self, progress: Callable[[int, int], None] | None = None) -> Look:
-        """Return what the first reading finds; it is made at the first call.
+    def look(self, progress: Callable[[int, int], None] | None = None, *, with_moments: bool = False) -> Look:
+        """Return what the first reading finds; it is made at the first call, there also with `moments`.
 
         `progress` is called with the rows and bytes so far.
         """
         with self._lock:
             if self._look is None:
                 try:
-                    self._look = self._first_look(progress)
+                    self._look = self._first_look(progress, with_moments)
                 except OtherBase:
                     self._supply = self._supply.other_base()
-                    self._look = self._first_look(progress)
+                    self._look = self._first_look(progress, with_moments)
             return self._look
+
+    def moments(self) -> Moments:
+        """Return the features' means and deviations: one more reading, unless the first found them."""
+        found = self.look(with_moments=True)
+        if found.moments is None:
+            self._look = found = found._replace(moments=moments_of(self.read))
+        return found.moments  # type: ignore[return-value]
 
     def digest(self) -> str:
         """Return what tells these rows from others: a digest of names, sizes, times and samples of files."""
@@ -342,7 +350,7 @@ class RowSet:
             return classes[Encoder(classes).codes(each)]
         return each.y.decoded() if isinstance(each.y, Coded) else each.y
 
-    def _first_look(self, progress: Callable[[int, int], None] | None) -> Look:
+    def _first_look(self, progress: Callable[[int, int], None] | None, with_moments: bool) -> Look:
         choice = self._cache_choice
         folder = None if choice is None or isinstance(choice, bool) else str(choice)
         supply = self._supply
@@ -351,11 +359,11 @@ class RowSet:
             ready = cache.found(folder, supply)
             if ready is not None:
                 self.n_readings += 1
-                found = look(ready, self.limits, None, progress)
+                found = look(ready, self.limits, None, progress, with_moments=with_moments)
                 return found._replace(cache=ready)
         new = functools.partial(CacheWriter, folder, supply) if wants_cache else None
         self.n_readings += 1
-        found = look(supply, self.limits, new, progress)
+        found = look(supply, self.limits, new, progress, with_moments=with_moments)
         if found.cache is not None and folder is None:
             self._temporary = weakref.finalize(self, Cache.delete, found.cache)
         return found
