@@ -10,6 +10,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from fastsoftmax.contracts.sizes import in_bytes
 from fastsoftmax.runtime import compiling
 
 if TYPE_CHECKING:
@@ -56,8 +57,9 @@ class ProgressLine:
     def show(self, record: Record) -> None:
         """Write the record of a step."""
         gap = "" if record.gap is None else f"  gap {record.gap:.2e}"
+        read = f"  read {in_bytes(record.bytes_read)}" if record.bytes_read else ""
         text = (
-            f"{record.seconds:8.2f} s  passes {record.passes:5d}  objective {record.objective:.9f}"
+            f"{record.seconds:8.2f} s  passes {record.passes:5d}{read}  objective {record.objective:.9f}"
             f"  gradient {record.grad_norm:.2e}{gap}"
         )
         self._end_compilation()

@@ -147,7 +147,7 @@ class SoftmaxRegression(
         An upper bound of `objective_` − F*, in nats. For C = inf it is None unless such a bound costs
         little beside the fit, of classes that overlap (`SoftmaxObjective.unpenalised_bound`).
     history_ : list of Record
-        (seconds, objective, grad_norm, gap, passes) at the start and after every step.
+        (seconds, objective, grad_norm, gap, passes, bytes_read) at the start and after every step.
 
     Raises
     ------

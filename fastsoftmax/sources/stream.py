@@ -65,6 +65,7 @@ class StreamSource:
             look.dtype,
             look.weight if weight is None else weight,
             is_dear=True,
+            n_bytes=look.n_bytes,
         )
 
     @property

@@ -86,7 +86,7 @@ def _reader(kind: str, file: str, target: Any, weight: Any, wanted: Wanted) -> F
     if kind == "npz":
         return NpzBlocks(file, target, weight)
     if kind in ("parquet", "arrow"):
-        return ArrowBlocks(file, kind == "parquet", target, weight, wanted.features)
+        return ArrowBlocks(file, target, weight, wanted.features, kind == "parquet")
     if kind == "csv":
         return CsvBlocks(file, target, weight, wanted.features)
     if kind == "svm":

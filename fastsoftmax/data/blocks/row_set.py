@@ -180,6 +180,8 @@ class RowSet:
         The size of the files.
     n_readings : int
         How often the rows have been read from beginning to end, by any user of this object.
+    bytes_read : int
+        The bytes of X, as it is held in memory, that these readings and the present one have given.
     """
 
     def __init__(
@@ -193,7 +195,7 @@ class RowSet:
         self._look: Look | None = None
         self._lock = threading.Lock()
         self._temporary: Any = None
-        self.n_readings = 0
+        self.n_readings = self.bytes_read = 0
 
     def __enter__(self) -> Self:
         return self
@@ -289,6 +291,7 @@ class RowSet:
             if isinstance(X, Csr) and width is not None and X.shape[1] < width:
                 X = X._replace(shape=(X.shape[0], width))
             n_rows += each.n_rows
+            self.bytes_read += block.n_bytes(X)
             yield each._replace(X=X)
         if found is not None and n_rows != found.head.n_rows:
             raise ValueError(f"{n_rows} rows were read, and {found.head.n_rows} in the first reading")
@@ -352,10 +355,12 @@ class RowSet:
             if ready is not None:
                 self.n_readings += 1
                 found = look(ready, self.limits, None, progress)
+                self.bytes_read += found.n_bytes
                 return found._replace(cache=ready)
         new = functools.partial(CacheWriter, folder, supply) if wants_cache else None
         self.n_readings += 1
         found = look(supply, self.limits, new, progress)
+        self.bytes_read += found.n_bytes
         if found.cache is not None and folder is None:
             self._temporary = weakref.finalize(self, Cache.delete, found.cache)
         return found
