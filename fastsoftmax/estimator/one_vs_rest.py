@@ -181,9 +181,7 @@ def _sums(histories: Sequence[Sequence[Record]]) -> list[Record]:
         seconds, value, norm, gap, passes, bytes_read = zip(*at, strict=True)
         total = None if None in gap else sum(gap)
         joined.append(
-            Record(
-                sum(seconds), sum(value), float(np.linalg.norm(norm)), total, sum(passes), sum(bytes_read)
-            )
+            Record(sum(seconds), sum(value), float(np.linalg.norm(norm)), total, sum(passes), sum(bytes_read))
         )
     return joined
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fastsoftmax.contracts import Record
+    from fastsoftmax.data.blocks.look import SoFar
     from fastsoftmax.runtime.compiling import Compilation
 
 SECONDS_AN_UPDATE = 0.1  # of a live line: a small fit makes thousands of steps
@@ -68,9 +69,11 @@ class ProgressLine:
         else:
             self._update(text, SECONDS_AN_UPDATE)
 
-    def reading(self, n_rows: int, n_bytes: int) -> None:
-        """Say how much has been read in a first reading."""
-        text = f"first reading: {n_rows:,} rows, {n_bytes / 2**20:,.0f} MiB"
+    def reading(self, so_far: SoFar) -> None:
+        """Say how much has been read in a first reading, and how large the cache will be."""
+        of = "" if so_far.likely_rows is None else f" of some {so_far.likely_rows:,}"
+        cache = f", a cache of some {in_bytes(so_far.cache_bytes)}" if so_far.cache_bytes else ""
+        text = f"first reading: {so_far.n_rows:,}{of} rows, {in_bytes(so_far.n_bytes)}{cache}"
         if self._columns is not None:
             self._update(text, SECONDS_AN_UPDATE)
         elif time.perf_counter() - self._time >= SECONDS_A_LINE:

@@ -280,8 +280,8 @@ class SoftmaxRegression(
             interrupted, with `keep_on_interrupt`.
         """
         if self._balances_each():
-            rows: Any = X
-            return self._fit_each(rows, y, lambda part, member: part.fit(rows, member, sample_weight))
+            rows, labels_of_rows, weight = streamed.arrays_of(X, y, sample_weight)
+            return self._fit_each(rows, labels_of_rows, lambda part, member: part.fit(rows, member, weight))
         # Outside of `kept_on_failure`: scikit-learn's wrapper removes the attributes that this sets.
         root = self._init_callback_context(max_subtasks=self.max_iter + 1) if HAS_CALLBACKS else None
         last = interrupts.LastPoint() if self.keep_on_interrupt else None

@@ -58,6 +58,14 @@ class ArrowBlocks(TableFile):
         with self._opened() as file:
             return _columns(self._schema(file))
 
+    def likely_rows(self) -> int:
+        """Return about how many rows there are: record batches are of equal length, but for the last."""
+        with self._opened() as file:
+            if self.is_parquet:
+                return int(file.metadata.num_rows)
+            n_batches = int(file.num_record_batches)
+            return n_batches * int(file.get_batch(0).num_rows) if n_batches else 0
+
     def blocks(self, block_bytes: int) -> Iterator[Block]:
         """Yield blocks of equal numbers of rows, whatever the row groups."""
         with self._opened() as file:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -29,11 +29,26 @@ class Supply(Protocol):
     def blocks(self, block_bytes: int) -> Iterator[Block]:
         """Yield all rows in order."""
 
+    @property
+    def index_base(self) -> int | None:
+        """The first index of svmlight files, 1 until a 0 has come up; None for other formats."""
+
+    def likely_rows(self) -> int | None:
+        """Return about how many rows there are, exactly where it is known; None where nothing tells."""
+
     def other_base(self) -> Supply:
         """Return the same after `OtherBase` was raised."""
 
     def identity(self) -> list[object]:
         """Return what tells these rows from others, as JSON values."""
+
+
+@runtime_checkable
+class Countable(Protocol):
+    """Files whose header does not say how many rows they have, but whose beginning tells about how many."""
+
+    def likely_rows(self) -> int:
+        """Return about how many rows there are."""
 
 
 class Chain:
@@ -85,10 +100,23 @@ class Chain:
         if expected is not None and position != expected:
             raise ValueError(f"{self._parts[-1].files[0]!r}: {position} rows were read of {expected}")
 
+    def likely_rows(self) -> int | None:
+        """Return about how many rows there are: of text files by their beginnings."""
+        if self.head.n_rows is not None:
+            return self.head.n_rows
+        found = [part.likely_rows() for part in self._parts if isinstance(part, Countable)]
+        return sum(found) if len(found) == len(self._parts) else None
+
     def other_base(self) -> Chain:
         """Return the same with svmlight's indices starting at 0."""
         parts = [p.based(True) if isinstance(p, SvmlightBlocks) else p for p in self._parts]
         return Chain(parts, self._target, self._weight)
+
+    @property
+    def index_base(self) -> int | None:
+        """The first index of svmlight files; None for other formats."""
+        first = self._parts[0]
+        return int(not first.zero_based) if isinstance(first, SvmlightBlocks) else None
 
     def identity(self) -> list[object]:
         """Return the files' recipes and stamps."""

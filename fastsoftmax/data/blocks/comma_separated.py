@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastsoftmax.data.blocks import record_batches
+from fastsoftmax.data.blocks import estimates, record_batches
 from fastsoftmax.data.blocks.block import Block, Coded, Head
 from fastsoftmax.data.blocks.columns import TableFile
 from fastsoftmax.data.blocks.record_batches import Feature, Uses
@@ -49,9 +49,15 @@ class CsvBlocks(TableFile):
             is_text=True,
         )
 
-    def column_names(self) -> list[str]:
-        """Return the names of all columns: those of the header, or x0, x1 and so on."""
-        return self._dialect()[1]
+    def column_names(self) -> tuple[list[str], bool]:
+        """Return the names of all columns, and whether they stand in a header: else x0, x1 and so on."""
+        _, names, skipped = self._dialect()
+        return names, skipped > 0
+
+    def likely_rows(self) -> int:
+        """Return about how many lines there are, by the beginning of the file."""
+        with damage_reported(self.path, "CSV"):
+            return estimates.likely_rows(self.path)
 
     def blocks(self, block_bytes: int) -> Iterator[Block]:
         """Yield blocks of equal numbers of rows."""

@@ -73,6 +73,13 @@ class Made:
             raise ValueError(f"make() gave {number + 1} blocks, and {len(self._seen)} in the first reading")
         self._is_whole = True
 
+    @property
+    def index_base(self) -> None:
+        """None: there is no file."""
+
+    def likely_rows(self) -> None:
+        """Return None: only the function knows."""
+
     def other_base(self) -> Made:
         """Return itself."""
         return self

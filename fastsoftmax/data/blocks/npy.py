@@ -56,6 +56,11 @@ class NpyBlocks(TableFile):
             has_float_labels=self.target is not None and not _is_file(self.target),
         )
 
+    def column_names(self) -> list[str]:
+        """Return the indices of the columns, as text."""
+        shape = arrays.mapped_file(self.path).head.shape
+        return [str(j) for j in range(shape[1] if len(shape) == 2 else 0)]
+
     def blocks(self, block_bytes: int) -> Iterator[Block]:
         """Yield mapped ranges of rows."""
         X = arrays.mapped_file(self.path)
