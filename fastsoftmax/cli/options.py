@@ -18,6 +18,7 @@ _DATA_HELP = (
     f"An embedded set ({', '.join(readers.EMBEDDED)}), a file ({readers.KINDS}), or - for standard input. "
     "Read by blocks: several files, folders and patterns; .arrow, .feather, .h5ad, .zarr and .csv.zst."
 )
+_BLOCK_FORMATS = ("arrow", "feather", "csv.zst", "tsv.zst", "h5ad", "zarr")  # that are read by blocks only
 _BLANKS = r"\s+"
 _SEPARATORS = {"tab": "\t", "\\t": "\t", "blanks": _BLANKS, "space": _BLANKS, " ": _BLANKS}
 
@@ -75,8 +76,8 @@ def known_format(value: str | None) -> str | None:
     if value is None:
         return None
     value = value.lower().removeprefix(".")
-    if value not in readers.FORMATS:
-        raise typer.BadParameter(f"{value!r} is none of {', '.join(readers.FORMATS)}")
+    if value not in (known := dict.fromkeys((*readers.FORMATS, *_BLOCK_FORMATS))):
+        raise typer.BadParameter(f"{value!r} is none of {', '.join(known)}")
     return value
 
 
@@ -159,7 +160,7 @@ Cache = Annotated[
     str | None,
     typer.Option(
         metavar="FOLDER",
-        help="Keep decoded blocks here for the next run (default: in a temporary folder, if decoding is slow).",
+        help="Keep decoded blocks here for the next run (default: a temporary folder, if decoding is slow).",
     ),
 ]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Decode DATA in every reading, on any disk.")]

@@ -73,6 +73,8 @@ def reason(data: Sequence[str], request: Request, storage: Storage) -> str | Non
     given = next((f"--{name.replace('_', '-')}" for name in options), None)
     whole = next((each for each in data if each == "-" or each in readers.EMBEDDED), None)
     if whole is not None:
+        if whole == "-" and request.format not in (None, *readers.FORMATS):
+            raise typer.BadParameter(f"standard input is not read as .{request.format}")
         if given is not None or len(data) > 1:
             called = "standard input" if whole == "-" else f"the embedded set {whole!r}"
             beside = given or "other data"

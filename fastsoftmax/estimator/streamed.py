@@ -209,11 +209,11 @@ def _labels(look: Look, targets: Targets) -> Labels:
     """
     if targets.is_matrix:
         assert look.column_range is not None
-        target = look.column_range if targets.n_outputs > 1 else look.column_range[:, 1:]
+        range_ = look.column_range.astype(targets.dtype)
+        target = range_ if targets.n_outputs > 1 else range_[:, 1:]
     else:
         once = Block(np.empty((len(targets.classes), 0)), targets.classes, None, "classes", 0)
         target = replace(targets, by_class=None).of(once)[0]
-    target = target if target.dtype.kind == "i" else target.astype(targets.dtype)
     return Labels(targets.classes, target, targets.loss, targets.n_outputs, targets.one_vs_rest)
 
 

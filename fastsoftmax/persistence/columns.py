@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_HEADER = 128  # bytes of an .npy file's
+_HEADER = 128  # bytes of an .npy file's, as NumPy pads it for any number of rows
 _ROWS = 4096  # turned into text at a time
 
 
@@ -114,11 +114,12 @@ def write_npy(file: IO[bytes], results: Iterator[NDArray[Any]]) -> None:
         file.write(array.astype(about[0], copy=False).reshape(-1).view(np.uint8).data)
         n_rows += len(array)
     dtype, shape = about or (np.dtype(np.float64), ())
-    header = {"descr": dtype.str, "fortran_order": False, "shape": (n_rows, *shape)}
-    text = repr(header).encode("latin1")
-    length = _HEADER - 10
     file.seek(start)
-    file.write(b"\x93NUMPY\x01\x00" + length.to_bytes(2, "little") + text.ljust(length - 1) + b"\n")
+    np.lib.format.write_array_header_1_0(
+        file,
+        {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (n_rows, *shape)},
+    )
+    assert file.tell() == start + _HEADER
 
 
 def columns_of(values: NDArray[Any]) -> list[NDArray[Any]]:

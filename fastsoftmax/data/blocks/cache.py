@@ -191,6 +191,10 @@ class Cache:
     def index_base(self) -> None:
         """None: indices are those of columns."""
 
+    def check_size(self, file: str) -> None:
+        """Raise ValueError if the cache is no longer as long as it was."""
+        stamps.check_size(self._arrays, self._stamp)
+
     def likely_rows(self) -> int | None:
         """Return the number of rows."""
         return self.head.n_rows

@@ -29,6 +29,9 @@ class Supply(Protocol):
     def blocks(self, block_bytes: int) -> Iterator[Block]:
         """Yield all rows in order."""
 
+    def check_size(self, file: str) -> None:
+        """Raise ValueError if the file of a block, or one beside it, is no longer as long as it was."""
+
     @property
     def index_base(self) -> int | None:
         """The first index of svmlight files, 1 until a 0 has come up; None for other formats."""
@@ -75,6 +78,7 @@ class Chain:
         self._stamps: list[dict[str, Stamp]] = [
             {path: stamps.of(path) for path in part.files} for part in self._parts
         ]
+        self._stamps_of = {part.files[0]: known for part, known in zip(self._parts, self._stamps)}
         self.head = self._joined([part.head() for part in self._parts])
         for name, given in (("target", target), ("sample_weight", weight)):
             if given is not None and self.head.n_rows not in (None, len(given)):
@@ -111,6 +115,11 @@ class Chain:
         """Return the same with svmlight's indices starting at 0."""
         parts = [p.based(True) if isinstance(p, SvmlightBlocks) else p for p in self._parts]
         return Chain(parts, self._target, self._weight)
+
+    def check_size(self, file: str) -> None:
+        """Raise ValueError if a file, or one beside it, is no longer as long as it was."""
+        for path, stamp in self._stamps_of.get(file, {}).items():
+            stamps.check_size(path, stamp)
 
     @property
     def index_base(self) -> int | None:

@@ -56,6 +56,10 @@ class HeldOut:
             bad = ~(np.isfinite(weight) & (weight >= 0.0))
             yield each._replace(weight=np.where(chosen | bad, weight, 0.0))
 
+    def check_size(self, file: str) -> None:
+        """Raise ValueError if a file is no longer as long as it was."""
+        self._supply.check_size(file)
+
     def likely_rows(self) -> int | None:
         """Return about how many rows there are."""
         return self._supply.likely_rows()

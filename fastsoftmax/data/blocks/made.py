@@ -77,6 +77,9 @@ class Made:
     def index_base(self) -> None:
         """None: there is no file."""
 
+    def check_size(self, file: str) -> None:
+        """Do nothing: there is no file."""
+
     def likely_rows(self) -> None:
         """Return None: only the function knows."""
 

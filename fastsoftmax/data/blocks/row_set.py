@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from fastsoftmax.data.blocks.chain import Supply
     from fastsoftmax.data.blocks.look import Look, SoFar
 
-# Of the memory that a fit holds besides parameters: a block (two wait, one is made, one is in use; half as much
-# for sparse ones, with their transpose), the sample (2.25 times as much while it is gathered), and all rows, up
-# to which they are kept as arrays (twice as much while they are joined).
+# Of the memory that a fit holds besides parameters: a block (two wait, one is made, one is in use; half as
+# much for sparse ones, with their transpose), the sample (2.25 times as much while it is gathered), and all
+# rows, up to which they are kept as arrays (twice as much while they are joined).
 BLOCK, SAMPLE, WHOLE = 20, 6, 3
 MIN_BLOCK = 2**12  # bytes
 
@@ -299,6 +299,15 @@ class RowSet:
         if found is not None and n_rows != found.head.n_rows:
             raise ValueError(f"{n_rows} rows were read, and {found.head.n_rows} in the first reading")
         self.n_readings += 1
+
+    def check_size(self, file: str) -> None:
+        """Raise ValueError if a file that blocks are mapped from is shorter than it was, or gone.
+
+        Reading beyond the end of a mapped file would end the process.
+        """
+        found = self._look
+        supply: Supply = self._supply if found is None or found.cache is None else found.cache
+        supply.check_size(file)
 
     @property
     def is_in_memory(self) -> bool:

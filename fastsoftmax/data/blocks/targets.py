@@ -57,6 +57,12 @@ class Targets:
         """Return the same targets as float64."""
         return replace(self, is_wide=True)
 
+    @property
+    def made_bytes(self) -> int:
+        """The bytes of a row's target beside its label: those of a sigmoid for each class."""
+        itemsize = 8 if self.is_wide else np.dtype(self.dtype).itemsize
+        return self.n_outputs * itemsize if self.one_vs_rest and not self.is_matrix else 0
+
     def of(self, block: Block) -> tuple[Array, Vector]:
         """Return the targets (n,) or (n, n_outputs), and the weights (n,), of a block.
 
