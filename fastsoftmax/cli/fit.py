@@ -66,7 +66,7 @@ def fit(
         typer.Option(
             metavar="FRACTION",
             callback=options.fraction,
-            help="Hold out this part of each class as test data (0.2).",
+            help="Hold out this part of each class as test data (0.2); of all rows, if read by blocks.",
         ),
     ] = None,
     target: Target = None,
@@ -112,6 +112,12 @@ def fit(
         float, typer.Option(callback=options.positive, help="Relative distance from the optimum to stop at.")
     ] = 1e-6,
     max_iter: Annotated[int, typer.Option(min=1, help="Most iterations.")] = 1000,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Write the state of the fit here: after a kill it goes on from it."
+        ),
+    ] = None,
     memory: options.Memory = None,
     cache: options.Cache = None,
     no_cache: options.NoCache = False,
@@ -124,7 +130,7 @@ def fit(
     as_json: AsJson = False,
 ) -> None:
     """Fit a model to DATA and say how good it is."""
-    for path in (out, plot):
+    for path in (out, plot, checkpoint):
         if path is not None:
             container.check_writable(path)
     if plot is not None:
@@ -161,6 +167,7 @@ def fit(
             multi_class=multi_class.value,
             class_weight=None if class_weight is None else class_weight.value,
             n_threads=n_threads,
+            checkpoint=checkpoint,
             callbacks=[meter.record],
             keep_on_interrupt=can_ask(),
         )

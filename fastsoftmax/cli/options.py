@@ -118,7 +118,7 @@ def size(value: str | None) -> str | None:
     return value
 
 
-Data = Annotated[list[str], typer.Argument(metavar="DATA...", help=_DATA_HELP)]
+Data = Annotated[list[str], typer.Argument(metavar="DATA", help=_DATA_HELP)]
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="A file written by `fit --out`.")]
 Target = Annotated[
     str | None,
