@@ -155,9 +155,9 @@ class StreamedFit(Fit):
         return super().start(x if x.any() else self.objective.start(), unobserved_classes)
 
     def _usual_plan(self) -> list[tuple[str, str, str]]:
-        rows = self.data[0].look().sample
-        target, weight = self._targets.of(Block(rows.X, rows.y, rows.weight, "sample", 0))
-        return devices.host().fit_plan(self._loss, RowBlock(rows.X, target, weight))
+        sample = self.data[0].look().sample.as_block().part(0, self._source.n_pooled)
+        target, weight = self._targets.of(sample)
+        return devices.host().fit_plan(self._loss, RowBlock(sample.X, target, weight))
 
 
 def _targets(model: Any, rows: RowSet) -> Targets:

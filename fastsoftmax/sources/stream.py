@@ -105,17 +105,17 @@ class StreamSource:
         """
         if n_rows >= self._spec.n_rows:
             return self
-        n_kept = self._n_pooled
+        n_kept = self.n_pooled
         if n_kept == self._spec.n_rows:  # all rows: the sample is that of arrays
             return self._pool_source(n_kept).sample(n_rows)
         return self._pool_source(min(n_rows, n_kept))
 
     def pool(self) -> ArraySource:
         """Return a source of all rows that are kept in memory as a sample."""
-        return self._pool_source(self._n_pooled)
+        return self._pool_source(self.n_pooled)
 
     @property
-    def _n_pooled(self) -> int:
+    def n_pooled(self) -> int:
         """The rows that are kept as a sample; of these fewer if targets made of labels take more than X."""
         most = self._rows.limits.sample // max(1, self._targets.made_bytes)
         return max(1, min(self._rows.look().sample.X.shape[0], most))
