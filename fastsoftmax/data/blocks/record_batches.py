@@ -80,8 +80,8 @@ def feature_of(file: str, field: Any, first: Any) -> Feature:
         return Feature(field.name, width, np.dtype(np.float64), is_list)
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
         raise ValueError(
-            f"{file!r}: column {field.name!r} is {field.type}, not numbers; name it as target if it holds "
-            "the labels, or give features="
+            f"{file!r}: column {field.name!r} holds {'text' if 'string' in str(kind) else field.type}, not "
+            "numbers; name it as target if it holds the labels, or leave it out (features=, --drop)"
         )
     return Feature(field.name, width, np.dtype(kind.to_pandas_dtype()), is_list)
 
