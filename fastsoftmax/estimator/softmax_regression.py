@@ -103,8 +103,8 @@ class SoftmaxRegression(
     multi_class : {"multinomial", "ovr"}
         "ovr" tells each of more than two classes from all others by a sigmoid of its own: the problems of
         OneVsRestClassifier(LogisticRegression(C)), in one minimisation of their sum. Holds a matrix (n, K)
-        of 0 and 1 in the dtype of products with X; of rows elsewhere, of a block. `class_weight="balanced"` balances each class with the
-        others, in K minimisations one after the other.
+        of 0 and 1 in the dtype of products with X; of rows elsewhere, a part of it.
+        `class_weight="balanced"` balances each class with the others, in K minimisations one after the other.
     checkpoint : str or path-like, optional
         A file to which `fit` writes its state, every 10 seconds and in at most a twentieth of its time;
         deleted when the fit has ended. After a kill, the same fit continues from it to the same bits (on the
