@@ -44,6 +44,7 @@ def summary(
         "bytes_read": None if rows is None else rows.bytes_read,
         "train_accuracy": train.accuracy,
         "train_accuracy_rows": train.n_rows,
+        "train_accuracy_is_sampled": train.is_sample,
         "test_accuracy": None if tested is None else tested.accuracy,
         "notes": list(about.notes),
     }
@@ -58,7 +59,7 @@ def print_fit(result: dict[str, Any], about: About) -> None:
     tested = "no test data" if result["test_accuracy"] is None else f"{result['test_accuracy']:.2%}"
     tested += "" if result["test_rows"] is None else f"   of {result['test_rows']:,} rows"
     n_told = result["train_accuracy_rows"]
-    sampled = "" if n_told == result["rows"] else f"   of a sample of {n_told:,} rows"
+    sampled = f"   of a sample of {n_told:,} rows" if result["train_accuracy_is_sampled"] else ""
     print_rows(
         ("data", f"{result['data']}   {result['rows']:,} rows × {result['features']:,} features"),
         *(("", note) for note in result["notes"]),

@@ -63,6 +63,7 @@ def score(model: Any, rows: RowSet) -> float:
     right = total = 0.0
     with read_ahead(functools.partial(checked, rows, model.coef_.shape[1])) as blocks:
         for block in blocks:
+            rows.check_size(block.file)  # it may have been cut since the block was read ahead
             predicted = plain.predict(as_array(block.X))
             if encoder is None or (isinstance(block.y, np.ndarray) and block.y.ndim == 2):
                 correct = np.all(predicted == np.asarray(block.y), axis=1)
@@ -83,6 +84,7 @@ def _results(
     with read_ahead(functools.partial(checked, rows, model.coef_.shape[1])) as blocks:
         for block in blocks:
             n_rows += block.n_rows
+            rows.check_size(block.file)  # it may have been cut since the block was read ahead
             yield method(plain, as_array(block.X), *arguments)
     if not n_rows:
         raise ValueError("there are no rows")

@@ -15,6 +15,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fastsoftmax.runtime.process_token import TOKEN
+
 try:
     import fcntl
 except ImportError:  # Windows has none: folders of killed processes stay there
@@ -43,7 +45,7 @@ class OwnFolder:
         parent = tempfile.gettempdir() if parent is None else parent
         delete_abandoned(parent, names)
         self._pid = os.getpid()
-        self.path = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{self._pid}-", suffix=SUFFIX, dir=parent))
+        self.path = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{TOKEN}-", suffix=SUFFIX, dir=parent))
         self._lock: int | None = None
         if fcntl is not None:
             self._lock = os.open(self.path / NEW_LOCK, os.O_RDWR | os.O_CREAT, 0o600)
@@ -74,7 +76,8 @@ def delete_abandoned(parent: str, names: Collection[str]) -> None:
     """Delete the folders of processes that are gone: this user's, that hold nothing but `names`."""
     if fcntl is None:
         return
-    own = f"{PREFIX}{os.getpid()}-"
+    # its own are not tried: some network file systems give a process a lock that it has already
+    own = f"{PREFIX}{TOKEN}-"
     with os.scandir(parent) as entries:
         found = [
             Path(each.path)

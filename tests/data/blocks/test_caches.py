@@ -101,6 +101,7 @@ def test_the_cache_of_a_living_process_stays(tmp_path, temporary):
     # as another process sees them: locks are of open files, not of processes
     child = os.fork()
     if not child:
+        own_folder.TOKEN = "another"
         own_folder.delete_abandoned(str(temporary), ("a",))
         first.delete()  # a child deletes nothing of its parent's
         os._exit(0)
