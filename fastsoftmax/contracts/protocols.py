@@ -84,7 +84,8 @@ class SourceSpec(NamedTuple):
 
     `n_rows`, `n_features`; `n_outputs`, the number of logits of a row; `dtype` of products with the rows
     (float32 or float64); `weight`, the sum of the rows' weights. `is_dear` tells that the rows are read anew
-    for each query, and that samples of them are in memory: these cost no reading.
+    for each query, and that samples of them are in memory: these cost no reading. `n_bytes` are then those of
+    a reading; 0 where the rows are in memory.
     """
 
     n_rows: int
@@ -93,6 +94,7 @@ class SourceSpec(NamedTuple):
     dtype: DType
     weight: float
     is_dear: bool = False
+    n_bytes: int = 0
 
 
 class Source(Protocol):

@@ -104,8 +104,8 @@ class SoftmaxRegression(
     multi_class : {"multinomial", "ovr"}
         "ovr" tells each of more than two classes from all others by a sigmoid of its own: the problems of
         OneVsRestClassifier(LogisticRegression(C)), in one minimisation of their sum. Holds a matrix (n, K)
-        of 0 and 1 in the dtype of products with X. `class_weight="balanced"` balances each class with the
-        others, in K minimisations one after the other.
+        of 0 and 1 in the dtype of products with X; of rows elsewhere, a part of it.
+        `class_weight="balanced"` balances each class with the others, in K minimisations one after the other.
     checkpoint : str or path-like, optional
         A file to which `fit` writes its state, every 10 seconds and in at most a twentieth of its time;
         deleted when the fit has ended. After a kill, the same fit continues from it to the same bits (on the
@@ -155,7 +155,7 @@ class SoftmaxRegression(
         An upper bound of `objective_` − F*, in nats. For C = inf it is None unless such a bound costs
         little beside the fit, of classes that overlap (`SoftmaxObjective.unpenalised_bound`).
     history_ : list of Record
-        (seconds, objective, grad_norm, gap, passes) at the start and after every step.
+        (seconds, objective, grad_norm, gap, passes, bytes_read) at the start and after every step.
 
     Raises
     ------
@@ -290,8 +290,8 @@ class SoftmaxRegression(
             interrupted, with `keep_on_interrupt`.
         """
         if self._balances_each():
-            rows: Any = X
-            return self._fit_each(rows, y, lambda part, member: part.fit(rows, member, sample_weight))
+            rows, labels_of_rows, weight = streamed.arrays_of(X, y, sample_weight)
+            return self._fit_each(rows, labels_of_rows, lambda part, member: part.fit(rows, member, weight))
         # Outside of `kept_on_failure`: scikit-learn's wrapper removes the attributes that this sets.
         root = self._init_callback_context(max_subtasks=self.max_iter + 1) if HAS_CALLBACKS else None
         last = interrupts.LastPoint() if self.keep_on_interrupt else None

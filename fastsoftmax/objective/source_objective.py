@@ -201,6 +201,11 @@ class SourceObjective:
         return self._rows.passes
 
     @property
+    def bytes_a_pass(self) -> int:
+        """The bytes that a pass reads from elsewhere; 0 for rows in memory."""
+        return self._rows.spec.n_bytes
+
+    @property
     def offers(self) -> frozenset[str]:
         """The capabilities that solvers may use (`fastsoftmax.contracts.protocols.OFFERS`)."""
         offered = {"hessp", "preconditioner"}

@@ -175,13 +175,10 @@ class Progress:
                 value, gap = self._of_stored(gap)
                 excess = estimate if gap is None else gap
                 stops = excess <= goal or at_minimum
-        record = Record(
-            time.perf_counter() - self._start,
-            value,
-            grad_norm,
-            gap,
-            self._objective.passes - self._first_pass,
-        )
+        passes = self._objective.passes - self._first_pass
+        # of rows in memory, and of objectives that know nothing of a reading, there is nothing to read
+        n_bytes = passes * int(getattr(self._objective, "bytes_a_pass", 0))
+        record = Record(time.perf_counter() - self._start, value, grad_norm, gap, passes, n_bytes)
         self.history.append(record)
         if self._callback is not None:
             self._callback(record, x)

@@ -65,6 +65,7 @@ class StreamSource:
             look.dtype,
             look.weight if weight is None else weight,
             is_dear=True,
+            n_bytes=look.n_bytes,
         )
 
     @property
@@ -83,7 +84,8 @@ class StreamSource:
         answer: Answer | None = None
         targets: Sums | None = None
         with read_ahead(self._blocks) as blocks:
-            for block in blocks:
+            for block, file in blocks:
+                self._rows.check_size(file)  # it may have been cut since the block was read ahead
                 part = devices.answer(query, self._loss, "cpu", block, self._n_threads)
                 answer = part if answer is None else answer + part
                 if asks_targets:
@@ -103,15 +105,20 @@ class StreamSource:
         """
         if n_rows >= self._spec.n_rows:
             return self
-        pool = self._rows.look().sample
-        n_kept = pool.X.shape[0]
+        n_kept = self.n_pooled
         if n_kept == self._spec.n_rows:  # all rows: the sample is that of arrays
             return self._pool_source(n_kept).sample(n_rows)
         return self._pool_source(min(n_rows, n_kept))
 
     def pool(self) -> ArraySource:
         """Return a source of all rows that are kept in memory as a sample."""
-        return self._pool_source(self._rows.look().sample.X.shape[0])
+        return self._pool_source(self.n_pooled)
+
+    @property
+    def n_pooled(self) -> int:
+        """The rows that are kept as a sample; of these fewer if targets made of labels take more than X."""
+        most = self._rows.limits.sample // max(1, self._targets.made_bytes)
+        return max(1, min(self._rows.look().sample.X.shape[0], most))
 
     @property
     def entries_a_row(self) -> float:
@@ -141,16 +148,24 @@ class StreamSource:
         if self._target_sums is None:
             with read_ahead(functools.partial(self._blocks, with_transposes=False)) as blocks:
                 sums = [
-                    devices.answer(TargetSum(), self._loss, "cpu", block, self._n_threads) for block in blocks
+                    devices.answer(TargetSum(), self._loss, "cpu", block, self._n_threads)
+                    for block, _ in blocks
                 ]
             self._target_sums = functools.reduce(lambda a, b: a + b, sums)
         return self._target_sums  # type: ignore[return-value]
 
-    def _blocks(self, *, with_transposes: bool = True) -> Iterator[RowBlock]:
-        """Yield the blocks as devices take them. Runs in the thread that reads ahead."""
-        for block in self._rows.read():
-            target, weight = self._targets.of(block)
-            yield from self._cut(RowBlock(block.X, target, weight, self._buffers), with_transposes)
+    def _blocks(self, *, with_transposes: bool = True) -> Iterator[tuple[RowBlock, str]]:
+        """Yield the blocks as devices take them, each with its file. Runs in the thread that reads ahead."""
+        most_rows = self._rows.limits.block // max(1, self._targets.made_bytes)
+        for whole in self._rows.read():
+            # the targets that are made of labels take no more than a block
+            step = max(1, min(whole.n_rows, most_rows))
+            for start in range(0, whole.n_rows, step):
+                block = whole if step == whole.n_rows else whole.part(start, min(start + step, whole.n_rows))
+                target, weight = self._targets.of(block)
+                made = RowBlock(block.X, target, weight, self._buffers)
+                for part in self._cut(made, with_transposes):
+                    yield part, block.file
 
     def _cut(self, block: RowBlock, with_transposes: bool) -> Iterator[RowBlock]:
         """Yield the block, sparse rows in parts that are as long as those of `ArraySource`."""

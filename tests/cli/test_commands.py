@@ -114,7 +114,10 @@ def test_fit_passes_its_options_on(monkeypatch):
             return super().fit(X, y, sample_weight)
 
     monkeypatch.setattr("fastsoftmax.estimator.SoftmaxRegression", Spy)
-    _json("fit", "iris", "--C", 2, "--tol", 0.5, "--max-iter", 77, "--n-threads", 1, "--solver", "lbfgs")
+    _json("fit", "iris", "--C", 2, "--tol", 0.5, "--max-iter", 77, "--n-threads", 1, "--solver", "lbfgs",
+          "--checkpoint", "state")  # fmt: skip
+    assert taken["checkpoint"] == "state"
+    assert not Path("state").exists()  # the fit has ended
     assert (taken["C"], taken["tol"], taken["max_iter"]) == (2.0, 0.5, 77)
     assert (taken["n_threads"], taken["solver"], taken["loss"]) == (1, "lbfgs", "softmax")
 

@@ -10,6 +10,7 @@ import numpy as np
 from fastsoftmax.contracts import Csr, Halves, compute_dtype
 from fastsoftmax.data import moments, validation
 from fastsoftmax.data.blocks import block as block_module
+from fastsoftmax.data.blocks import cache as cache_module
 from fastsoftmax.data.blocks.block import Coded
 from fastsoftmax.data.blocks.labels import Learner
 from fastsoftmax.data.blocks.made import Made
@@ -35,6 +36,18 @@ class Limits(NamedTuple):
     block: int
     sample: int
     whole: int
+
+
+class SoFar(NamedTuple):
+    """How far the first reading is: rows, about how many there are (None where nothing tells), bytes of X.
+
+    `cache_bytes` is the size that the cache is likely to have; 0 as long as none is written.
+    """
+
+    n_rows: int
+    likely_rows: int | None
+    n_bytes: int
+    cache_bytes: int
 
 
 class Look(NamedTuple):
@@ -82,8 +95,8 @@ class Look(NamedTuple):
 def look(
     supply: Supply,
     limits: Limits,
-    new_cache: Callable[[], CacheWriter] | None,
-    progress: Callable[[int, int], None] | None = None,
+    new_cache: Callable[[int], CacheWriter] | None,
+    progress: Callable[[SoFar], None] | None = None,
     *,
     with_moments: bool = False,
 ) -> Look:
@@ -94,9 +107,9 @@ def look(
     supply : Supply
     limits : Limits
     new_cache : callable, optional
-        () ↦ the writer of a cache, called once the rows are too many to be kept.
+        likely size in bytes ↦ the writer of a cache, called once the rows are too many to be kept.
     progress : callable, optional
-        Called with the rows and the bytes of decoded X so far, after each block.
+        Called with `SoFar` after each block.
     with_moments : bool
         Whether to find the features' means and deviations as well: some 5 n d flops.
 
@@ -112,7 +125,7 @@ def look(
             for each in blocks:
                 reading.take(each)
                 if progress is not None:
-                    progress(reading.n_rows, reading.n_bytes)
+                    progress(reading.so_far)
         return reading.result()
     except BaseException:
         if reading.writer is not None:
@@ -146,10 +159,12 @@ class _Reading:
         self,
         supply: Supply,
         limits: Limits,
-        new_cache: Callable[[], CacheWriter] | None,
+        new_cache: Callable[[int], CacheWriter] | None,
         *,
         with_moments: bool,
     ) -> None:
+        self._likely_rows = supply.likely_rows()
+        self._cache_bytes = 0
         self._supply, self._limits, self._new_cache = supply, limits, new_cache
         self._learner = Learner()
         self._sampler = Sampler(limits.sample)
@@ -182,11 +197,19 @@ class _Reading:
                 return
             waiting, self._kept = self._kept, None
             if self._new_cache is not None:
-                self.writer = self._new_cache()
+                cached = sum(cache_module.size_of(each, known) for each, known in waiting)
+                self._cache_bytes = int(cached * max(1.0, (self._likely_rows or 0) / self.n_rows))
+                self.writer = self._new_cache(self._cache_bytes)
                 for each, known in waiting:
                     self.writer.add(each, known)
         elif self.writer is not None:
             self.writer.add(block, codes)
+
+    @property
+    def so_far(self) -> SoFar:
+        """How far the reading is."""
+        likely = None if self._likely_rows is None else max(self._likely_rows, self.n_rows)
+        return SoFar(self.n_rows, likely, self.n_bytes, self._cache_bytes)
 
     def result(self) -> Look:
         """Return what was found. Raises ValueError if there was no row."""

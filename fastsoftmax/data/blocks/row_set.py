@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import re
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Self
@@ -22,6 +21,7 @@ from fastsoftmax.data.blocks.chain import OtherBase
 from fastsoftmax.data.blocks.labels import Encoder
 from fastsoftmax.data.blocks.look import Limits, look, moments_of
 from fastsoftmax.data.blocks.made import Made
+from fastsoftmax.data.blocks.memory import memory_of
 from fastsoftmax.runtime.read_ahead import read_ahead
 
 if TYPE_CHECKING:
@@ -33,16 +33,14 @@ if TYPE_CHECKING:
     from fastsoftmax.contracts import Array, HostRows
     from fastsoftmax.data.blocks.block import Block
     from fastsoftmax.data.blocks.chain import Supply
-    from fastsoftmax.data.blocks.look import Look
+    from fastsoftmax.data.blocks.look import Look, SoFar
     from fastsoftmax.data.moments import Moments
 
-MEMORY = 2**30  # bytes, by default: what a fit holds besides parameters
-# Of that: a block (two wait, one is made, one is in use; half as much for sparse ones, with their transpose),
-# the sample (2.25 times as much while it is gathered), and all rows, up to which they are kept as arrays
-# (twice as much while they are joined).
+# Of the memory that a fit holds besides parameters: a block (two wait, one is made, one is in use; half as
+# much for sparse ones, with their transpose), the sample (2.25 times as much while it is gathered), and all
+# rows, up to which they are kept as arrays (twice as much while they are joined).
 BLOCK, SAMPLE, WHOLE = 20, 6, 3
 MIN_BLOCK = 2**12  # bytes
-_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 def open_rows(
@@ -181,6 +179,8 @@ class RowSet:
         The size of the files.
     n_readings : int
         How often the rows have been read from beginning to end, by any user of this object.
+    bytes_read : int
+        The bytes of X, as it is held in memory, that these readings and the present one have given.
     """
 
     def __init__(
@@ -194,7 +194,7 @@ class RowSet:
         self._look: Look | None = None
         self._lock = threading.Lock()
         self._temporary: Any = None
-        self.n_readings = 0
+        self.n_readings = self.bytes_read = 0
 
     def __enter__(self) -> Self:
         return self
@@ -260,6 +260,11 @@ class RowSet:
         return found.learnt.classes
 
     @property
+    def index_base(self) -> int | None:
+        """The first index of svmlight files, as the first reading found it; None for other formats."""
+        return self._supply.index_base
+
+    @property
     def head(self) -> Any:
         """What is known of the rows so far (`fastsoftmax.data.blocks.block.Head`)."""
         return self._supply.head if self._look is None else self._look.head
@@ -274,7 +279,7 @@ class RowSet:
             self.look()
         with read_ahead(self.read) as blocks:
             for each in blocks:
-                yield as_array(each.X), self._labels(each), each.weight
+                yield as_array(each.X), self.labels_of(each), each.weight
 
     def read(self) -> Iterator[Block]:
         """Yield the blocks, one reading: those that the first one kept, the cache's, or the files'."""
@@ -290,10 +295,35 @@ class RowSet:
             if isinstance(X, Csr) and width is not None and X.shape[1] < width:
                 X = X._replace(shape=(X.shape[0], width))
             n_rows += each.n_rows
+            self.bytes_read += block.n_bytes(X)
             yield each._replace(X=X)
         if found is not None and n_rows != found.head.n_rows:
             raise ValueError(f"{n_rows} rows were read, and {found.head.n_rows} in the first reading")
         self.n_readings += 1
+
+    def check_size(self, file: str) -> None:
+        """Raise ValueError if a file that blocks are mapped from is shorter than it was, or gone.
+
+        Reading beyond the end of a mapped file would end the process.
+        """
+        found = self._look
+        supply: Supply = self._supply if found is None or found.cache is None else found.cache
+        supply.check_size(file)
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether the first reading has found the rows few enough to be kept as arrays."""
+        return self._look is not None and self._look.kept is not None
+
+    @property
+    def reading_bytes(self) -> int | None:
+        """The bytes of X in a reading; None where they are known by the first one only."""
+        if self._look is not None:
+            return self._look.n_bytes
+        head = self._supply.head
+        if head.n_rows is None or head.n_features is None or head.is_sparse:
+            return None
+        return int(head.n_rows * head.n_features * head.dtype.itemsize)
 
     @property
     def limits(self) -> Limits:
@@ -302,10 +332,10 @@ class RowSet:
         block_bytes = memory // (2 * BLOCK if self._supply.head.is_sparse else BLOCK)
         return Limits(max(MIN_BLOCK, block_bytes), memory // SAMPLE, memory // WHOLE)
 
-    def look(self, progress: Callable[[int, int], None] | None = None, *, with_moments: bool = False) -> Look:
+    def look(self, progress: Callable[[SoFar], None] | None = None, *, with_moments: bool = False) -> Look:
         """Return what the first reading finds; it is made at the first call, there also with `moments`.
 
-        `progress` is called with the rows and bytes so far.
+        `progress` is called with `SoFar` after each block.
         """
         with self._lock:
             if self._look is None:
@@ -334,7 +364,7 @@ class RowSet:
         if kept is None:
             return None
         X = block.joined_rows([each.X for each in kept])
-        labels = [y for y in map(self._labels, kept) if y is not None]
+        labels = [y for y in map(self.labels_of, kept) if y is not None]
         given = [each.weight for each in kept if each.weight is not None]
         return (
             as_array(X),
@@ -342,7 +372,7 @@ class RowSet:
             np.concatenate(given) if given else None,
         )
 
-    def _labels(self, each: Block) -> Array | None:
+    def labels_of(self, each: Block) -> Array | None:
         """Return a block's labels, as `classes` has them."""
         found = self._look
         if found is not None and found.learnt is not None:
@@ -350,7 +380,7 @@ class RowSet:
             return classes[Encoder(classes).codes(each)]
         return each.y.decoded() if isinstance(each.y, Coded) else each.y
 
-    def _first_look(self, progress: Callable[[int, int], None] | None, with_moments: bool) -> Look:
+    def _first_look(self, progress: Callable[[SoFar], None] | None, with_moments: bool) -> Look:
         choice = self._cache_choice
         folder = None if choice is None or isinstance(choice, bool) else str(choice)
         supply = self._supply
@@ -360,10 +390,12 @@ class RowSet:
             if ready is not None:
                 self.n_readings += 1
                 found = look(ready, self.limits, None, progress, with_moments=with_moments)
+                self.bytes_read += found.n_bytes
                 return found._replace(cache=ready)
         new = functools.partial(CacheWriter, folder, supply) if wants_cache else None
         self.n_readings += 1
         found = look(supply, self.limits, new, progress, with_moments=with_moments)
+        self.bytes_read += found.n_bytes
         if found.cache is not None and folder is None:
             self._temporary = weakref.finalize(self, Cache.delete, found.cache)
         return found
@@ -374,30 +406,3 @@ def as_array(X: HostRows) -> Any:
     if isinstance(X, Csr):
         return sparse.to_scipy(X)
     return X.bits.view(np.float16) if isinstance(X, Halves) else X
-
-
-def memory_of(memory: int | str | None) -> int:
-    """Return a number of bytes.
-
-    Raises
-    ------
-    ValueError
-        It is not positive, or no number with a unit K, M, G or T.
-
-    Examples
-    --------
-    >>> memory_of("1.5G"), memory_of("200 MB"), memory_of(None)
-    (1610612736, 209715200, 1073741824)
-    """
-    if memory is None:
-        return MEMORY
-    if isinstance(memory, str):
-        found = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([KMGT]?)(?:i?B)?\s*", memory, re.IGNORECASE)
-        if found is None:
-            raise ValueError(f'memory must be bytes or a text such as "500M" or "2G"; got {shown(memory)}')
-        memory = int(float(found[1]) * _UNITS[found[2].upper()])
-    if isinstance(memory, bool) or not isinstance(memory, int | np.integer):
-        raise TypeError(f"memory must be bytes or a text such as '2G'; got {shown(memory)}")
-    if memory <= 0:
-        raise ValueError(f"memory must be positive; got {memory}")
-    return int(memory)

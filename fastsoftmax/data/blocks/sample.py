@@ -9,7 +9,7 @@ import numpy as np
 from fastsoftmax.contracts import Csr, Halves
 from fastsoftmax.contracts.storages import storage_of
 from fastsoftmax.data.blocks import block
-from fastsoftmax.data.blocks.block import Coded
+from fastsoftmax.data.blocks.block import Block, Coded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,6 +38,10 @@ class Sample(NamedTuple):
             None if self.weight is None else self.weight[chosen],
             self.position[chosen],
         )
+
+    def as_block(self) -> Block:
+        """Return the rows as a block."""
+        return Block(self.X, self.y, self.weight, "sample", 0)
 
 
 class _Taken(NamedTuple):
