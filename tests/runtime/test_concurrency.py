@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.interpreter import LAYERS, run_python
+from tests.interpreter import layered, run_python
 
 EXECUTORS = ["prange", "threads", "inline"]
-# Only a `prange` is run by one of Numba's layers.
-LAYERED = [*(("prange", layer) for layer in LAYERS), ("threads", "workqueue"), ("inline", "workqueue")]
 
 # Several parts of each call, and nothing is too small to be shared out. 67 classes are BLAS's, 5 are not.
 PROBLEM = """
@@ -51,7 +49,7 @@ PROBLEM = """
 """
 
 
-@pytest.mark.parametrize(("name", "layer"), LAYERED, indirect=["layer"])
+@pytest.mark.parametrize(("name", "layer"), layered(*EXECUTORS), indirect=["layer"])
 def test_eight_threads_and_callbacks(name, layer):
     code = """
     # All at once, and for the first time: kernels are loaded, pools and layers started meanwhile.

@@ -90,13 +90,16 @@ DAMAGE = {
 
 
 def test_damaged_kernels_are_compiled_again(use, tmp_path):
-    assert use("0", "1") == (0, 2)
+    kinds = ("0", "1", "2", "3")
+    assert use(*kinds) == (0, 4)
     whole = {path: path.read_bytes() for path in kernels(tmp_path)}
-    for name, damage in DAMAGE.items():
-        for path, data in whole.items():
-            path.write_bytes(damage(data))
-        assert use("0", "1") == (0, 2), name
-        assert use("0", "1") == (2, 0), name
+    names = list(DAMAGE)
+    for first in range(0, len(names), len(kinds)):  # each kernel in another way
+        damaged = dict(zip(whole, names[first : first + len(kinds)]))
+        for path, name in damaged.items():
+            path.write_bytes(DAMAGE[name](whole[path]))
+        assert use(*kinds) == (4 - len(damaged), len(damaged)), damaged
+        assert use(*kinds) == (4, 0), damaged
 
 
 def test_kernels_in_each_others_place(use, tmp_path):
