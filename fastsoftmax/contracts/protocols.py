@@ -217,6 +217,30 @@ class Arithmetic(Protocol):
         """Replace sums by scale · sums + l2 · coef, and return ‖coef‖²."""
 
 
+class Model(Protocol):
+    """A convex function like an objective, of rows in memory: nothing that is asked of it costs a reading.
+
+    Attributes
+    ----------
+    recipe : ndarray (m, size)
+        What `Objective.model_at` makes the same model from.
+    """
+
+    recipe: Vector
+
+    def value_and_grad(self, x: Vector) -> tuple[float, Vector]:
+        """Return its value and gradient."""
+
+    def hessian(self, x: Vector) -> Callable[[Vector], Vector]:
+        """Return v ↦ H v with its Hessian H at x."""
+
+    def inverse(self, x: Vector) -> Callable[[Vector], Vector]:
+        """Return v ↦ H⁻¹ v, about."""
+
+    def solved(self, x: Vector, target: Vector, inverse: Callable[[Vector], Vector]) -> Vector:
+        """Return a point where its gradient is about `target`, from x, with a first inverse Hessian."""
+
+
 class Objective(Protocol):
     """The only view of a problem that a solver has: a convex function F of a flat float64 vector.
 
@@ -259,6 +283,16 @@ class Objective(Protocol):
 
     def inverse_hessian(self, x: Vector) -> Callable[[Vector], Vector]:
         """Return v ↦ (∇²F(x))⁻¹ v by the factorised Hessian. Raises ValueError where that is too large."""
+
+    def value_grad_and_model(self, x: Vector) -> tuple[float, Vector, Model]:
+        """Return F(x), ∇F(x), and a model of F that is best near x. One pass. Offered as "model"."""
+
+    def model_at(self, recipe: Vector) -> Model:
+        """Return the model with that recipe, to the same bits. One pass. Offered as "model"."""
+
+    @property
+    def has_small_hessian(self) -> bool:
+        """Whether `inverse_hessian` costs no pass at the last point of `value_and_grad`."""
 
     @property
     def has_lower_bound(self) -> bool:
@@ -310,6 +344,7 @@ OFFERS = {
     "gradient": "a gradient everywhere (a smooth penalty)",
     "hessp": "products with its Hessian",
     "preconditioner": "an approximate inverse of its Hessian",
+    "model": "a model of it by rows in memory (rows whose reading is dear)",
     "direct": "sums over few rows in memory (and a penalty)",
     "inverse_hessian": "an inverse of its whole Hessian (of at most 2,048 parameters, and of one data set)",
 }

@@ -14,9 +14,10 @@ import numpy as np
 from fastsoftmax.contracts import Mixture, Params
 from fastsoftmax.contracts.queries import Diagonal, Dual, LossGrad, LossGrads, ShiftCurvature, Together
 from fastsoftmax.objective.certificate import MAX_SHIFTED_CLASSES
-from fastsoftmax.objective.conjugate_gradients import conjugate_gradients, scaled, with_diagonal
 from fastsoftmax.objective.counted import CountedSource
+from fastsoftmax.objective.row_choice import ChooseRows, MeanScore
 from fastsoftmax.objective.source_objective import SourceObjective
+from fastsoftmax.objective.surrogate import Surrogate
 from fastsoftmax.solvers import lbfgs
 from fastsoftmax.sources.stream import StreamSource
 
@@ -27,13 +28,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from fastsoftmax.contracts import Sums, Vector
-    from fastsoftmax.contracts.protocols import Penalty
+    from fastsoftmax.contracts.protocols import Penalty, Source
 
-# The accuracy of a product with the inverse of the sample's Hessian, and the most steps for it. The sample's
-# Hessian is that of all rows to some per cent: more digits gain nothing (docs/decisions.md). They may take as
-# long as so many readings of rows that cost no more than to compute on.
-CG_TOL, CG_STEPS, MIN_CG_STEPS = 1e-2, 60, 8
-CG_READINGS = 4.0
 # A preconditioner costs no reading; one is built anew where more steps than so many remain.
 REBUILD_COST = 1.0
 # The optima of the sample that a fit may begin at, by the strength of their penalty in units of that which
@@ -46,7 +42,9 @@ NEGLIGIBLE_PART = 0.5
 RIDING = 0.3
 MAX_NEWTON_STEPS = 6
 # A feature whose sum of squares in the sample falls short by less than this fraction is as frequent there.
-NOISE = 0.2
+NOISE = 0.9
+# The part of the mean score that is added to every row's: rows that a point takes for certain may not be.
+FLOOR = 0.1
 SPIKE = 1000.0  # an intercept so far above the others makes its class certain
 
 
@@ -61,8 +59,13 @@ class FewReadings(SourceObjective):
         self._curvature: tuple[Vector, Vector] | None = None  # of the intercepts, and the point of it
         self._hessian: tuple[Vector, Sums] | None = None  # without the penalty, and the point of it
         self._moments: tuple[Vector, Params] | None = None
-        self._squares: Vector | None = None  # Σ w x² / Σ w (d,) of all rows, and of the sample
-        self._sample_squares: Vector | None = None
+        self._squares: Vector | None = None  # Σ w x² / Σ w (d,) of all rows
+        self._model: Surrogate | None = None  # of rows chosen at the last reading that chose any
+
+    @property
+    def offers(self) -> frozenset[str]:
+        """The capabilities that solvers may use (`fastsoftmax.contracts.protocols.OFFERS`)."""
+        return super().offers | {"model"}
 
     @property
     def has_small_hessian(self) -> bool:
@@ -73,10 +76,7 @@ class FewReadings(SourceObjective):
     def sampled(self) -> SourceObjective:
         """The same objective of the sample that is kept in memory."""
         if self._sampled is None:
-            other = SourceObjective.__new__(SourceObjective)
-            other.__dict__.update(self.__dict__)
-            SourceObjective._join(other, CountedSource(self._stream.pool()), self._penalty)
-            self._sampled = other
+            self._sampled = self._over(self._stream.pool())
         return self._sampled
 
     @property
@@ -105,8 +105,33 @@ class FewReadings(SourceObjective):
             self._rows.passes += self._unpaid
             self._unpaid = 0
             return self._last[1], self._last[2].copy()
+        return self._read(point, ())
+
+    def value_grad_and_model(self, params: ArrayLike) -> tuple[float, Vector, Surrogate]:
+        """Return F in nats, ∇F, and a model by rows chosen at `params`. One reading, none after `start`."""
+        point = np.asarray(params, np.float64)
+        last, model = self._last, self._model
+        if last is not None and model is not None and np.array_equal(last[0], point) and self._unpaid:
+            return *self.value_and_grad(point), model
+        value, grad = self._read(point, (point,))
+        assert self._model is not None
+        return value, grad, self._model
+
+    def model_at(self, recipe: Vector) -> Surrogate:
+        """Return the model with that recipe, to the same bits. One reading."""
+        if len(recipe) == 2:
+            self._read(recipe[0], (recipe[0],))
+        else:
+            self._at_candidates(list(recipe[:-1]), recipe[-1])
+        assert self._model is not None
+        return self._model
+
+    def _read(self, point: Vector, chosen_at: tuple[Vector, ...]) -> tuple[float, Vector]:
+        """Return F and ∇F by one reading, and keep what rides on it: curvatures, and rows chosen at points."""
         unpacked = self.unpack(point)
         queries: list[Any] = [LossGrad(unpacked, self._dtype)]
+        if chosen_at:
+            queries.append(self._choice(chosen_at))
         if self._curvature_rides:
             queries.append(ShiftCurvature(unpacked, np.zeros(self.n_classes), self._dtype))
         if self.has_small_hessian:
@@ -114,6 +139,8 @@ class FewReadings(SourceObjective):
         sums, *others = self._rows.sum(Together(tuple(queries))).each
         if self.has_small_hessian:
             self._hessian = point.copy(), others.pop()
+        if chosen_at:
+            self._keep_model(others.pop(0), chosen_at, point)
         if self._curvature_rides:
             (curvature,) = others
             self._curvature = point.copy(), curvature.coef / curvature.weight
@@ -131,27 +158,10 @@ class FewReadings(SourceObjective):
     def preconditioner(self, params: ArrayLike, fraction: float = 1.0) -> Callable[[Vector], Vector]:
         """Return v ↦ M⁻¹ v, with the Hessian M at `params` of the sample in memory. No reading.
 
-        M⁻¹ v is found by conjugate gradients, to CG_TOL, from the preconditioner of the sample. Features that
-        are rarer in the sample than in all rows are given the diagonal that they lack (`_lacking`): with none
-        at all their steps would be as long as the penalty allows.
+        M⁻¹ v is found by conjugate gradients, from the preconditioner of the sample (`Surrogate.inverse`).
         """
-        sampled = self.sampled
         point = np.array(params, np.float64)
-        inner, product = sampled.preconditioner(point, 1.0), sampled.hessian(point)
-        lacking = self._lacking(point)
-        if lacking is not None:
-            diagonal = sampled.diagonal(point)
-            scale = np.sqrt(diagonal / (diagonal + lacking))
-            inner = scaled(inner, scale)
-            product = with_diagonal(product, lacking)
-
-        ratio = self._rows.spec.n_rows / sampled._rows.spec.n_rows
-        max_steps = int(min(CG_STEPS, max(MIN_CG_STEPS, CG_READINGS * ratio)))
-
-        def apply(vector: Vector) -> Vector:
-            return conjugate_gradients(product, inner, vector, max_steps, CG_TOL, self.algebra)
-
-        return apply
+        return self._of_sample(self.sampled, point, np.empty((0, 0))).inverse(point)
 
     def preconditioner_cost(self, fraction: float = 1.0) -> float:
         """Return what a preconditioner is worth in readings, so that one is not built for the last steps."""
@@ -172,6 +182,8 @@ class FewReadings(SourceObjective):
         self._unpaid = 1
         best = int(np.argmin(values))
         self._last = candidates[best].copy(), float(values[best]), grads[best].copy()
+        assert self._model is not None
+        self._model = self._model.from_point(candidates[best])
         return candidates[best]
 
     def lower_bound(self, params: ArrayLike, value: float, grad: Vector) -> float | None:
@@ -204,15 +216,21 @@ class FewReadings(SourceObjective):
         look = self._stream.entries_a_row
         return self.n_classes**2 <= RIDING * 4 * self.n_classes * look
 
-    def _at_candidates(self, candidates: list[Vector]) -> tuple[Vector, list[Vector]]:
-        """Return F and ∇F at some points, and keep the rows' moments, from one reading."""
+    def _at_candidates(
+        self, candidates: list[Vector], best: Vector | None = None
+    ) -> tuple[Vector, list[Vector]]:
+        """Return F and ∇F at some points, and keep the rows' moments and a model, from one reading."""
         points = [*candidates, *self._moment_points()]
         sets = tuple(self.unpack(point) for point in points)
         queries: tuple[Any, ...] = (LossGrads(sets, self._dtype),)
         if self._squares is None and not self.has_small_hessian:
             queries = (*queries, Diagonal(self.unpack(np.zeros(self.size)), self._dtype))
+        if candidates:
+            queries = (*queries, self._choice(tuple(candidates)))
         answers: tuple[Any, ...] = self._rows.sum(Together(queries)).each
         many_sums, *others = answers
+        if candidates:
+            self._keep_model(others.pop(), tuple(candidates), candidates[0] if best is None else best)
         many = many_sums.each
         for sums in others:
             self._squares = sums.coef[0] / sums.weight / self._curvature_at_zero
@@ -319,24 +337,56 @@ class FewReadings(SourceObjective):
             shift = shift - np.linalg.lstsq(curvature + its_slope - slope, error, rcond=None)[0]
         return shift
 
-    def _lacking(self, point: Vector) -> Vector | None:
-        """Return what the diagonal of the sample's Hessian lacks of that of all rows, (n_params,); or None.
+    def _choice(self, points: tuple[Vector, ...]) -> ChooseRows:
+        """Return the query for the rows that weigh most at some points."""
+        sampled, stream = self.sampled, self._stream
+        places = tuple(self.unpack(point) for point in points)
+        inverses = tuple(self._inverse_diagonal(place) for place in places)
+        query = ChooseRows(places, inverses, 0.0, stream.sample_bytes, sampled._dtype)
+        total = sampled._rows.sum(MeanScore(query))
+        return ChooseRows(places, inverses, FLOOR * total.value / total.weight, stream.sample_bytes, self._dtype)
 
-        Estimated from the features' second moments in both and the mean curvature of each class's logit.
-        """
-        if self._squares is None or self._layout.centre is not None:
-            return None
-        if self._sample_squares is None:
-            at_zero = self.sampled._preconditioning.curvatures(self.unpack(np.zeros(self.size)))
-            self._sample_squares = at_zero.coef[0] / self._curvature_at_zero
-        curvature = self.sampled._preconditioning.curvatures(self.unpack(point)).intercept
-        missing = np.maximum(self._squares - self._sample_squares, 0.0)
-        missing[missing <= NOISE * self._squares] = 0.0  # seen as often as may be expected
-        if not missing.any():
-            return None
-        lacking = np.zeros(self.size)
-        self._layout.split(lacking).coef[:] = np.outer(curvature, missing)
-        return lacking
+    def _inverse_diagonal(self, place: Params) -> Params:
+        """Return 1 / D of the diagonal of the sample's Hessian at a point, with what a row of n adds to it."""
+        sampled, centre = self.sampled, self._layout.centre
+        coef, intercept = sampled._preconditioning.curvatures(place)
+        squares = self._squares_of(sampled)
+        if centre is not None:  # rows are not centred for their scores
+            columns = centre.columns
+            raw = centre.variance[columns] + centre.mean[columns] ** 2
+            coef[:, columns] = intercept[:, np.newaxis] * raw
+            squares[columns] = raw
+        n_rows = self._rows.spec.n_rows
+        positive = squares[squares > 0.0]
+        least = positive.min() if len(positive) else 1.0
+        return Params(
+            1.0 / (coef + (self.l2 + (squares + least) / n_rows)),
+            1.0 / (intercept + 1.0 / n_rows) if self.fit_intercept else np.zeros(self.n_classes),
+        )
+
+    def _keep_model(self, chosen: Any, points: tuple[Vector, ...], at: Vector) -> None:
+        """Keep the model of chosen rows."""
+        rows = chosen.rows()
+        source = self._stream.pool() if rows is None else self._stream.of_rows(rows)
+        recipe = np.array((*points, at))
+        self._model = self._of_sample(self._over(source), at, recipe)
+
+    def _over(self, source: Source) -> SourceObjective:
+        """Return the same objective of rows in memory."""
+        other = SourceObjective.__new__(SourceObjective)
+        other.__dict__.update(self.__dict__)
+        SourceObjective._join(other, CountedSource(source), self._penalty)
+        return other
+
+    def _of_sample(self, sampled: SourceObjective, at: Vector, recipe: Vector) -> Surrogate:
+        """Return a sample as a model of all rows."""
+        return Surrogate(sampled, at, self._rows.spec.n_rows, Lacking(self, sampled), recipe)
+
+    def _squares_of(self, sampled: SourceObjective) -> Vector:
+        """Return Σ w x² / Σ w (d,) of a sample."""
+        at_zero = sampled._preconditioning.curvatures(self.unpack(np.zeros(self.size)))
+        squares: Vector = at_zero.coef[0] / self._curvature_at_zero
+        return squares
 
     @property
     def _curvature_at_zero(self) -> float:
@@ -363,6 +413,32 @@ class FewReadings(SourceObjective):
         offset = float(np.mean(intercept[there] - usual[there])) if self._family.SHIFT_INVARIANT else 0.0
         intercept[lacking] = usual[lacking] + offset
         return x
+
+
+class Lacking:
+    """What the diagonal of a sample's Hessian lacks of that of all rows, (n_params,); or None.
+
+    Estimated from the features' second moments in both and the mean curvature of each class's logit.
+    """
+
+    def __init__(self, objective: FewReadings, sampled: SourceObjective) -> None:
+        self._objective, self._sampled = objective, sampled
+        self._missing: Vector | None = None
+
+    def __call__(self, point: Vector) -> Vector | None:
+        objective = self._objective
+        if objective._squares is None or objective._layout.centre is not None:
+            return None
+        if self._missing is None:
+            missing = np.maximum(objective._squares - objective._squares_of(self._sampled), 0.0)
+            missing[missing <= NOISE * objective._squares] = 0.0  # seen as often as may be expected
+            self._missing = missing
+        if not self._missing.any():
+            return None
+        curvature = self._sampled._preconditioning.curvatures(objective.unpack(point)).intercept
+        lacking = np.zeros(objective.size)
+        objective._layout.split(lacking).coef[:] = np.outer(curvature, self._missing)
+        return lacking
 
 
 def _negative_entropy(q: Vector, exclusive: bool) -> float:

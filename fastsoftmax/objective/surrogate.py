@@ -1,0 +1,125 @@
+"""A sample of the rows as a model of all of them: gradients, products and inverses that cost no reading."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastsoftmax.objective.conjugate_gradients import conjugate_gradients, scaled, with_diagonal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fastsoftmax.contracts import Vector
+    from fastsoftmax.objective.source_objective import SourceObjective
+
+# The accuracy of a product with the inverse of the sample's Hessian, and the most steps for it. The sample's
+# Hessian is that of all rows to some per cent: more digits gain nothing (docs/decisions.md). They may take as
+# long as so many readings of rows that cost no more than to compute on.
+CG_TOL, CG_STEPS, MIN_CG_STEPS = 1e-2, 60, 8
+CG_READINGS = 4.0
+# Newton's steps of `solved`, and the part of a step's decrement at which it ends: the sample is no better.
+NEWTON_STEPS, SOLVED = 6, 1e-2
+HALVINGS = 10
+
+
+class Surrogate:
+    """The objective of a sample of the rows.
+
+    Parameters
+    ----------
+    sampled : SourceObjective
+        Of rows in memory.
+    x : ndarray (size,)
+        The point of the preconditioner of conjugate gradients.
+    n_rows : int
+        The number of all rows, to which the work is proportioned.
+    lacking : callable, optional
+        x ↦ what the diagonal of the sample's Hessian lacks of that of all rows, or None.
+    recipe : ndarray (m, size)
+        What `FewReadings.model_at` makes the same model from.
+    """
+
+    def __init__(
+        self,
+        sampled: SourceObjective,
+        x: Vector,
+        n_rows: int,
+        lacking: Callable[[Vector], Vector | None],
+        recipe: Vector,
+    ) -> None:
+        self.recipe = recipe
+        self._sampled, self._x, self._lacking = sampled, x, lacking
+        self._inner: Callable[[Vector], Vector] | None = None
+        ratio = n_rows / max(1, sampled._rows.spec.n_rows)
+        self._max_steps = int(min(CG_STEPS, max(MIN_CG_STEPS, CG_READINGS * ratio)))
+
+    def from_point(self, x: Vector) -> Surrogate:
+        """Return the same model with its preconditioner at another point."""
+        other = copy.copy(self)
+        other._x, other._inner = x, None
+        other.recipe = np.concatenate((self.recipe[:-1], x[np.newaxis]))
+        return other
+
+    def value_and_grad(self, x: Vector) -> tuple[float, Vector]:
+        """Return the sample's F and ∇F."""
+        return self._sampled.value_and_grad(x)
+
+    def hessian(self, x: Vector) -> Callable[[Vector], Vector]:
+        """Return v ↦ ∇²F(x) v of the sample."""
+        return self._sampled.hessian(x)
+
+    def inverse(self, x: Vector) -> Callable[[Vector], Vector]:
+        """Return v ↦ (∇²F(x))⁻¹ v of the sample, by conjugate gradients, to `CG_TOL`.
+
+        Features that are rarer in the sample than in all rows are given the diagonal that they lack: with
+        none at all their steps would be as long as the penalty allows.
+        """
+        if self._inner is None:
+            self._inner = self._sampled.preconditioner(self._x)
+        inner, product = self._inner, self._sampled.hessian(x)
+        lacking = self._lacking(x)
+        if lacking is not None:
+            diagonal = self._sampled.diagonal(x)
+            inner = scaled(inner, np.sqrt(diagonal / (diagonal + lacking)))
+            product = with_diagonal(product, lacking)
+        algebra, max_steps = self._sampled.algebra, self._max_steps
+
+        def apply(vector: Vector) -> Vector:
+            return conjugate_gradients(product, inner, vector, max_steps, CG_TOL, algebra)
+
+        return apply
+
+    def solved(self, x: Vector, target: Vector, inverse: Callable[[Vector], Vector]) -> Vector:
+        """Return a point where the sample's gradient is about `target`: by Newton's steps from x.
+
+        `inverse` is that of the Hessian at x, or another that serves for the first step.
+        """
+        algebra = self._sampled.algebra
+
+        def tilted(z: Vector) -> tuple[float, Vector]:
+            value, grad = self._sampled.value_and_grad(z)
+            return value - algebra.dot(target, z), algebra.moved(grad, target, -1.0)
+
+        value, grad = tilted(x)
+        first = None
+        for _ in range(NEWTON_STEPS):
+            step = inverse(grad)
+            slope = -algebra.dot(grad, step)
+            first = slope if first is None else first
+            if slope >= SOLVED**2 * first or slope >= 0.0:
+                break
+            length = 1.0
+            for _ in range(HALVINGS):
+                z = algebra.moved(x, step, -length)
+                its_value, its_grad = tilted(z)
+                if its_value <= value + 1e-4 * length * slope:
+                    break
+                length *= 0.5
+            else:
+                break
+            x, value, grad = z, its_value, its_grad
+            inverse = self.inverse(x)
+        return x
