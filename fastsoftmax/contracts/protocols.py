@@ -237,6 +237,9 @@ class Model(Protocol):
     def inverse(self, x: Vector) -> Callable[[Vector], Vector]:
         """Return v ↦ H⁻¹ v, about."""
 
+    def end(self, x: Vector, grad: Vector, steps: list[Vector]) -> Vector:
+        """Return the best of steps from x, or of shorter ones, where the gradient of all rows is `grad`."""
+
     def solved(self, x: Vector, target: Vector, inverse: Callable[[Vector], Vector]) -> Vector:
         """Return a point where its gradient is about `target`, from x, with a first inverse Hessian."""
 

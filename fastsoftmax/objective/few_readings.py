@@ -161,7 +161,8 @@ class FewReadings(SourceObjective):
         M⁻¹ v is found by conjugate gradients, from the preconditioner of the sample (`Surrogate.inverse`).
         """
         point = np.array(params, np.float64)
-        return self._of_sample(self.sampled, point, np.empty((0, 0))).inverse(point)
+        missing = Lacking(self, self.sampled)
+        return Surrogate(self.sampled, point, self._rows.spec.n_rows, missing, np.empty((0, 0))).inverse(point)
 
     def preconditioner_cost(self, fraction: float = 1.0) -> float:
         """Return what a preconditioner is worth in readings, so that one is not built for the last steps."""
@@ -367,9 +368,9 @@ class FewReadings(SourceObjective):
     def _keep_model(self, chosen: Any, points: tuple[Vector, ...], at: Vector) -> None:
         """Keep the model of chosen rows."""
         rows = chosen.rows()
-        source = self._stream.pool() if rows is None else self._stream.of_rows(rows)
-        recipe = np.array((*points, at))
-        self._model = self._of_sample(self._over(source), at, recipe)
+        chosen = self.sampled if rows is None else self._over(self._stream.of_rows(rows))
+        recipe, missing = np.array((*points, at)), Lacking(self, chosen)
+        self._model = Surrogate(chosen, at, self._rows.spec.n_rows, missing, recipe, self.sampled)
 
     def _over(self, source: Source) -> SourceObjective:
         """Return the same objective of rows in memory."""
@@ -377,10 +378,6 @@ class FewReadings(SourceObjective):
         other.__dict__.update(self.__dict__)
         SourceObjective._join(other, CountedSource(source), self._penalty)
         return other
-
-    def _of_sample(self, sampled: SourceObjective, at: Vector, recipe: Vector) -> Surrogate:
-        """Return a sample as a model of all rows."""
-        return Surrogate(sampled, at, self._rows.spec.n_rows, Lacking(self, sampled), recipe)
 
     def _squares_of(self, sampled: SourceObjective) -> Vector:
         """Return Σ w x² / Σ w (d,) of a sample."""

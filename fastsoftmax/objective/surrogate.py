@@ -23,6 +23,10 @@ CG_READINGS = 4.0
 # Newton's steps of `solved`, and the part of a step's decrement at which it ends: the sample is no better.
 NEWTON_STEPS, SOLVED = 6, 1e-2
 HALVINGS = 10
+TINY = float(np.finfo(np.float64).tiny)
+# A step of another kind, or shorter, is taken in place of the first if other rows predict so much more of it.
+MORE = 1.1
+SHORTEST = 1e-3
 
 
 class Surrogate:
@@ -40,6 +44,8 @@ class Surrogate:
         x ↦ what the diagonal of the sample's Hessian lacks of that of all rows, or None.
     recipe : ndarray (m, size)
         What `FewReadings.model_at` makes the same model from.
+    others : SourceObjective, optional
+        The same of rows that are sampled independently: what fits the sample only is not taken for a step.
     """
 
     def __init__(
@@ -49,8 +55,10 @@ class Surrogate:
         n_rows: int,
         lacking: Callable[[Vector], Vector | None],
         recipe: Vector,
+        others: SourceObjective | None = None,
     ) -> None:
         self.recipe = recipe
+        self._others = others
         self._sampled, self._x, self._lacking = sampled, x, lacking
         self._inner: Callable[[Vector], Vector] | None = None
         ratio = n_rows / max(1, sampled._rows.spec.n_rows)
@@ -82,15 +90,46 @@ class Surrogate:
         inner, product = self._inner, self._sampled.hessian(x)
         lacking = self._lacking(x)
         if lacking is not None:
-            diagonal = self._sampled.diagonal(x)
+            diagonal = np.maximum(self._sampled.diagonal(x), TINY)
             inner = scaled(inner, np.sqrt(diagonal / (diagonal + lacking)))
             product = with_diagonal(product, lacking)
         algebra, max_steps = self._sampled.algebra, self._max_steps
+        other = None if self._others is None else self._others.hessian(x)
 
         def apply(vector: Vector) -> Vector:
-            return conjugate_gradients(product, inner, vector, max_steps, CG_TOL, algebra)
+            return conjugate_gradients(product, inner, vector, max_steps, CG_TOL, algebra, other)
 
         return apply
+
+    def end(self, x: Vector, grad: Vector, steps: list[Vector]) -> Vector:
+        """Return the step from x, of these or shorter ones, that other rows predict the most of.
+
+        What rows predict of a step s is F(x + s) − F(x) + (∇F − ∇F(x))ᵀ s with their F, for the gradient ∇F
+        of all rows, `grad`: here the mean over this sample, whose rows weigh most, and the others, which have
+        not made the steps. The first step is preferred, unless another is better by a tenth.
+        """
+        both = [self._sampled] if self._others is None else [self._sampled, self._others]
+        algebra = self._sampled.algebra
+        value, correction = 0.0, np.zeros_like(x)
+        for each in both:
+            its_value, its_grad = each.value_and_grad(x)
+            value += its_value
+            correction = algebra.moved(algebra.moved(correction, grad, 1.0), its_grad, -1.0)
+        best, least = steps[0], np.inf
+        for step in steps:
+            slope, length, last = algebra.dot(correction, step), 1.0, np.inf
+            while length > SHORTEST:
+                trial = algebra.moved(x, step, length)
+                change = sum(each.value_and_grad(trial)[0] for each in both) - value + length * slope
+                if change < 0.0 and change < (least if least == np.inf else MORE * least):
+                    best, least = length * step, change
+                if change >= (0.0 if last == np.inf else last):
+                    if last < np.inf:
+                        break
+                else:
+                    last = change
+                length *= 0.5
+        return best
 
     def solved(self, x: Vector, target: Vector, inverse: Callable[[Vector], Vector]) -> Vector:
         """Return a point where the sample's gradient is about `target`: by Newton's steps from x.

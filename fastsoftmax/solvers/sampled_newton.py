@@ -204,8 +204,8 @@ def _step(
     off = algebra.moved(there, target, -1.0)
     if algebra.norm(off) > STRAIGHT * algebra.norm(change):
         bent = algebra.moved(model.solved(x, target, by_model), x, -1.0)
-        if algebra.dot(grad, bent) < 0.1 * slope:
-            step = bent
+        steps = [bent, step] if algebra.dot(grad, bent) < 0.1 * slope else [step]
+        step = model.end(x, grad, steps)
     return step, slope
 
 
