@@ -45,6 +45,8 @@ MAX_NEWTON_STEPS = 6
 NOISE = 0.9
 # The part of the mean score that is added to every row's: rows that a point takes for certain may not be.
 FLOOR = 0.1
+# Of the usual number of rows, for the preconditioner of conjugate gradients: the rows that weigh most tell more.
+INNER_FRACTION = 0.5
 SPIKE = 1000.0  # an intercept so far above the others makes its class certain
 
 
@@ -161,8 +163,9 @@ class FewReadings(SourceObjective):
         M⁻¹ v is found by conjugate gradients, from the preconditioner of the sample (`Surrogate.inverse`).
         """
         point = np.array(params, np.float64)
-        missing = Lacking(self, self.sampled)
-        return Surrogate(self.sampled, point, self._rows.spec.n_rows, missing, np.empty((0, 0))).inverse(point)
+        inner, missing = self.sampled.preconditioner(point), Lacking(self, self.sampled)
+        model = Surrogate(self.sampled, inner, self._rows.spec.n_rows, missing, point[np.newaxis])
+        return model.inverse(point)
 
     def preconditioner_cost(self, fraction: float = 1.0) -> float:
         """Return what a preconditioner is worth in readings, so that one is not built for the last steps."""
@@ -183,8 +186,6 @@ class FewReadings(SourceObjective):
         self._unpaid = 1
         best = int(np.argmin(values))
         self._last = candidates[best].copy(), float(values[best]), grads[best].copy()
-        assert self._model is not None
-        self._model = self._model.from_point(candidates[best])
         return candidates[best]
 
     def lower_bound(self, params: ArrayLike, value: float, grad: Vector) -> float | None:
@@ -230,8 +231,7 @@ class FewReadings(SourceObjective):
             queries = (*queries, self._choice(tuple(candidates)))
         answers: tuple[Any, ...] = self._rows.sum(Together(queries)).each
         many_sums, *others = answers
-        if candidates:
-            self._keep_model(others.pop(), tuple(candidates), candidates[0] if best is None else best)
+        chosen = others.pop() if candidates else None
         many = many_sums.each
         for sums in others:
             self._squares = sums.coef[0] / sums.weight / self._curvature_at_zero
@@ -239,6 +239,9 @@ class FewReadings(SourceObjective):
         n = len(candidates)
         if self.fit_intercept:
             self._keep_moments(results[n][1], results[n + 1][1])
+        if chosen is not None:
+            lowest = candidates[int(np.argmin([value for value, _ in results[:n]]))]
+            self._keep_model(chosen, tuple(candidates), lowest if best is None else best)
         return np.array([value for value, _ in results[:n]]), [grad for _, grad in results[:n]]
 
     def _moment_points(self) -> list[Vector]:
@@ -369,8 +372,11 @@ class FewReadings(SourceObjective):
         """Keep the model of chosen rows."""
         rows = chosen.rows()
         chosen = self.sampled if rows is None else self._over(self._stream.of_rows(rows))
+        inner = chosen.preconditioner(at, INNER_FRACTION)
         recipe, missing = np.array((*points, at)), Lacking(self, chosen)
-        self._model = Surrogate(chosen, at, self._rows.spec.n_rows, missing, recipe, self.sampled)
+        self._model = Surrogate(
+            chosen, inner, self._rows.spec.n_rows, missing, recipe, self.sampled
+        )
 
     def _over(self, source: Source) -> SourceObjective:
         """Return the same objective of rows in memory."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 CG_TOL, CG_STEPS, MIN_CG_STEPS = 1e-2, 60, 8
 CG_READINGS = 4.0
 # Newton's steps of `solved`, and the part of a step's decrement at which it ends: the sample is no better.
-NEWTON_STEPS, SOLVED = 6, 1e-2
+NEWTON_STEPS, SOLVED, ROUGH = 4, 1e-2, 0.1
 HALVINGS = 10
 TINY = float(np.finfo(np.float64).tiny)
 # A step of another kind, or shorter, is taken in place of the first if other rows predict so much more of it.
@@ -36,8 +35,8 @@ class Surrogate:
     ----------
     sampled : SourceObjective
         Of rows in memory.
-    x : ndarray (size,)
-        The point of the preconditioner of conjugate gradients.
+    inner : callable
+        The preconditioner of conjugate gradients.
     n_rows : int
         The number of all rows, to which the work is proportioned.
     lacking : callable, optional
@@ -51,25 +50,16 @@ class Surrogate:
     def __init__(
         self,
         sampled: SourceObjective,
-        x: Vector,
+        inner: Callable[[Vector], Vector],
         n_rows: int,
         lacking: Callable[[Vector], Vector | None],
         recipe: Vector,
         others: SourceObjective | None = None,
     ) -> None:
         self.recipe = recipe
-        self._others = others
-        self._sampled, self._x, self._lacking = sampled, x, lacking
-        self._inner: Callable[[Vector], Vector] | None = None
+        self._sampled, self._others, self._inner, self._lacking = sampled, others, inner, lacking
         ratio = n_rows / max(1, sampled._rows.spec.n_rows)
         self._max_steps = int(min(CG_STEPS, max(MIN_CG_STEPS, CG_READINGS * ratio)))
-
-    def from_point(self, x: Vector) -> Surrogate:
-        """Return the same model with its preconditioner at another point."""
-        other = copy.copy(self)
-        other._x, other._inner = x, None
-        other.recipe = np.concatenate((self.recipe[:-1], x[np.newaxis]))
-        return other
 
     def value_and_grad(self, x: Vector) -> tuple[float, Vector]:
         """Return the sample's F and ∇F."""
@@ -85,19 +75,21 @@ class Surrogate:
         Features that are rarer in the sample than in all rows are given the diagonal that they lack: with
         none at all their steps would be as long as the penalty allows.
         """
-        if self._inner is None:
-            self._inner = self._sampled.preconditioner(self._x)
+        return self._inverse(x, CG_TOL, self._max_steps, self._others)
+
+    def _inverse(
+        self, x: Vector, tol: float, max_steps: int, others: SourceObjective | None
+    ) -> Callable[[Vector], Vector]:
         inner, product = self._inner, self._sampled.hessian(x)
         lacking = self._lacking(x)
         if lacking is not None:
             diagonal = np.maximum(self._sampled.diagonal(x), TINY)
             inner = scaled(inner, np.sqrt(diagonal / (diagonal + lacking)))
             product = with_diagonal(product, lacking)
-        algebra, max_steps = self._sampled.algebra, self._max_steps
-        other = None if self._others is None else self._others.hessian(x)
+        algebra, other = self._sampled.algebra, None if others is None else others.hessian(x)
 
         def apply(vector: Vector) -> Vector:
-            return conjugate_gradients(product, inner, vector, max_steps, CG_TOL, algebra, other)
+            return conjugate_gradients(product, inner, vector, max_steps, tol, algebra, other)
 
         return apply
 
@@ -160,5 +152,5 @@ class Surrogate:
             else:
                 break
             x, value, grad = z, its_value, its_grad
-            inverse = self.inverse(x)
+            inverse = self._inverse(x, ROUGH, self._max_steps // 2, None)
         return x

@@ -50,28 +50,34 @@ class _Pairs:
     def __init__(self) -> None:
         self.steps: list[Vector] = []
         self.excesses: list[Vector] = []
+        self.products: list[Vector] = []  # H s of the first of them, with the model's Hessian H
 
     def add(self, step: Vector, excess: Vector) -> None:
         """Add a pair."""
-        self.steps = [*self.steps, step][-MAX_PAIRS:]
-        self.excesses = [*self.excesses, excess][-MAX_PAIRS:]
+        if len(self.steps) == MAX_PAIRS:
+            del self.steps[0], self.excesses[0], self.products[:1]
+        self.steps.append(step)
+        self.excesses.append(excess)
 
     def clear(self) -> None:
         """Forget the pairs."""
-        self.steps, self.excesses = [], []
+        self.steps, self.excesses, self.products = [], [], []
+
+    def age(self) -> None:
+        """Forget the products: the model's Hessian has changed."""
+        self.products = []
 
     def inverse(
         self, objective: Objective, product: Callable[[Vector], Vector], inverse: Callable[[Vector], Vector]
     ) -> Callable[[Vector], Vector]:
         """Return the BFGS update of an inverse Hessian by the pairs s and H s + e, with the `product` H."""
         algebra = objective.algebra
+        self.products += [product(step) for step in self.steps[len(self.products) :]]
         pairs = []
-        for step, excess in zip(self.steps, self.excesses, strict=True):
-            changed = product(step)
-            curvature = algebra.dot(step, changed)
-            changed = algebra.moved(changed, excess, 1.0)
+        for step, excess, by_model in zip(self.steps, self.excesses, self.products, strict=True):
+            changed = algebra.moved(by_model, excess, 1.0)
             found = algebra.dot(step, changed)
-            if found > MIN_CURVATURE * curvature:
+            if found > MIN_CURVATURE * algebra.dot(step, by_model):
                 pairs.append((step, changed, found))
 
         def apply(vector: Vector) -> Vector:
@@ -203,6 +209,7 @@ def _step(
     _, there = model.value_and_grad(end)
     off = algebra.moved(there, target, -1.0)
     if algebra.norm(off) > STRAIGHT * algebra.norm(change):
+        pairs.age()  # at the end of the step
         bent = algebra.moved(model.solved(x, target, by_model), x, -1.0)
         steps = [bent, step] if algebra.dot(grad, bent) < 0.1 * slope else [step]
         step = model.end(x, grad, steps)
@@ -282,6 +289,7 @@ def _state(iterate: _Iterate, model: Model, pairs: _Pairs, progress: Progress) -
             "recipe": model.recipe,
             "steps": np.array(pairs.steps).reshape(-1, size),
             "excesses": np.array(pairs.excesses).reshape(-1, size),
+            "products": np.array(pairs.products).reshape(-1, size),
         },
     )
 
@@ -289,7 +297,8 @@ def _state(iterate: _Iterate, model: Model, pairs: _Pairs, progress: Progress) -
 def _restored(stored: State, objective: Objective, pairs: _Pairs) -> tuple[_Iterate, Objective]:
     """Return the iterate and the objective of a stored state, and restore the pairs."""
     numbers, arrays = stored
-    pairs.steps, pairs.excesses = list(arrays["steps"]), list(arrays["excesses"])
+    for name in ("steps", "excesses", "products"):
+        setattr(pairs, name, list(arrays[name]))
     iterate = _Iterate(
         numbers["n_steps"],
         numbers["refined"],
