@@ -287,16 +287,6 @@ class Objective(Protocol):
     def inverse_hessian(self, x: Vector) -> Callable[[Vector], Vector]:
         """Return v ↦ (∇²F(x))⁻¹ v by the factorised Hessian. Raises ValueError where that is too large."""
 
-    def value_grad_and_model(self, x: Vector) -> tuple[float, Vector, Model]:
-        """Return F(x), ∇F(x), and a model of F that is best near x. One pass. Offered as "model"."""
-
-    def model_at(self, recipe: Vector) -> Model:
-        """Return the model with that recipe, to the same bits. One pass. Offered as "model"."""
-
-    @property
-    def has_small_hessian(self) -> bool:
-        """Whether `inverse_hessian` costs no pass at the last point of `value_and_grad`."""
-
     @property
     def has_lower_bound(self) -> bool:
         """Whether `lower_bound` returns a bound."""
@@ -341,6 +331,20 @@ class Objective(Protocol):
 
         Its count of passes continues from this one's.
         """
+
+
+class Modelled(Objective, Protocol):
+    """An objective that offers a model of itself: one whose passes are dear."""
+
+    def value_grad_and_model(self, x: Vector) -> tuple[float, Vector, Model]:
+        """Return F(x), ∇F(x), and a model of F that is best near x. One pass."""
+
+    def model_at(self, recipe: Vector) -> Model:
+        """Return the model with that recipe, to the same bits. One pass."""
+
+    @property
+    def has_small_hessian(self) -> bool:
+        """Whether `inverse_hessian` costs no pass at the last point of `value_and_grad`."""
 
 
 OFFERS = {

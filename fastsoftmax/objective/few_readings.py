@@ -1,8 +1,9 @@
 """The objective of rows whose reading is dear: what can be asked of a sample in memory is not asked of them.
 
-Preconditioners are the sample's Hessian, inverted by conjugate gradients; the start of a fit is the best of
-several optima of the sample; and a lower bound rides on the reading that gave the gradient (`bound_from`), or
-takes one reading more, at intercepts that the sample and one small matrix of all rows tell.
+The start of a fit is the best of several optima of the sample; the model that a solver goes by is that of
+rows which a reading chooses for what they weigh in the Hessian; and a lower bound rides on the reading that
+gave the gradient (`_bound_from`), or takes one reading more, at intercepts that the sample and one small
+matrix of all rows tell.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from fastsoftmax.contracts import Mixture, Params
 from fastsoftmax.contracts.queries import Diagonal, Dual, LossGrad, LossGrads, ShiftCurvature, Together
 from fastsoftmax.objective.certificate import MAX_SHIFTED_CLASSES
 from fastsoftmax.objective.counted import CountedSource
-from fastsoftmax.objective.row_choice import ChooseRows, MeanScore
+from fastsoftmax.objective.row_scores import Lacking, choice_of_rows, curvature_at_zero
 from fastsoftmax.objective.source_objective import SourceObjective
 from fastsoftmax.objective.surrogate import Surrogate
 from fastsoftmax.solvers import lbfgs
@@ -41,12 +42,8 @@ NEGLIGIBLE_PART = 0.5
 # The curvature of the intercepts is summed beside every gradient if it is no more work than this part of it.
 RIDING = 0.3
 MAX_NEWTON_STEPS = 6
-# A feature whose sum of squares in the sample falls short by less than this fraction is as frequent there.
-NOISE = 0.9
-# The part of the mean score that is added to every row's: rows that a point takes for certain may not be.
-FLOOR = 0.1
-# Of the usual number of rows, for the preconditioner of conjugate gradients: the rows that weigh most tell more.
-INNER_FRACTION = 0.5
+# Of the usual number of rows, for the preconditioner of conjugate gradients.
+INNER_FRACTION = 1.0
 SPIKE = 1000.0  # an intercept so far above the others makes its class certain
 
 
@@ -129,11 +126,15 @@ class FewReadings(SourceObjective):
         return self._model
 
     def _read(self, point: Vector, chosen_at: tuple[Vector, ...]) -> tuple[float, Vector]:
-        """Return F and ∇F by one reading, and keep what rides on it: curvatures, and rows chosen at points."""
+        """Return F and ∇F by one reading, and keep what rides on it: curvatures, and chosen rows."""
         unpacked = self.unpack(point)
         queries: list[Any] = [LossGrad(unpacked, self._dtype)]
         if chosen_at:
-            queries.append(self._choice(chosen_at))
+            queries.append(
+                choice_of_rows(
+                    self.sampled, chosen_at, self._rows.spec.n_rows, self._stream.sample_bytes, self._dtype
+                )
+            )
         if self._curvature_rides:
             queries.append(ShiftCurvature(unpacked, np.zeros(self.n_classes), self._dtype))
         if self.has_small_hessian:
@@ -163,7 +164,7 @@ class FewReadings(SourceObjective):
         M⁻¹ v is found by conjugate gradients, from the preconditioner of the sample (`Surrogate.inverse`).
         """
         point = np.array(params, np.float64)
-        inner, missing = self.sampled.preconditioner(point), Lacking(self, self.sampled)
+        inner, missing = self.sampled.preconditioner(point), Lacking(self.sampled, self._squares)
         model = Surrogate(self.sampled, inner, self._rows.spec.n_rows, missing, point[np.newaxis])
         return model.inverse(point)
 
@@ -228,13 +229,22 @@ class FewReadings(SourceObjective):
         if self._squares is None and not self.has_small_hessian:
             queries = (*queries, Diagonal(self.unpack(np.zeros(self.size)), self._dtype))
         if candidates:
-            queries = (*queries, self._choice(tuple(candidates)))
+            queries = (
+                *queries,
+                choice_of_rows(
+                    self.sampled,
+                    tuple(candidates),
+                    self._rows.spec.n_rows,
+                    self._stream.sample_bytes,
+                    self._dtype,
+                ),
+            )
         answers: tuple[Any, ...] = self._rows.sum(Together(queries)).each
         many_sums, *others = answers
         chosen = others.pop() if candidates else None
         many = many_sums.each
         for sums in others:
-            self._squares = sums.coef[0] / sums.weight / self._curvature_at_zero
+            self._squares = sums.coef[0] / sums.weight / curvature_at_zero(self)
         results = [self._finished(sums, one) for sums, one in zip(many, sets, strict=True)]
         n = len(candidates)
         if self.fit_intercept:
@@ -341,42 +351,13 @@ class FewReadings(SourceObjective):
             shift = shift - np.linalg.lstsq(curvature + its_slope - slope, error, rcond=None)[0]
         return shift
 
-    def _choice(self, points: tuple[Vector, ...]) -> ChooseRows:
-        """Return the query for the rows that weigh most at some points."""
-        sampled, stream = self.sampled, self._stream
-        places = tuple(self.unpack(point) for point in points)
-        inverses = tuple(self._inverse_diagonal(place) for place in places)
-        query = ChooseRows(places, inverses, 0.0, stream.sample_bytes, sampled._dtype)
-        total = sampled._rows.sum(MeanScore(query))
-        return ChooseRows(places, inverses, FLOOR * total.value / total.weight, stream.sample_bytes, self._dtype)
-
-    def _inverse_diagonal(self, place: Params) -> Params:
-        """Return 1 / D of the diagonal of the sample's Hessian at a point, with what a row of n adds to it."""
-        sampled, centre = self.sampled, self._layout.centre
-        coef, intercept = sampled._preconditioning.curvatures(place)
-        squares = self._squares_of(sampled)
-        if centre is not None:  # rows are not centred for their scores
-            columns = centre.columns
-            raw = centre.variance[columns] + centre.mean[columns] ** 2
-            coef[:, columns] = intercept[:, np.newaxis] * raw
-            squares[columns] = raw
-        n_rows = self._rows.spec.n_rows
-        positive = squares[squares > 0.0]
-        least = positive.min() if len(positive) else 1.0
-        return Params(
-            1.0 / (coef + (self.l2 + (squares + least) / n_rows)),
-            1.0 / (intercept + 1.0 / n_rows) if self.fit_intercept else np.zeros(self.n_classes),
-        )
-
     def _keep_model(self, chosen: Any, points: tuple[Vector, ...], at: Vector) -> None:
         """Keep the model of chosen rows."""
         rows = chosen.rows()
         chosen = self.sampled if rows is None else self._over(self._stream.of_rows(rows))
         inner = chosen.preconditioner(at, INNER_FRACTION)
-        recipe, missing = np.array((*points, at)), Lacking(self, chosen)
-        self._model = Surrogate(
-            chosen, inner, self._rows.spec.n_rows, missing, recipe, self.sampled
-        )
+        recipe, missing = np.array((*points, at)), Lacking(chosen, self._squares)
+        self._model = Surrogate(chosen, inner, self._rows.spec.n_rows, missing, recipe, self.sampled)
 
     def _over(self, source: Source) -> SourceObjective:
         """Return the same objective of rows in memory."""
@@ -384,18 +365,6 @@ class FewReadings(SourceObjective):
         other.__dict__.update(self.__dict__)
         SourceObjective._join(other, CountedSource(source), self._penalty)
         return other
-
-    def _squares_of(self, sampled: SourceObjective) -> Vector:
-        """Return Σ w x² / Σ w (d,) of a sample."""
-        at_zero = sampled._preconditioning.curvatures(self.unpack(np.zeros(self.size)))
-        squares: Vector = at_zero.coef[0] / self._curvature_at_zero
-        return squares
-
-    @property
-    def _curvature_at_zero(self) -> float:
-        """The curvature of each logit at zero parameters, in every row: p (1 − p)."""
-        p = 1.0 / self.n_classes if self._family.SHIFT_INVARIANT else 0.5
-        return p * (1.0 - p)
 
     def _with_present_classes(self, x: Vector) -> Vector:
         """Return an optimum of the sample with usual intercepts for classes that the sample lacks."""
@@ -416,32 +385,6 @@ class FewReadings(SourceObjective):
         offset = float(np.mean(intercept[there] - usual[there])) if self._family.SHIFT_INVARIANT else 0.0
         intercept[lacking] = usual[lacking] + offset
         return x
-
-
-class Lacking:
-    """What the diagonal of a sample's Hessian lacks of that of all rows, (n_params,); or None.
-
-    Estimated from the features' second moments in both and the mean curvature of each class's logit.
-    """
-
-    def __init__(self, objective: FewReadings, sampled: SourceObjective) -> None:
-        self._objective, self._sampled = objective, sampled
-        self._missing: Vector | None = None
-
-    def __call__(self, point: Vector) -> Vector | None:
-        objective = self._objective
-        if objective._squares is None or objective._layout.centre is not None:
-            return None
-        if self._missing is None:
-            missing = np.maximum(objective._squares - objective._squares_of(self._sampled), 0.0)
-            missing[missing <= NOISE * objective._squares] = 0.0  # seen as often as may be expected
-            self._missing = missing
-        if not self._missing.any():
-            return None
-        curvature = self._sampled._preconditioning.curvatures(objective.unpack(point)).intercept
-        lacking = np.zeros(objective.size)
-        objective._layout.split(lacking).coef[:] = np.outer(curvature, self._missing)
-        return lacking
 
 
 def _negative_entropy(q: Vector, exclusive: bool) -> float:

@@ -1,4 +1,4 @@
-"""Rows chosen in one reading for what they weigh in the Hessian: a sample that stands for all rows near a point.
+"""Rows chosen in one reading for what they weigh in the Hessian: they stand for all rows near a point.
 
 A row's part of the Hessian is large where its probabilities are undecided, or its features or classes are
 rare. Rows are chosen with a probability about proportional to
@@ -6,7 +6,8 @@ rare. Rows are chosen with a probability about proportional to
     sᵢ = wᵢ Σₖ |pᵢₖ − yᵢₖ| (Σⱼ xᵢⱼ² / Dₖⱼ + 1 / Dₖ)
 
 with the diagonal D of the Hessian of the mean loss: |p − y| stands for p (1 − p), which it is not below, so
-that rows whose label is about to be believed are seen, too. A floor keeps rows that the point takes for certain.
+that rows whose label is about to be believed are seen, too. A floor keeps rows that the point takes for
+certain.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class Chosen(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ChosenRows:
-    """The rows with the smallest keys, as many as take `max_bytes`. Those of different rows are added with `+`.
+    """The rows with the smallest keys, as many as take `max_bytes`; `+` gives those of both sets of rows.
 
     `limit` is the smallest key of a row that is not among them, infinity if there is none. `parts` may hold
     more rows than that until `rows` is called.

@@ -1,9 +1,9 @@
-"""Newton's method with the Hessian of a sample in memory, corrected by what the steps have shown of all rows."""
+"""Newton's method with the Hessian of a sample in memory, corrected by what steps have shown of all rows."""
 
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fastsoftmax.contracts import Record, Solution, Vector
-    from fastsoftmax.contracts.protocols import Checkpoint, Model, Objective
+    from fastsoftmax.contracts.protocols import Checkpoint, Model, Modelled, Objective
 
 NEEDS = frozenset({"gradient", "model"})  # of an objective
 
-MAX_PAIRS = 14
+# A pair is three vectors. More of them help where the sample is small beside the parameters; there are as
+# many as this memory holds.
+MIN_PAIRS, MAX_PAIRS, PAIRS_BYTES = 10, 32, 2**25
 # The rows of the sample are chosen at the start, and again at so many of the next points: those of the first
 # were chosen where the fit has left.
 CHOICES = 3
@@ -26,7 +28,9 @@ SUFFICIENT_DECREASE = 1e-4  # Armijo's condition, at its usual value
 MAX_TRIALS = 30
 RESOLUTION = 1e-7  # as in `newton`: smaller relative changes of F are rounding if products are float32
 # A pair whose curvature is below this fraction of the model's tells of rounding, or of a point far away.
-MIN_CURVATURE = 0.05
+MIN_CURVATURE = 0.01
+# A model whose curvature along the last step was so many times that of all rows is taken to be so all over.
+STIFF = 3.0
 TRUSTED_PAIRS = 3  # so many pairs have shown how far the sample's Hessian is from that of all rows
 # Where the model's gradient at the end of a step is what its Hessian predicts, to this fraction of the
 # change, the step is as good as the model.
@@ -47,14 +51,16 @@ class _Iterate(NamedTuple):
 class _Pairs:
     """The steps s, and what the gradients of all rows changed more than those of the model, e."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: int) -> None:
+        affordable = PAIRS_BYTES // (3 * 8 * max(1, size))
+        self._most = int(np.clip(affordable, MIN_PAIRS, MAX_PAIRS))
         self.steps: list[Vector] = []
         self.excesses: list[Vector] = []
         self.products: list[Vector] = []  # H s of the first of them, with the model's Hessian H
 
     def add(self, step: Vector, excess: Vector) -> None:
         """Add a pair."""
-        if len(self.steps) == MAX_PAIRS:
+        if len(self.steps) == self._most:
             del self.steps[0], self.excesses[0], self.products[:1]
         self.steps.append(step)
         self.excesses.append(excess)
@@ -68,17 +74,20 @@ class _Pairs:
         self.products = []
 
     def inverse(
-        self, objective: Objective, product: Callable[[Vector], Vector], inverse: Callable[[Vector], Vector]
+        self, objective: Modelled, product: Callable[[Vector], Vector], inverse: Callable[[Vector], Vector]
     ) -> Callable[[Vector], Vector]:
         """Return the BFGS update of an inverse Hessian by the pairs s and H s + e, with the `product` H."""
         algebra = objective.algebra
         self.products += [product(step) for step in self.steps[len(self.products) :]]
-        pairs = []
+        pairs, stiffness = [], 1.0
         for step, excess, by_model in zip(self.steps, self.excesses, self.products, strict=True):
             changed = algebra.moved(by_model, excess, 1.0)
             found = algebra.dot(step, changed)
-            if found > MIN_CURVATURE * algebra.dot(step, by_model):
+            expected = algebra.dot(step, by_model)
+            if found > MIN_CURVATURE * expected:
                 pairs.append((step, changed, found))
+            stiffness = expected / found if found > 0.0 else 1.0
+        scale = stiffness if stiffness > STIFF else 1.0
 
         def apply(vector: Vector) -> Vector:
             rest, parts = algebra.copied(vector), []
@@ -86,7 +95,7 @@ class _Pairs:
                 part = algebra.dot(step, rest) / found
                 rest = algebra.moved(rest, changed, -part)
                 parts.append(part)
-            out = inverse(rest)
+            out = scale * inverse(rest)
             for (step, changed, found), part in zip(pairs, reversed(parts), strict=True):
                 out = algebra.moved(out, step, part - algebra.dot(changed, out) / found)
             return out
@@ -129,7 +138,8 @@ def minimize(
     H at the present point, is what the Hessian there does to s, however old the pair. The end of the step is
     moved to where the model's gradient is as if the direction were straight, which costs no pass: far from
     the minimum that is a step of the model itself. A step that does not lower F is shortened. Costs one pass
-    for each step length tried, usually one a step. Extra memory: about forty float64 vectors.
+    for each step length tried, usually one a step. Extra memory: 30 to 96 float64 vectors for the
+    pairs, those that 32 MiB hold, and about ten.
 
     References
     ----------
@@ -138,21 +148,22 @@ def minimize(
     .. [2] R. H. Byrd, S. L. Hansen, J. Nocedal, Y. Singer, "A stochastic quasi-Newton method for large-scale
        optimization", SIAM J. Optim. 26 (2016).
     """
-    pairs = _Pairs()
+    modelled = cast("Modelled", objective)
+    pairs = _Pairs(modelled.size)
     stored = None if checkpoint is None else checkpoint.state()
     if stored is None:
-        progress = Progress(objective, tol, callback)
+        progress = Progress(modelled, tol, callback)
         x = np.array(x0, dtype=np.float64)
-        value, grad, model = objective.value_grad_and_model(x)
+        value, grad, model = modelled.value_grad_and_model(x)
         n_steps, refined, n_choices = 0, False, 1
-        step, slope = _step(objective, model, pairs, x, grad)
+        step, slope = _step(modelled, model, pairs, x, grad)
         done = progress.at(x, value, grad, -0.5 * slope, trusted=False)
     else:
-        model = objective.model_at(stored.arrays["recipe"])
-        (n_steps, refined, n_choices, x, value, grad), objective = _restored(stored, objective, pairs)
-        progress, done = Progress(objective, tol, callback), False
+        model = modelled.model_at(stored.arrays["recipe"])
+        (n_steps, refined, n_choices, x, value, grad), modelled = _restored(stored, modelled, pairs)
+        progress, done = Progress(modelled, tol, callback), False
         progress.resume(stored.numbers["progress"], x)
-        step, slope = _step(objective, model, pairs, x, grad)
+        step, slope = _step(modelled, model, pairs, x, grad)
     first = n_steps
     for n_steps in range(first, max_iter):
         if done:
@@ -163,22 +174,22 @@ def minimize(
         trial = None
         if not progress.stalled:
             chooses = n_choices < CHOICES and not refined
-            trial = _searched(objective, model, pairs, (x, value, grad), step, chooses)
+            trial = _searched(modelled, model, pairs, (x, value, grad), step, chooses)
         if trial is not None:
             x, value, grad, new_model = trial
             if new_model is not None:
                 model, n_choices = new_model, n_choices + 1
-        elif pairs.steps and not (progress.stalled or objective.is_float32):
+        elif pairs.steps and not (progress.stalled or modelled.is_float32):
             pairs.clear()  # their curvature may be rounding: try again from the model alone
         else:
             in_float64 = progress.in_float64(x, value, grad, -0.5 * slope)
             if in_float64 is None:
                 break
-            objective, value, grad = in_float64
+            modelled, value, grad = cast("Modelled", in_float64[0]), *in_float64[1:]
             refined = True
             pairs.clear()
-        step, slope = _step(objective, model, pairs, x, grad)
-        trusted = objective.has_small_hessian or len(pairs.steps) >= TRUSTED_PAIRS
+        step, slope = _step(modelled, model, pairs, x, grad)
+        trusted = modelled.has_small_hessian or len(pairs.steps) >= TRUSTED_PAIRS
         done = progress.at(x, value, grad, -0.5 * slope, trusted=trusted)
     else:
         if not done:
@@ -186,9 +197,7 @@ def minimize(
     return progress.solution(x, value, grad)
 
 
-def _step(
-    objective: Objective, model: Model, pairs: _Pairs, x: Vector, grad: Vector
-) -> tuple[Vector, float]:
+def _step(objective: Modelled, model: Model, pairs: _Pairs, x: Vector, grad: Vector) -> tuple[Vector, float]:
     """Return the next step, and the slope −∇F · B ∇F of its straight direction. No pass."""
     algebra = objective.algebra
     product = model.hessian(x)
@@ -217,7 +226,7 @@ def _step(
 
 
 def _searched(
-    objective: Objective,
+    objective: Modelled,
     model: Model,
     pairs: _Pairs,
     start: tuple[Vector, float, Vector],
@@ -294,7 +303,7 @@ def _state(iterate: _Iterate, model: Model, pairs: _Pairs, progress: Progress) -
     )
 
 
-def _restored(stored: State, objective: Objective, pairs: _Pairs) -> tuple[_Iterate, Objective]:
+def _restored(stored: State, objective: Modelled, pairs: _Pairs) -> tuple[_Iterate, Modelled]:
     """Return the iterate and the objective of a stored state, and restore the pairs."""
     numbers, arrays = stored
     for name in ("steps", "excesses", "products"):
@@ -307,4 +316,4 @@ def _restored(stored: State, objective: Objective, pairs: _Pairs) -> tuple[_Iter
         numbers["value"],
         arrays["grad"],
     )
-    return iterate, in_float64_if(objective, iterate.refined)
+    return iterate, cast("Modelled", in_float64_if(objective, iterate.refined))
