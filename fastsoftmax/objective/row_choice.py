@@ -20,8 +20,8 @@ import numpy as np
 from fastsoftmax import losses
 from fastsoftmax.contracts import Csr, Halves, Params, RowBlock, Sums, row_slice
 from fastsoftmax.contracts.storages import storage_of
-from fastsoftmax.data.blocks.block import joined_rows, n_bytes
-from fastsoftmax.data.blocks.sample import keys
+from fastsoftmax.data.blocks.block import n_bytes
+from fastsoftmax.data.blocks.sample import keys, rows_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -81,16 +81,12 @@ class ChosenRows:
         fits = np.cumsum(size[order]) <= self.max_bytes
         fits[0] = True
         limit = self.limit if fits.all() else min(self.limit, float(key[order[np.argmin(fits)]]))
-        kept, start = [], 0
-        for part in self.parts:  # in the order of the rows
-            below = np.flatnonzero(key[start : start + len(part.key)] < limit)
-            start += len(part.key)
-            if len(below):
-                kept.append(part if len(below) == len(part.key) else part.taken(below))
-        if len(kept) > 1:
-            X = joined_rows([part.X for part in kept])
-            kept = [Chosen(X, *(np.concatenate(column) for column in list(zip(*kept))[1:]))]
-        return ChosenRows(tuple(kept), limit, self.max_bytes)
+        if len(self.parts) == 1 and fits.all():
+            return self
+        below = np.flatnonzero(key < limit)  # in the order of the rows
+        X = rows_of([part.X for part in self.parts], below)
+        rest = [np.concatenate(column)[below] for column in list(zip(*self.parts, strict=True))[1:]]
+        return ChosenRows((Chosen(X, *rest),) if len(below) else (), limit, self.max_bytes)
 
     def rows(self) -> RowBlock | None:
         """Return the rows, each with its weight over the probability that it was chosen; None without rows.
