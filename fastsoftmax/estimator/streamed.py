@@ -142,8 +142,8 @@ class StreamedFit(Fit):
             self.objective = self.objective.storing(self._dtype)
         too_large = settings.solver == "newton-cholesky" and not self.objective.has_explicit_hessian
         self.solver = "newton-cg" if too_large else settings.solver
-        if settings.solver == "lbfgs" and self.objective.has_small_hessian:
-            self.solver = "newton-cholesky"  # a reading then gives a whole step
+        if settings.solver == "lbfgs":
+            self.solver = "sampled-newton"
 
     def precision_at(self, x: Vector) -> Vector:
         """Return an estimate of the diagonal of the Hessian of Σ wᵢ ℓᵢ + ‖coef‖² / (2 C), (n_params,).

@@ -147,7 +147,8 @@ class Progress:
         goal = self._goal(value)
         waited = self._objective.passes - self._bound_pass
         interval = min(PASSES_A_BOUND, 1 + (self._objective.passes - self._first_pass) // WAIT_FRACTION)
-        warm_start = not self.history and x.any()  # may be the optimum already
+        # may be the optimum already, unless the solver can tell
+        warm_start = not self.history and x.any() and decrement == np.inf
         resolved = RESOLVED * abs(value)
         predicted_gap = decrement  # a lower estimate; the gradient's part matters near the end only
         if decrement <= max(goal, resolved):

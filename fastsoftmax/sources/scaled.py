@@ -80,6 +80,8 @@ class ScaledSource:
         self._with_one = np.append(self._factor, 1.0)  # of rows with a constant
         self._centred = np.flatnonzero(np.zeros(0) if mean is None else mean)
         self._means = mean if len(self._centred) else None
+        # A square (x - m)² / s² is taken for x² / (s² + m²), which has the same mean.
+        self._squares = self._factor**2 if mean is None else 1.0 / (scale**2 + mean**2)
         self.is_far = mean is not None and bool((FAR * np.abs(mean) > scale).any())
         # Known logits are kept as long as a query's point exists, by the rows' own point.
         self._points: weakref.WeakKeyDictionary[Point, Point] = weakref.WeakKeyDictionary()
@@ -152,6 +154,9 @@ class ScaledSource:
                 return Together(tuple(map(self._asked, query.queries)))
             case TargetSum():
                 return query
+        changed = getattr(query, "of_features", None)  # kinds of query that know how themselves
+        if changed is not None:
+            return changed(self.of_rows, self._squares)
         raise TypeError(f"no change of variables is known for the query {type(query).__name__}")
 
     def _answered(self, query: Any, answer: Any) -> Any:

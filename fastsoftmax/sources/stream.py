@@ -10,8 +10,8 @@ import numpy as np
 from fastsoftmax import devices
 from fastsoftmax.contracts import Csr, RowBlock, row_slice
 from fastsoftmax.contracts.protocols import SourceSpec
-from fastsoftmax.contracts.queries import TargetSum
-from fastsoftmax.data.blocks.block import Block
+from fastsoftmax.contracts.queries import TargetSum, placed
+from fastsoftmax.data.blocks.block import Block, n_bytes
 from fastsoftmax.runtime.read_ahead import read_ahead
 from fastsoftmax.sources.array import ArraySource, sparse_block_rows, with_transpose
 
@@ -83,10 +83,12 @@ class StreamSource:
         asks_targets = self._target_sums is None
         answer: Answer | None = None
         targets: Sums | None = None
+        first = 0
         with read_ahead(self._blocks) as blocks:
             for block, file in blocks:
                 self._rows.check_size(file)  # it may have been cut since the block was read ahead
-                part = devices.answer(query, self._loss, "cpu", block, self._n_threads)
+                part = devices.answer(placed(query, first), self._loss, "cpu", block, self._n_threads)
+                first += block.n_rows
                 answer = part if answer is None else answer + part
                 if asks_targets:
                     sums = devices.answer(TargetSum(), self._loss, "cpu", block, self._n_threads)
@@ -119,6 +121,17 @@ class StreamSource:
         """The rows that are kept as a sample; of these fewer if targets made of labels take more than X."""
         most = self._rows.limits.sample // max(1, self._targets.made_bytes)
         return max(1, min(self._rows.look().sample.X.shape[0], most))
+
+    def of_rows(self, rows: RowBlock) -> ArraySource:
+        """Return a source of rows in memory, of the same loss and threads."""
+        return ArraySource(
+            rows._replace(buffers=self._buffers), self._loss, self._spec.n_outputs, n_threads=self._n_threads
+        )
+
+    @property
+    def sample_bytes(self) -> int:
+        """The bytes of the rows that are kept in memory as a sample."""
+        return n_bytes(self._rows.look().sample.X)
 
     @property
     def entries_a_row(self) -> float:

@@ -393,26 +393,27 @@ def test_without_a_penalty_no_reading_is_made_for_a_bound():
     assert model.objective_ == pytest.approx(SoftmaxRegression(C=np.inf).fit(X, y).objective_, rel=1e-6)
 
 
-def test_a_killed_fit_goes_on_to_the_same_bits(tmp_path, monkeypatch):
+@pytest.mark.parametrize("n_classes", [5, 25])  # a small Hessian, and one that the sample has to tell
+def test_a_killed_fit_goes_on_to_the_same_bits(tmp_path, monkeypatch, n_classes):
     monkeypatch.setattr(checkpoint, "SECONDS", 0.0)
     monkeypatch.setattr(checkpoint, "TIME_FRACTION", np.inf)
-    X, y, _ = problem(5)
+    X, y, _ = problem(n_classes)
     np.save(tmp_path / "X.npy", X)
     np.save(tmp_path / "y.npy", y)
-    whole = SoftmaxRegression(tol=1e-9).fit(open_rows(tmp_path / "X.npy", memory="64K"))
+    whole = SoftmaxRegression(tol=1e-9).fit(open_rows(tmp_path / "X.npy", memory="200K"))
 
     class KilledError(Exception):
         pass
 
     def kill(record):
-        if record.passes >= 9:
+        if record.passes >= 4:
             raise KilledError
 
     options = {"tol": 1e-9, "checkpoint": tmp_path / "state"}
     with pytest.raises(KilledError):
-        SoftmaxRegression(callbacks=[kill], **options).fit(open_rows(tmp_path / "X.npy", memory="64K"))
+        SoftmaxRegression(callbacks=[kill], **options).fit(open_rows(tmp_path / "X.npy", memory="200K"))
     assert (tmp_path / "state").exists()
-    again = SoftmaxRegression(**options).fit(open_rows(tmp_path / "X.npy", memory="64K"))
+    again = SoftmaxRegression(**options).fit(open_rows(tmp_path / "X.npy", memory="200K"))
     assert again.coef_.tobytes() == whole.coef_.tobytes()
 
 

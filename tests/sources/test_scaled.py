@@ -13,6 +13,7 @@ from fastsoftmax.contracts import Centre, Mixture, Params, RowBlock, queries
 from fastsoftmax.contracts.points import Point
 from fastsoftmax.contracts.values import Largest, ManySums
 from fastsoftmax.data import validation
+from fastsoftmax.objective.row_choice import ChooseRows, MeanScore
 from fastsoftmax.runtime.buffers import BufferPool
 from fastsoftmax.sources.array import ArraySource
 from fastsoftmax.sources.scaled import ScaledSource
@@ -150,3 +151,19 @@ def test_logits_are_kept_as_long_as_the_point_of_the_query():
 def test_all_rows_are_their_own_sample():
     scaled, _ = sources("dense")
     assert scaled.sample(N) is scaled
+
+
+@pytest.mark.parametrize("kind", ["dense", "CSR"])
+def test_rows_are_chosen_by_the_scores_of_scaled_rows(kind):
+    rng = np.random.default_rng(3)
+    points = (Params(rng.normal(size=(K, D)), rng.normal(size=K)),)
+    inverses = (Params(rng.uniform(1, 2, (K, D)), rng.uniform(1, 2, K)),)
+    query = ChooseRows(points, inverses, 0.1, 800)
+    scaled, explicit = sources(kind)
+    score, expected = (source.sum(MeanScore(query)).value for source in (scaled, explicit))
+    assert score == pytest.approx(expected, rel=1e-12)
+    chosen, expected = (source.sum(query).rows() for source in (scaled, explicit))
+    np.testing.assert_array_equal(chosen.target, expected.target)
+    np.testing.assert_allclose(chosen.weight, expected.weight, rtol=1e-12)
+    centred, _ = sources(kind, mean=MEAN)
+    assert centred.sum(MeanScore(query)).value > 0.0

@@ -106,7 +106,7 @@ class Sampler:
         if parts[0].weight is not None:
             weight = np.concatenate([part.weight for part in parts if part.weight is not None])[order]
         kept = Sample(
-            _taken([part.X for part in parts], order),
+            rows_of([part.X for part in parts], order),
             None if labels is None else labels[order],
             weight,
             np.concatenate([part.position for part in parts])[order],
@@ -115,7 +115,7 @@ class Sampler:
         self._n_taken, self._n_bytes = n_kept, block.n_bytes(kept.X)
 
 
-def _taken(parts: list[HostRows], order: NDArray[np.intp]) -> HostRows:
+def rows_of(parts: list[HostRows], order: NDArray[np.intp]) -> HostRows:
     """Return rows of several matrices as one, by their places in all of them together."""
     if len(parts) == 1:
         return storage_of(parts[0]).take(parts[0], order)
@@ -148,4 +148,4 @@ def keys(position: NDArray[np.int64]) -> NDArray[np.uint64]:
     return mixed
 
 
-__all__ = ["Coded", "Sample", "Sampler", "keys"]
+__all__ = ["Coded", "Sample", "Sampler", "keys", "rows_of"]
