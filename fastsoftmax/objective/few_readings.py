@@ -180,10 +180,12 @@ class FewReadings(SourceObjective):
         natural = self.l2 * spec.n_rows / sampled._rows.spec.n_rows or 1.0 / sampled._rows.spec.n_rows
         x = np.zeros(self.size)
         candidates = []
+        passing = self._over(self._stream.pool())  # its preconditioner's matrices go with it
         for strength in STRENGTHS:
-            problem = sampled.with_l2(strength * natural)
+            problem = passing.with_l2(strength * natural)
             x = lbfgs.minimize(problem, x, tol=START_TOL, max_iter=START_STEPS).x
             candidates.append(self._with_present_classes(x))
+        del passing, problem
         values, grads = self._at_candidates(candidates)
         self._rows.passes -= 1
         self._unpaid = 1
@@ -356,8 +358,10 @@ class FewReadings(SourceObjective):
     def _keep_model(self, chosen: Any, points: tuple[Vector, ...], at: Vector) -> None:
         """Keep the model of chosen rows."""
         rows = chosen.rows()
-        chosen = self.sampled if rows is None else self._over(self._stream.of_rows(rows))
-        inner = chosen.preconditioner(at, INNER_FRACTION)
+        source = self._stream.pool() if rows is None else self._stream.of_rows(rows)
+        chosen = self.sampled if rows is None else self._over(source)
+        # by an objective of its own, which takes the matrices that it was made from along
+        inner = self._over(source).preconditioner(at, INNER_FRACTION)
         recipe, missing = np.array((*points, at)), Lacking(chosen, self._squares)
         self._model = Surrogate(chosen, inner, self._rows.spec.n_rows, missing, recipe, self.sampled)
 

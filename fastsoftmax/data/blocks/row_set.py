@@ -37,9 +37,10 @@ if TYPE_CHECKING:
     from fastsoftmax.data.moments import Moments
 
 # Of the memory that a fit holds besides parameters: a block (two wait, one is made, one is in use; half as
-# much for sparse ones, with their transpose), the sample (2.25 times as much while it is gathered), and all
-# rows, up to which they are kept as arrays (twice as much while they are joined).
-BLOCK, SAMPLE, WHOLE = 20, 6, 3
+# much for sparse ones, with their transpose), the sample (four times as much while rows are chosen anew: the
+# sample, the rows chosen before, the new ones, twice while they are joined), and all rows, up to which they
+# are kept as arrays (twice as much while they are joined). Matrices of preconditioners take the rest.
+BLOCK, SAMPLE, WHOLE = 32, 8, 3
 MIN_BLOCK = 2**12  # bytes
 
 
