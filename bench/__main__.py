@@ -1,4 +1,4 @@
-"""`python -m bench run`, `memory`, `scaling`, `optimum`, `certified`, `small`, `cold`, `gpu` measure.
+"""`python -m bench run`, `memory`, `scaling`, `optimum`, `certified`, `small`, `disk`, `cold`, `gpu` measure.
 
 `report` shows what they have measured.
 """
@@ -87,6 +87,17 @@ def small(options: argparse.Namespace) -> int:
     from bench.measure import small as grid
 
     return shown(grid.measure(options.quick, options.k, options.threads), grid.complaints, options.name)
+
+
+def disk(options: argparse.Namespace) -> int:
+    """Measure rows on disk, and show the tables."""
+    from bench.measure import disk as grid
+
+    sizes, memory = (grid.QUICK, grid.QUICK_MEMORY) if options.quick else (grid.FULL, grid.FULL_MEMORY)
+    plan = grid.Plan(
+        sizes, options.folder or grid.FOLDER, memory, options.k, 3 if options.quick else grid.ROUNDS
+    )
+    return shown(grid.measure(plan), lambda _: [], options.name)
 
 
 def shown(groups: Iterator[Benchmarks], complaints: Callable[[Benchmarks], list[str]], name: str) -> int:
@@ -221,6 +232,18 @@ def parser() -> argparse.ArgumentParser:
     little.add_argument("-k", default="", metavar="WORDS", help="only cases whose names contain all of these")
     little.add_argument("--name", default="small", help="the result's name")
     little.set_defaults(command=small)
+    far_off = commands.add_parser(
+        "disk", help="rows on disk: readings, fits, memory, and others' fits; Linux"
+    )
+    far_off.add_argument("--quick", action="store_true", help="small files")
+    far_off.add_argument(
+        "-k", default="", metavar="WORDS", help="only subjects whose names contain all of these"
+    )
+    far_off.add_argument(
+        "--folder", type=Path, metavar="DIR", help="where the files are kept (40 GB in full)"
+    )
+    far_off.add_argument("--name", default="disk", help="the result's name")
+    far_off.set_defaults(command=disk)
     whole = commands.add_parser("cold", help="time whole processes: imports, first calls, later ones")
     whole.add_argument("--quick", action="store_true", help="one cold run of each, and fewer rounds")
     whole.add_argument("-k", metavar="TEXT", help="only subjects whose names contain this")

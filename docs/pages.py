@@ -1,7 +1,8 @@
 """Run the code of a page of documentation, and redraw the pictures: `python -m docs.pages`.
 
 The blocks marked `python` run in order in one namespace. A block that begins with `>>>` is a session, whose
-output is compared with what the page states; any other is simply executed.
+output is compared with what the page states; any other is simply executed. Blocks marked `console` hold
+commands after a `$`, and what they print, compared as well, where "..." stands for anything.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import contextlib
 import doctest
 import os
 import re
+import shlex
 import shutil
 import sys
 import tempfile
@@ -21,19 +23,20 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent
 PAGES = sorted(FOLDER.glob("*.md"))
-BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"^```(?:python|console)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+COMMAND = re.compile(r"^\$ fastsoftmax (.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
 PICTURE = re.compile(r"!\[[^\]]*\]\(pictures/([^)]+)\)")
 
 
 class Block(NamedTuple):
-    """A piece of code, and the number of lines of the page before it."""
+    """A piece of code or a session of commands, and the number of lines of the page before it."""
 
     code: str
     line: int
 
 
 def blocks(text: str) -> list[Block]:
-    """Return the Python of a page."""
+    """Return the Python and the commands of a page."""
     return [Block(found[1], text.count("\n", 0, found.start(1))) for found in BLOCK.finditer(text)]
 
 
@@ -54,6 +57,8 @@ def run(text: str, name: str) -> dict[str, Any]:
     for code, line in blocks(text):
         if code.startswith(">>>"):
             _converse(code, namespace, name, line)
+        elif code.startswith("$ "):
+            _command(code, name, line)
         else:
             exec(compile("\n" * line + code, name, "exec"), namespace)
     return namespace
@@ -66,6 +71,19 @@ def _converse(code: str, namespace: dict[str, Any], name: str, line: int) -> Non
     namespace.update(session.globs)  # the parser gave it a copy
     if told:
         raise AssertionError("".join(told))
+
+
+def _command(code: str, name: str, line: int) -> None:
+    """Run the commands of a session, and compare what they print."""
+    from typer.testing import CliRunner
+
+    from fastsoftmax.cli.app import app
+
+    for found in COMMAND.finditer(code):
+        said = CliRunner().invoke(app, shlex.split(found[1])).output
+        if not doctest.OutputChecker().check_output(found[2], said, doctest.ELLIPSIS):
+            place = line + code.count("\n", 0, found.start()) + 1
+            raise AssertionError(f"{name}, line {place}: {found[0]}printed\n{said}")
 
 
 @contextlib.contextmanager

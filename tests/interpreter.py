@@ -31,6 +31,15 @@ PEAK_MEMORY = """
 LAYERS = ("workqueue", "omp", "tbb")  # that Numba can run a `prange` on
 
 
+def layered(*executors):
+    """Executors, each with the layers to try it on: one without a `prange` needs none, and is tried once."""
+    return [
+        (name, layer)
+        for name in executors
+        for layer in (LAYERS if name in ("auto", "prange") else LAYERS[:1])
+    ]
+
+
 def run_python(code, *arguments, timeout=180, cwd=None, **env):
     """Exit status, output and errors of a fresh interpreter that runs some lines.
 

@@ -7,5 +7,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# One folder for all versions of the sources: each kernel is sealed with those that go into it.
-os.environ["NUMBA_CACHE_DIR"] = str(ROOT / ".numba-cache" / "bench")
+# One folder for all versions of the sources: each kernel is sealed with those that go into it. A folder that
+# is named already stays: Numba reads the variable whenever it compiles, and would go on in another folder.
+os.environ.setdefault("NUMBA_CACHE_DIR", str(ROOT / ".numba-cache" / "bench"))

@@ -24,6 +24,7 @@ from bench.report.cells import (
 from bench.report.certificate_tables import certificate_table
 from bench.report.cold_tables import cold_table
 from bench.report.comparisons import bandwidth, best_rival, excess, groups
+from bench.report.disk_tables import disk_tables
 from bench.report.goals import fit_memory, goal_of, reached
 from bench.report.optimum_tables import levels_table, optimum_table
 from bench.report.slopes import by_axis, seconds_by_threads, slope, upper_half
@@ -45,6 +46,7 @@ TITLES = {
     "optimum": "Time to the optimum",
     "certified": "Certificates",
     "small": "Small problems",
+    "disk": "Rows on disk",
     "cold": "Whole processes",
 }
 PRODUCTS = "products: those that a verb contains; of predict X·Wᵀ alone, of gram XᵀX once a class"
@@ -65,6 +67,8 @@ def tables(entries: list[Entry], every: bool) -> Iterator[Table]:
                 yield certificate_table(TITLES["certified"], certified)
         elif chosen and family == "certified":
             yield certificate_table(title, chosen)
+        elif members and family == "disk":
+            yield from disk_tables(title, members)
         elif members and family == "small":
             yield (small_cases_table if every else small_table)(title, members)
         elif members and family in whole:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import functools
-import io
 import json
 import os
 import shutil
@@ -20,7 +18,7 @@ import typer
 from fastsoftmax.runtime import compiling
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from rich.live import Live
 
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
     from fastsoftmax.runtime.compiling import Compilation
 
 INTERRUPTED, PIPE_CLOSED = 130, 141  # 128 + the signal's number, as shells count
-_ROWS = 4096  # turned into text at a time
 
 
 def one_line(text: object) -> str:
@@ -140,38 +137,26 @@ class Progress:
 
             self._live.update(Text(text, no_wrap=True, overflow="ellipsis", style="cyan"), refresh=True)
 
-    def record(self, record: Record) -> None:
-        """Show a record, ten a second at most: a small fit makes thousands."""
-        self._count += 1
+    @property
+    def is_live(self) -> bool:
+        """Whether anything is shown."""
+        return self._live is not None
+
+    def say_seldom(self, text: str) -> None:
+        """Replace the live line, ten times a second at most."""
         now = time.perf_counter()
-        if self._live is None or now - self._shown < 0.1:
-            return
-        self._shown = now
+        if self._live is not None and now - self._shown >= 0.1:
+            self._shown = now
+            self.say(text)
+
+    def record(self, record: Record) -> None:
+        """Show a record; a small fit makes thousands a second."""
+        self._count += 1
         far = f"gradient {record.grad_norm:.2e}" if record.gap is None else f"gap {record.gap:.2e}"
-        self.say(
+        self.say_seldom(
             f"iteration {self._count - 1}   objective {record.objective:.8f}   {far}   "
             f"{record.passes} passes   {record.seconds:.1f} s"
         )
-
-
-def csv_text(
-    values: Array, header: list[str], ids: Array | None = None, id_name: str = "id"
-) -> Iterator[str]:
-    """Yield the lines of a CSV file, some thousands at a time; floats in the fewest digits that are exact.
-
-    Where the rows have names, these are the first column.
-    """
-    rows = values.reshape(len(values), -1)
-    for start in range(0, max(len(rows), 1), _ROWS):
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
-        if start == 0:
-            writer.writerow(header if ids is None else [id_name, *header])
-        lines = rows[start : start + _ROWS].astype(str).tolist()
-        if ids is not None:
-            lines = [[name, *line] for name, line in zip(ids[start : start + _ROWS].tolist(), lines)]
-        writer.writerows(lines)
-        yield buffer.getvalue()
 
 
 def print_json(result: dict[str, Any]) -> None:

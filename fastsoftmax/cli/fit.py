@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import warnings
-from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,18 +12,19 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 import typer
 
-from fastsoftmax.cli import options
-from fastsoftmax.cli.accuracy import measure
+from fastsoftmax.cli import data_sets, options, streaming
 from fastsoftmax.cli.console import Progress, agreed, can_ask, one_line, print_json, says_failures
 from fastsoftmax.cli.fit_report import print_fit, summary
-from fastsoftmax.cli.matching import check_labels, check_target, check_width, expected, facts, test_part
+from fastsoftmax.cli.matching import facts
 from fastsoftmax.cli.options import AsJson, Data, Target, Threads  # noqa: TC001  (typer reads annotations)
-from fastsoftmax.cli.splitting import held_out
+from fastsoftmax.cli.reading import Meter
+from fastsoftmax.cli.streaming import Storage
 from fastsoftmax.data import readers
 from fastsoftmax.persistence import container
 
 if TYPE_CHECKING:
-    from fastsoftmax.data.readers import Table
+    from fastsoftmax.cli.data_sets import DataSet
+    from fastsoftmax.cli.parts import Reached
     from fastsoftmax.estimator import SoftmaxRegression
 
 # Formats that a model file is not.
@@ -65,7 +66,7 @@ def fit(
         typer.Option(
             metavar="FRACTION",
             callback=options.fraction,
-            help="Hold out this part of each class as test data (0.2).",
+            help="Hold out this part of each class as test data (0.2); of all rows, if read by blocks.",
         ),
     ] = None,
     target: Target = None,
@@ -111,15 +112,28 @@ def fit(
         float, typer.Option(callback=options.positive, help="Relative distance from the optimum to stop at.")
     ] = 1e-6,
     max_iter: Annotated[int, typer.Option(min=1, help="Most iterations.")] = 1000,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Write the state of the fit here: after a kill it goes on from it."
+        ),
+    ] = None,
+    memory: options.Memory = None,
+    cache: options.Cache = None,
+    no_cache: options.NoCache = False,
+    layer: options.Layer = None,
     loss: Annotated[Loss, typer.Option(help="softmax; sigmoid for a 0/1 matrix of labels.")] = Loss.softmax,
     multi_class: Annotated[
         MultiClass, typer.Option(help="ovr: each class against all others, by a sigmoid of its own.")
     ] = MultiClass.multinomial,
+    standardize: Annotated[
+        bool, typer.Option("--standardize", help="Penalise the coefficients of standardised columns.")
+    ] = False,
     n_threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
     """Fit a model to DATA and say how good it is."""
-    for path in (out, plot):
+    for path in (out, plot, checkpoint):
         if path is not None:
             container.check_writable(path)
     if plot is not None:
@@ -140,20 +154,13 @@ def fit(
         header=header,
         index_base=index_base.number,
     )
+    storage = Storage(memory, cache, no_cache, layer)
     with Progress() as progress:
-        progress.say(f"reading {data} ...")
-        table = readers.read(data, request)
-        table = table._replace(notes=table.notes + check_target(data, table))
-        if test_size is not None:
-            table = held_out(table, test_size)
-        if test is not None:
-            table = _with_test(table, data, test, request)
-        X_test, y_test = table.X_test, table.y_test
-        if y_test is not None and table.y is not None and y_test.ndim == table.y.ndim == 1:
-            check_labels(y_test, np.unique(table.y))
-        progress.say("fitting ...")
-        from fastsoftmax.estimator import SoftmaxRegression
+        meter = Meter(progress)
+        meter.say(f"reading {streaming.joined(data)} ...")
+        from fastsoftmax.estimator import SoftmaxRegression  # seconds, which are no part of the reading's
 
+        table = data_sets.opened(data, request, storage, test=test, test_size=test_size, meter=meter)
         model = SoftmaxRegression(
             C=C,
             solver=solver,
@@ -162,84 +169,78 @@ def fit(
             loss=loss.value,
             multi_class=multi_class.value,
             class_weight=None if class_weight is None else class_weight.value,
+            standardize=standardize,
             n_threads=n_threads,
-            callbacks=[progress.record],
+            checkpoint=checkpoint,
+            callbacks=[meter.record],
             keep_on_interrupt=can_ask(),
         )
-        interrupted = _interrupted(model, table)
+        with meter.running("fitting"):
+            interrupted = _interrupted(model, table)
     if interrupted is not None and not agreed(f"fastsoftmax: {interrupted} Go on with that model?"):
         raise KeyboardInterrupt
-    with Progress() as progress:
-        progress.say("testing ...")
-        accuracies = [
-            None if X is None or y is None else measure(model, X, y)[0] / len(y)
-            for X, y in ((table.X, table.y), (X_test, y_test))
-        ]
-    result = {
-        "data": data,
-        **summary(table, model),
-        "train_accuracy": accuracies[0],
-        "test_accuracy": accuracies[1],
-        "model": out,
-        "plot": plot,
-        "notes": list(table.notes),
-    }
+    seconds = meter.seconds if table.rows is not None else model.history_[-1].seconds
+    plain = copy.copy(model)
+    plain.__dict__.pop("feature_names_in_", None)  # columns were chosen by name; scikit-learn would warn
+    if out is not None:  # before the test, which may find a label that no model knows
+        _save(out, model, table)
+    with Progress() as progress, Meter(progress).running("testing"):
+        train, tested = _tested(plain, table, out)
+    result = {**summary(table, model, train, tested), "seconds": seconds, "model": out, "plot": plot}
     if plot is not None:
-        title = f"{Path(data).name}: {result['rows']:,} rows × {result['features']:,} features, C = {C:g}"
-        _draw(plot, model, table, title)
-    if out is not None:
-        _save(out, model, table, has_names=data not in readers.EMBEDDED)
-    print_json(result) if as_json else print_fit(result, table)
+        name = Path(table.about.name).name
+        title = f"{name}: {result['rows']:,} rows × {result['features']:,} features, C = {C:g}"
+        _draw(plot, plain, table, title)
+    print_json(result) if as_json else print_fit(result, table.about)
 
 
-def _interrupted(model: SoftmaxRegression, table: Table) -> str | None:
+def _interrupted(model: SoftmaxRegression, table: DataSet) -> str | None:
     """Fit the model; return what is to be said of it if that was interrupted, and else None."""
     from fastsoftmax.estimator.interrupts import InterruptedFit
 
+    X, y, weight = table.given
     with warnings.catch_warnings():
         warnings.simplefilter("error", InterruptedFit)
         try:
-            model.fit(table.X, table.y, sample_weight=table.weight)
+            model.fit(X, y, sample_weight=weight)
         except InterruptedFit as warning:  # raised after the last point has been kept
             return one_line(warning)
     return None
 
 
-def _with_test(table: Table, data: str, test: str, request: readers.Request) -> Table:
-    """Return the table with another one's test part, or all of it, as its own."""
-    assert table.y is not None
-    names = None if data in readers.EMBEDDED else table.feature_names
-    like = expected(table.y, table.X.shape[1], names, facts(table))
-    used = replace(request, model=like, features=(), drop=(), weight=None, ids=None)
-    other = readers.read(test, used)
-    X_test, y_test = test_part(other)
-    check_width(test, X_test, table.X.shape[1])
-    notes = tuple(f"test data: {note}" for note in other.notes)
-    return table._replace(X_test=X_test, y_test=y_test, notes=table.notes + notes)
+def _tested(model: SoftmaxRegression, table: DataSet, out: str | None) -> tuple[Reached, Reached | None]:
+    """Return the accuracies on the rows of the fit and on those to test on.
+
+    Where those cannot be tested on, the error says that the model is not lost.
+    """
+    train = table.train.reached(model)
+    try:
+        return train, None if table.test is None else table.test.reached(model)
+    except ValueError as error:
+        saved = "" if out is None else f" (the model is fitted, and saved in {out!r})"
+        raise ValueError(f"{error}{saved}") from error
 
 
-def _save(path: str, model: SoftmaxRegression, table: Table, has_names: bool) -> None:
+def _save(path: str, model: SoftmaxRegression, table: DataSet) -> None:
     """Write a model file, with what `predict` needs to see of the data: names, labels, first index."""
-    if table.feature_names is not None and has_names:
-        model.feature_names_in_ = np.array(table.feature_names, dtype=object)
-    model._table = facts(table)
+    about = table.about
+    if about.feature_names is not None and about.name not in readers.EMBEDDED:
+        model.feature_names_in_ = np.array(about.feature_names, dtype=object)
+    model._table = facts(about)
     model.save(path)
 
 
-def _draw(path: str, model: SoftmaxRegression, table: Table, title: str) -> None:
+def _draw(path: str, model: SoftmaxRegression, table: DataSet, title: str) -> None:
     """Draw a fit into a file, as the suffix of its name says."""
     from fastsoftmax.plot import overview
 
-    assert table.y is not None
     picture = io.BytesIO()
+    about = table.about
     figure = overview(
         model,
-        table.X,
-        table.y,
-        X_test=table.X_test,
-        y_test=table.y_test,
-        class_names=table.class_names,
-        feature_names=table.feature_names,
+        **table.drawn(),
+        class_names=about.class_names,
+        feature_names=about.feature_names,
         title=title,
     )
     figure.savefig(picture, format=Path(path).suffix[1:].lower())

@@ -7,22 +7,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastsoftmax.cli.console import listed, nats, print_rows
+from fastsoftmax.contracts.sizes import in_bytes
 
 if TYPE_CHECKING:
-    from fastsoftmax.data.readers import Table
+    from fastsoftmax.cli.data_sets import About, DataSet
+    from fastsoftmax.cli.parts import Reached
     from fastsoftmax.estimator import SoftmaxRegression
 
 
-def summary(table: Table, model: SoftmaxRegression) -> dict[str, Any]:
+def summary(
+    table: DataSet, model: SoftmaxRegression, train: Reached, tested: Reached | None
+) -> dict[str, Any]:
     """Return how large a data set is and how a fit went, in the names of the JSON output."""
-    n_rows, n_features = table.X.shape
+    n_rows, n_features = table.shape
+    about, rows = table.about, table.rows
     last = model.history_[-1]
     return {
+        "data": about.name,
         "rows": n_rows,
         "features": n_features,
-        "test_rows": None if table.y_test is None else len(table.y_test),
-        "target": table.target,
-        "feature_names": None if table.feature_names is None else list(table.feature_names),
+        "test_rows": None if tested is None else tested.n_rows,
+        "target": about.target,
+        "feature_names": None if about.feature_names is None else list(about.feature_names),
         "class_labels": np.asarray(model.classes_).tolist(),
         "classes": len(model.classes_),
         "C": model.C,
@@ -34,36 +40,54 @@ def summary(table: Table, model: SoftmaxRegression) -> dict[str, Any]:
         "objective": model.objective_,
         "duality_gap": model.duality_gap_,
         "grad_norm": last.grad_norm,
+        "readings": None if rows is None else rows.n_readings,
+        "bytes_read": None if rows is None else rows.bytes_read,
+        "train_accuracy": train.accuracy,
+        "train_accuracy_rows": train.n_rows,
+        "train_accuracy_is_sampled": train.is_sample,
+        "test_accuracy": None if tested is None else tested.accuracy,
+        "notes": list(about.notes),
     }
 
 
-def print_fit(result: dict[str, Any], table: Table) -> None:
+def print_fit(result: dict[str, Any], about: About) -> None:
     """Print the result of a fit as a table."""
-    names = table.class_names
+    names = about.class_names
     if names is None or len(names) != result["classes"]:
         names = tuple(map(str, result["class_labels"]))
     named = listed(names).removesuffix(f" ({len(names)})")
     tested = "no test data" if result["test_accuracy"] is None else f"{result['test_accuracy']:.2%}"
     tested += "" if result["test_rows"] is None else f"   of {result['test_rows']:,} rows"
+    n_told = result["train_accuracy_rows"]
+    sampled = f"   of a sample of {n_told:,} rows" if result["train_accuracy_is_sampled"] else ""
     print_rows(
         ("data", f"{result['data']}   {result['rows']:,} rows × {result['features']:,} features"),
         *(("", note) for note in result["notes"]),
-        *_taken(table),
+        *_taken(about),
         ("classes", f"{result['classes']}   {named}"),
         ("solver", f"{result['solver']}   {result['iterations']:,} iterations, {result['passes']:,} passes"),
+        *_read(result),
         ("time", f"{result['seconds']:.3g} s"),
         ("objective", f"{result['objective']:.8g} nats"),
         ("duality gap", nats(result["duality_gap"]))
         if result["duality_gap"] is not None
         else ("gradient norm", f"{result['grad_norm']:.2e}"),
-        ("train accuracy", f"{result['train_accuracy']:.2%}"),
+        ("train accuracy", f"{result['train_accuracy']:.2%}{sampled}"),
         ("test accuracy", tested),
         ("model", result["model"] or "not saved (--out MODEL saves it)"),
         *((("picture", result["plot"]),) if result["plot"] else ()),
     )
 
 
-def _taken(table: Table) -> tuple[tuple[str, str], ...]:
+def _read(result: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Return how often rows were read by blocks, and how much that was."""
+    if result["readings"] is None:
+        return ()
+    of = "reading" if result["readings"] == 1 else "readings"
+    return (("read", f"{result['readings']} {of}, {in_bytes(result['bytes_read'])}"),)
+
+
+def _taken(table: About) -> tuple[tuple[str, str], ...]:
     """Return what was taken for label and features, where the file has columns or arrays to choose from."""
     if table.target is None:
         return ()

@@ -10,6 +10,7 @@ from fastsoftmax.cli.console import listed
 from fastsoftmax.data.readers import Expected
 
 if TYPE_CHECKING:
+    from fastsoftmax.cli.data_sets import About
     from fastsoftmax.contracts import Array
     from fastsoftmax.data.readers import Features, Table
     from fastsoftmax.estimator import SoftmaxRegression
@@ -42,7 +43,7 @@ def expected(
     )
 
 
-def facts(table: Table) -> dict[str, object]:
+def facts(table: Table | About) -> dict[str, object]:
     """Return what a model file keeps of the table that the model was fitted on."""
     return {"target": table.target, "left_out": list(table.left_out), "index_base": table.index_base}
 
@@ -58,10 +59,17 @@ def check_target(data: str, table: Table) -> tuple[str, ...]:
         raise ValueError(
             f"{data!r}: {called} holds numbers with fractions ({value!r}); --target names another"
         )
-    n_classes = len(np.unique(y))
-    if n_classes <= max(10, len(y) // 2):
+    return many_values(table.target, len(np.unique(y)), len(y))
+
+
+def many_values(target: str, n_classes: int, n_rows: int) -> tuple[str, ...]:
+    """Return a note if a column has so many values that it looks like no label."""
+    if n_classes <= max(10, n_rows // 2):
         return ()
-    return (f"{called} has {n_classes:,} different values in {len(y):,} rows; --target names another",)
+    return (
+        f"{target!r}, taken for the label, has {n_classes:,} different values in {n_rows:,} rows; --target "
+        "names another",
+    )
 
 
 def test_part(table: Table) -> tuple[Features, Array | None]:

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _DATA_HELP = (
-    f"An embedded set ({', '.join(readers.EMBEDDED)}), a file ({readers.KINDS}), or - for standard input."
+    f"An embedded set ({', '.join(readers.EMBEDDED)}), a file ({readers.KINDS}), or - for standard input. "
+    "Read by blocks: several files, folders and patterns; .arrow, .feather, .h5ad, .zarr and .csv.zst."
 )
+_BLOCK_FORMATS = ("arrow", "feather", "csv.zst", "tsv.zst", "h5ad", "zarr")  # that are read by blocks only
 _BLANKS = r"\s+"
 _SEPARATORS = {"tab": "\t", "\\t": "\t", "blanks": _BLANKS, "space": _BLANKS, " ": _BLANKS}
 
@@ -74,8 +76,8 @@ def known_format(value: str | None) -> str | None:
     if value is None:
         return None
     value = value.lower().removeprefix(".")
-    if value not in readers.FORMATS:
-        raise typer.BadParameter(f"{value!r} is none of {', '.join(readers.FORMATS)}")
+    if value not in (known := dict.fromkeys((*readers.FORMATS, *_BLOCK_FORMATS))):
+        raise typer.BadParameter(f"{value!r} is none of {', '.join(known)}")
     return value
 
 
@@ -104,7 +106,19 @@ class IndexBase(StrEnum):
         return None if self is IndexBase.auto else int(self.value)
 
 
-Data = Annotated[str, typer.Argument(metavar="DATA", help=_DATA_HELP)]
+def size(value: str | None) -> str | None:
+    """Return the value of an option, refused unless it is a size: bytes, or a number with K, M, G or T."""
+    if value is not None:
+        from fastsoftmax.data.blocks.memory import memory_of
+
+        try:
+            memory_of(value)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from error
+    return value
+
+
+Data = Annotated[list[str], typer.Argument(metavar="DATA", help=_DATA_HELP)]
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="A file written by `fit --out`.")]
 Target = Annotated[
     str | None,
@@ -132,6 +146,26 @@ Format = Annotated[
 ]
 Base = Annotated[
     IndexBase, typer.Option("--index-base", help="First index of an svmlight file (auto: as the model's).")
+]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        callback=size,
+        help="Read DATA by blocks, holding at most this much (500M, 2G; default: 1G, for DATA that is larger "
+        "than a third of the free memory).",
+    ),
+]
+Cache = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Keep decoded blocks here for the next run (default: a temporary folder, if decoding is slow).",
+    ),
+]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Decode DATA in every reading, on any disk.")]
+Layer = Annotated[
+    str | None, typer.Option(metavar="NAME", help="The layer of AnnData (.h5ad, .zarr) in place of X.")
 ]
 DropMissing = Annotated[bool, typer.Option("--drop-missing", help="Leave out rows with empty cells.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]

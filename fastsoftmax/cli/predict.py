@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from fastsoftmax.cli import options
+from fastsoftmax.cli import options, streaming
 from fastsoftmax.cli.accuracy import measure
-from fastsoftmax.cli.console import csv_text, print_json, print_notes, print_rows, says_failures
+from fastsoftmax.cli.console import print_json, print_notes, print_rows, says_failures
 from fastsoftmax.cli.matching import check_width, load_model, test_part
 from fastsoftmax.cli.options import AsJson, Data, Model, Target  # noqa: TC001  (typer reads annotations)
+from fastsoftmax.cli.predict_rows import as_numbers_or_text, predict_rows, score_rows
+from fastsoftmax.cli.streaming import Storage
 from fastsoftmax.data import readers
 from fastsoftmax.persistence import container
+from fastsoftmax.persistence.columns import columns_in, columns_of, csv_lines, csv_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,10 +45,12 @@ def predict(
         str | None,
         typer.Option(
             metavar="FILE",
-            callback=options.ends_in(".csv", ".npy", ".npz"),
-            help="Write here (.csv, .npy, .npz), not to stdout.",
+            callback=options.ends_in(".csv", ".parquet", ".npy", ".npz"),
+            help="Write here (.csv, .parquet, .npy, .npz), not to stdout.",
         ),
     ] = None,
+    memory: options.Memory = None,
+    layer: options.Layer = None,
     as_json: AsJson = False,
 ) -> None:
     """Label the rows of DATA (of its test part, if it has one); its label column is left out."""
@@ -55,6 +60,7 @@ def predict(
             raise typer.BadParameter("a .npy file has no place for --id; .csv and .npz have")
     if drop_missing and ids is None:
         raise typer.BadParameter("--drop-missing needs --id here, to tell which rows are left")
+    name, storage = streaming.joined(data), Storage(memory, layer=layer)
     fitted, expected = load_model(model)
     request = readers.Request(
         target=target,
@@ -67,20 +73,23 @@ def predict(
         header=header,
         index_base=index_base.number,
     )
-    table = readers.read(data, request)
-    X, _ = test_part(table)
-    check_width(data, X, fitted.n_features_in_, hint=target is None)
-    if table.ids is not None and len(table.ids) != X.shape[0]:
-        raise ValueError(f"{data!r}: {len(table.ids)} names of rows for {X.shape[0]} rows")
-    values = np.asarray(fitted.predict_proba(X) if proba else fitted.predict(X))
-    if values.dtype.kind not in "biufU":
-        values = values.astype(str)  # labels that pandas gave as objects: only text gets this far
-    classes = [str(label) for label in fitted.classes_]
+    why = streaming.reason(data, request, storage)
     label = "label" if expected.feature_names is None else expected.target or "label"
+    if why is not None:
+        streamed = streaming.opened(data, request, storage, why)
+        predict_rows(fitted, name, streamed, why, label, proba=proba, out=out, as_json=as_json)
+        return
+    table = readers.read(name, request)
+    X, _ = test_part(table)
+    check_width(name, X, fitted.n_features_in_, hint=target is None)
+    if table.ids is not None and len(table.ids) != X.shape[0]:
+        raise ValueError(f"{name!r}: {len(table.ids)} names of rows for {X.shape[0]} rows")
+    values = as_numbers_or_text(fitted.predict_proba(X) if proba else fitted.predict(X))
+    classes = [str(label) for label in fitted.classes_]
     result = _Predictions("proba" if proba else "labels", values, classes, label, table)
     if not as_json:
         print_notes(table.notes)
-    said: dict[str, Any] = {"data": data, "rows": len(values)}
+    said: dict[str, Any] = {"data": name, "rows": len(values)}
     if out is not None:
         result.write(out)
         said |= {"written": result.name, "out": out, "notes": list(table.notes)}
@@ -104,6 +113,8 @@ def score(
     header: options.Header = None,
     form: options.Format = None,
     index_base: options.Base = options.IndexBase.auto,
+    memory: options.Memory = None,
+    layer: options.Layer = None,
     as_json: AsJson = False,
 ) -> None:
     """Say how well MODEL labels DATA (its test part, if it has one): accuracy and mean log-loss."""
@@ -117,21 +128,30 @@ def score(
         header=header,
         index_base=index_base.number,
     )
-    table = readers.read(data, request)
-    X, y = test_part(table)
-    check_width(data, X, fitted.n_features_in_)
-    if y is None:
-        raise ValueError(f"{data!r} has no labels for its test part; there is nothing to score against")
-    right, log_loss = measure(fitted, X, y)
-    result = {"model": model, "data": data, "rows": len(y), "accuracy": right / len(y), "log_loss": log_loss}
+    name, storage = streaming.joined(data), Storage(memory, layer=layer)
+    why = streaming.reason(data, request, storage)
+    if why is not None:
+        streamed = streaming.opened(data, request, storage, why)
+        n_rows, right, log_loss = score_rows(fitted, name, streamed)
+        notes = streamed.notes_of(why)
+    else:
+        table = readers.read(name, request)
+        X, y = test_part(table)
+        check_width(name, X, fitted.n_features_in_)
+        if y is None:
+            raise ValueError(f"{name!r} has no labels for its test part; there is nothing to score against")
+        right, log_loss = measure(fitted, X, y)
+        n_rows, notes = len(y), table.notes
+    accuracy = right / n_rows
+    result = {"model": model, "data": name, "rows": n_rows, "accuracy": accuracy, "log_loss": log_loss}
     if as_json:
-        print_json(result | {"notes": list(table.notes)})
+        print_json(result | {"notes": list(notes)})
         return
     print_rows(
-        ("data", f"{data}   {len(y):,} rows × {X.shape[1]:,} features"),
-        *(("", note) for note in table.notes),
+        ("data", f"{name}   {n_rows:,} rows × {fitted.n_features_in_:,} features"),
+        *(("", note) for note in notes),
         ("model", model),
-        ("accuracy", f"{right / len(y):.4%}   {right:,} of {len(y):,} right"),
+        ("accuracy", f"{accuracy:.4%}   {right:,} of {n_rows:,} right"),
         ("log-loss", f"{log_loss:.6g} nats a row"),
     )
 
@@ -146,10 +166,11 @@ class _Predictions:
 
     def csv(self) -> Iterator[str]:
         """Yield the lines of a CSV file, its first the names of the columns."""
-        return csv_text(self.values, self._header, self._ids, self._id_name)
+        yield csv_lines([self._names])
+        yield from csv_text(self._columns)
 
     def write(self, path: str) -> None:
-        """Write a .csv, .npy or .npz file, whole or not at all."""
+        """Write a .csv, .parquet, .npy or .npz file, whole or not at all."""
         with container.replacing(path) as file:
             match Path(path).suffix.lower():
                 case ".npy":
@@ -158,6 +179,16 @@ class _Predictions:
                     parts = {self.name: self.values, "classes": np.array(self.classes)}
                     parts |= {} if self._ids is None else {"id": self._ids}
                     np.savez(file, allow_pickle=False, **parts)
-                case _:
-                    for text in self.csv():
-                        file.write(text.encode())
+                case suffix:
+                    with columns_in(suffix, file, self._names) as columns:
+                        columns.add(self._columns)
+
+    @property
+    def _names(self) -> list[str]:
+        """The names of the columns; where the rows have names, these are the first."""
+        return self._header if self._ids is None else [self._id_name, *self._header]
+
+    @property
+    def _columns(self) -> list[Array]:
+        columns = columns_of(self.values)
+        return columns if self._ids is None else [self._ids, *columns]

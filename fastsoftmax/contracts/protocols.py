@@ -84,7 +84,8 @@ class SourceSpec(NamedTuple):
 
     `n_rows`, `n_features`; `n_outputs`, the number of logits of a row; `dtype` of products with the rows
     (float32 or float64); `weight`, the sum of the rows' weights. `is_dear` tells that the rows are read anew
-    for each query, and that samples of them are in memory: these cost no reading.
+    for each query, and that samples of them are in memory: these cost no reading. `n_bytes` are then those of
+    a reading; 0 where the rows are in memory.
     """
 
     n_rows: int
@@ -93,6 +94,7 @@ class SourceSpec(NamedTuple):
     dtype: DType
     weight: float
     is_dear: bool = False
+    n_bytes: int = 0
 
 
 class Source(Protocol):
@@ -217,6 +219,33 @@ class Arithmetic(Protocol):
         """Replace sums by scale · sums + l2 · coef, and return ‖coef‖²."""
 
 
+class Model(Protocol):
+    """A convex function like an objective, of rows in memory: nothing that is asked of it costs a reading.
+
+    Attributes
+    ----------
+    recipe : ndarray (m, size)
+        What `Objective.model_at` makes the same model from.
+    """
+
+    recipe: Vector
+
+    def value_and_grad(self, x: Vector) -> tuple[float, Vector]:
+        """Return its value and gradient."""
+
+    def hessian(self, x: Vector) -> Callable[[Vector], Vector]:
+        """Return v ↦ H v with its Hessian H at x."""
+
+    def inverse(self, x: Vector) -> Callable[[Vector], Vector]:
+        """Return v ↦ H⁻¹ v, about."""
+
+    def end(self, x: Vector, grad: Vector, steps: list[Vector]) -> Vector:
+        """Return the best of steps from x, or of shorter ones, where the gradient of all rows is `grad`."""
+
+    def solved(self, x: Vector, target: Vector, inverse: Callable[[Vector], Vector]) -> Vector:
+        """Return a point where its gradient is about `target`, from x, with a first inverse Hessian."""
+
+
 class Objective(Protocol):
     """The only view of a problem that a solver has: a convex function F of a flat float64 vector.
 
@@ -306,10 +335,25 @@ class Objective(Protocol):
         """
 
 
+class Modelled(Objective, Protocol):
+    """An objective that offers a model of itself: one whose passes are dear."""
+
+    def value_grad_and_model(self, x: Vector) -> tuple[float, Vector, Model]:
+        """Return F(x), ∇F(x), and a model of F that is best near x. One pass."""
+
+    def model_at(self, recipe: Vector) -> Model:
+        """Return the model with that recipe, to the same bits. One pass."""
+
+    @property
+    def has_small_hessian(self) -> bool:
+        """Whether `inverse_hessian` costs no pass at the last point of `value_and_grad`."""
+
+
 OFFERS = {
     "gradient": "a gradient everywhere (a smooth penalty)",
     "hessp": "products with its Hessian",
     "preconditioner": "an approximate inverse of its Hessian",
+    "model": "a model of it by rows in memory (rows whose reading is dear)",
     "direct": "sums over few rows in memory (and a penalty)",
     "inverse_hessian": "an inverse of its whole Hessian (of at most 2,048 parameters, and of one data set)",
 }

@@ -234,6 +234,10 @@ class Together:
         """Return the answers for one block."""
         return ManySums(tuple(query.on(device, loss, block, n_threads) for query in self.queries))
 
+    def placed(self, first: int) -> Together:
+        """Return the same queries for a block whose first row has that place among all rows."""
+        return Together(tuple(placed(query, first) for query in self.queries))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TargetSum:
@@ -242,3 +246,9 @@ class TargetSum:
     def on(self, device: PassDevice, loss: Loss, block: RowBlock, n_threads: int | None) -> Sums:
         """Return the answer for one block."""
         return device.target_sum(loss, block)
+
+
+def placed(query: Query[Any], first: int) -> Query[Any]:
+    """Return the query for a block whose first row has that place among all: few queries ask for it."""
+    at: Any = getattr(query, "placed", None)
+    return query if at is None else cast("Query[Any]", at(first))

@@ -121,7 +121,8 @@ class Record(NamedTuple):
     """One entry of a fit's history.
 
     `seconds` since the solver started; `objective` F in nats; `grad_norm` the Euclidean norm of ∇F;
-    `gap` an upper bound of F − F* or None where there is none; `passes` over X so far.
+    `gap` an upper bound of F − F* or None where there is none; `passes` over X so far; `bytes_read` by these
+    of rows that are elsewhere (`open_rows`, `rows_from`), 0 where the rows are in memory.
     """
 
     seconds: float
@@ -129,6 +130,7 @@ class Record(NamedTuple):
     grad_norm: float
     gap: float | None
     passes: int
+    bytes_read: int = 0
 
 
 class Solution(NamedTuple):

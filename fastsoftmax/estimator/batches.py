@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from fastsoftmax.contracts.wording import shown
-from fastsoftmax.estimator import fitting, hyperparameters, liblinear, progress_line
+from fastsoftmax.data.blocks.row_set import RowSet, as_array
+from fastsoftmax.estimator import (
+    fitting,
+    hyperparameters,
+    liblinear,
+    progress_line,
+    streamed,
+    streamed_prediction,
+)
 from fastsoftmax.estimator import labels as label_reader
 from fastsoftmax.estimator.anchored import AnchoredObjective
 from fastsoftmax.estimator.fitting import Fit
+from fastsoftmax.runtime.read_ahead import read_ahead
 from fastsoftmax.runtime.scikit_learn import _fit_context
 
 if TYPE_CHECKING:
@@ -25,8 +35,8 @@ class BatchFitting:
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
         self,
-        X: MatrixLike,
-        y: ArrayLike,
+        X: MatrixLike | RowSet,
+        y: ArrayLike | None = None,
         classes: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
     ) -> Self:
@@ -38,11 +48,12 @@ class BatchFitting:
 
         Parameters
         ----------
-        X : array_like or SciPy sparse, (n, d)
+        X : array_like or SciPy sparse, (n, d), or rows of `fastsoftmax.open_rows`
+            Of such rows, which bring their labels and weights, each block is a batch, in order.
         y : array_like (n,)
         classes : array_like (K,), optional
             All labels of all batches; required with the first batch, unless `fit` came before it, whose rows
-            then count as the first batch.
+            then count as the first batch. Of rows elsewhere they are by default those of a first reading.
         sample_weight : array_like (n,), optional
 
         Returns
@@ -52,7 +63,8 @@ class BatchFitting:
         Raises
         ------
         ValueError
-            As from `fit`; or if `classes` are missing, or not those of the first batch.
+            As from `fit`; or if `classes` are missing, or not those of the first batch. With
+            `standardize=True`, unless `fit` came before: the penalty is then that of its rows' deviations.
 
         Warns
         -----
@@ -70,10 +82,18 @@ class BatchFitting:
         .. [1] O. Chapelle, L. Li, "An empirical evaluation of Thompson sampling", NIPS 2011, algorithm 3.
         """
         model: Any = self
+        if isinstance(X, RowSet):
+            streamed.refuse_labels_beside(y, sample_weight)
+            return _to_blocks(model, X, classes)
         with fitting.kept_on_failure(model), progress_line.shown(model.verbose) as line:
             model._validate_params()  # scikit-learn's wrapper does this for the first batch only
             settings = hyperparameters.settle(self)
             precision = getattr(model, "_precision", None)
+            if precision is None and model.standardize:
+                raise ValueError(
+                    "standardize=True takes the deviations of all rows, which a first batch does not tell: "
+                    "call fit before partial_fit, or scale the features"
+                )
             if precision is None and classes is None:
                 raise ValueError("classes must be given with the first call of partial_fit")
             known = model.classes_ if precision is not None else np.unique(np.asarray(classes))
@@ -106,3 +126,32 @@ class BatchFitting:
         if not solution.converged:
             model._warn(solution)
         return self
+
+
+def _to_blocks(model: Any, rows: RowSet, classes: ArrayLike | None) -> Any:
+    """Fit each block of rows as a batch, and return the model; if one fails, it stays as it was.
+
+    One reading, and the first one if that is needed: for the classes, for labels that are text which may mean
+    numbers, and for how wide svmlight's rows are.
+    """
+    is_first = getattr(model, "_precision", None) is None
+    if not rows.head.has_labels:
+        raise ValueError("the rows have no labels: give target= to open_rows, or (X, y) in rows_from")
+    if is_first and classes is None:
+        classes = rows.classes
+    if rows.head.is_text or rows.head.has_float_labels or rows.has_open_width:
+        rows.look()
+    width = rows.n_features if is_first else model.n_features_in_
+    with fitting.kept_on_failure(model):
+        if not is_first:
+            streamed_prediction.without_names(model, rows)  # raises for other features than the model's
+        names = model.__dict__.pop("feature_names_in_", None)  # blocks have none
+        if is_first and rows.feature_names is not None:
+            names = np.array(rows.feature_names, dtype=object)
+        with read_ahead(functools.partial(streamed_prediction.checked, rows, width)) as blocks:
+            for block in blocks:
+                X, y = as_array(block.X), rows.labels_of(block)
+                model.partial_fit(X, y, classes=classes, sample_weight=block.weight)
+        if names is not None:
+            model.feature_names_in_ = names
+    return model

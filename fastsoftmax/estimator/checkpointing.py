@@ -29,6 +29,7 @@ def problem_of(
     labels: Labels,
     weight: Vector,
     start: Vector,
+    scale: Vector | None = None,
 ) -> dict[str, str]:
     """Return the identity of a fit: digests of its arrays, and the values of its parameters.
 
@@ -40,6 +41,7 @@ def problem_of(
     -----
     Reads X once, at some 0.5 to 2 GB/s.
     """
+    scaled = {} if scale is None else {"deviations (standardize)": digest(scale)}
     parameters = {**settings._asdict(), "tol": model.tol, "max_iter": model.max_iter, "device": device}
     return {
         **{name: shown(value) for name, value in parameters.items()},
@@ -49,6 +51,7 @@ def problem_of(
         "weights (sample_weight or class_weight)": digest(weight),
         "starting point (warm_start)": digest(start),
         "version of fastsoftmax": __version__,
+        **scaled,
     }
 
 

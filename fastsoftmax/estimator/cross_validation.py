@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 # Parameters of the fits themselves, which SoftmaxRegression has as well.
 OF_FITS = (
     "fit_intercept", "class_weight", "solver", "tol", "max_iter", "random_state", "verbose", "device", "loss",
-    "multi_class", "penalty", "dual", "intercept_scaling",
+    "multi_class", "penalty", "dual", "intercept_scaling", "standardize",
 )  # fmt: skip
 
 FEATURES = "n_features_in_", "feature_names_in_"
@@ -76,8 +76,9 @@ class SoftmaxRegressionCV(GivenRows, Prediction, LinearClassifierMixin, SparseCo
         The C of the best mean score, or the smallest one whose mean score is at most a standard error of the
         best below that (with `refit` only).
     fit_intercept, class_weight, solver, tol, max_iter, random_state, verbose, n_threads, device, loss, \
-multi_class
-        As SoftmaxRegression has them. "balanced" weights are those of all rows, in every fold, as in
+multi_class, standardize
+        As SoftmaxRegression has them. Standardised, each fold has the deviations of its training rows, as a
+        pipeline with StandardScaler has. "balanced" weights are those of all rows, in every fold, as in
         LogisticRegressionCV; they do not go with "ovr" here.
     n_jobs : int, optional
         The number of threads if `n_threads` is None: −1 and None are all processors.
@@ -167,6 +168,7 @@ multi_class
         device: str = "cpu",
         loss: str = "softmax",
         multi_class: str = "multinomial",
+        standardize: bool = False,
     ) -> None:
         self.Cs = Cs
         self.l1_ratios = l1_ratios
@@ -190,6 +192,7 @@ multi_class
         self.device = device
         self.loss = loss
         self.multi_class = multi_class
+        self.standardize = standardize
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -318,7 +321,8 @@ multi_class
         liblinear.check_two_classes(self.solver, labels)
         weight = label_reader.weights(y, sample_weight, self.class_weight)
         model.__dict__.update({name: self.__dict__[name] for name in FEATURES if name in self.__dict__})
-        return folds.Problem(model, rows, labels, weight, settings)
+        given = label_reader.weights(y, sample_weight, None)
+        return folds.Problem(model, rows, labels, weight, settings, given)
 
     def _keep(
         self, problem: folds.Problem, fits: folds.FoldFits, scores: Vector, Cs: Vector, ratios: Any,

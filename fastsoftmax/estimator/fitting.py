@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastsoftmax import devices, losses, solvers
-from fastsoftmax.contracts import Params, RowBlock
-from fastsoftmax.data import statistics, validation
+from fastsoftmax.contracts import Csr, Params, RowBlock
+from fastsoftmax.data import moments, statistics, validation
 from fastsoftmax.estimator import liblinear
 from fastsoftmax.objective import stored
 from fastsoftmax.objective.objective import Options, SoftmaxObjective
@@ -21,7 +21,7 @@ from fastsoftmax.runtime import blas
 from fastsoftmax.solvers.progress import HIDDEN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -56,6 +56,9 @@ class Fit:
     settings : Settings
     penalised : bool
         False leaves the penalty out, for the batches of `partial_fit`, whose quadratic holds it.
+    features : ndarray (m, 2, d), optional
+        For `standardize=True`, 1 / deviation and the centre of each feature (`features_of`; the first counts
+        here): the solver's parameters are those of centred and scaled rows.
 
     Attributes
     ----------
@@ -83,8 +86,10 @@ class Fit:
         settings: Settings,
         *,
         penalised: bool = True,
+        features: Vector | None = None,
     ) -> None:
         self.data = rows, labels, weight
+        self._standardise_by(None if features is None else features[0])
         self._penalised, self._tol = penalised, model.tol
         self.float64_products = False
         self._scaling = settings.intercept_scaling
@@ -103,17 +108,19 @@ class Fit:
             "loss": labels.loss,
             "device": self.device,
             "n_threads": model.n_threads,
+            "scale": self.scale,
         }
         block = RowBlock(rows, labels.target, weight)
         self._on_features = SoftmaxObjective.of_rows(block, labels.n_outputs, **options)
-        self.objective = self._on_features
+        self.objective = self._centred(self._on_features)
         # The quadratic of `partial_fit` is diagonal in the features, not in other coordinates, and is not one
         # of centred rows' intercepts.
         may_rotate = penalised and self.objective.penalty.rotation_invariant
         self._space = None
         centre = statistics.centre_of(rows) if penalised and self.objective.fit_intercept else None
         if may_rotate and is_worth_it(rows, labels.n_outputs):
-            may_begin = settings.solver == "lbfgs" and centre is None and model.tol >= LOOSE
+            may_begin = settings.solver == "lbfgs" and model.tol >= LOOSE
+            may_begin &= centre is None or self.scale is not None
             problem = self.objective.direct if may_begin else None
             if problem is not None and problem.steps_to_row_space() >= FEATURES_FIRST:
                 self.objective = self.objective.rotating(functools.partial(self._in_row_space, options))
@@ -130,17 +137,18 @@ class Fit:
         """Return the row space, and the objective of the rows' coordinates there, centred where it helps."""
         rows: Any
         rows, labels, weight = self.data
-        space = RowSpace(rows)
+        space = RowSpace(rows, self._features)
         target = labels.target if labels.target.ndim == 1 else labels.target.astype(np.float64)
-        objective = SoftmaxObjective.of_rows(
-            RowBlock(space.rows, target, weight), labels.n_outputs, **options
-        )
+        coordinates = RowBlock(space.rows, target, weight)
+        of_coordinates: Options = {**options, "scale": None}  # they are those of scaled rows already
+        objective = SoftmaxObjective.of_rows(coordinates, labels.n_outputs, **of_coordinates)
         centre = statistics.centre_of(space.rows) if objective.fit_intercept else None
         return space, objective if centre is None else objective.centred(centre)
 
     def _centre_at(self, centre: Centre) -> None:
         """Centre the columns that are far from zero for their deviation; products may have to be float64."""
-        self.objective = self.objective.centred(centre)
+        if self.scale is None:  # else they are centred
+            self.objective = self.objective.centred(centre)
         if statistics.needs_float64(centre):
             self.float64_products = self.objective.is_float32
             self.objective = self.objective.in_float64() or self.objective
@@ -223,6 +231,9 @@ class Fit:
             intercept = np.where(precision[coef.size :] > 0.0, intercept, 0.0)
         if self._scaling is not None:
             coef = liblinear.joined(coef, intercept, self._scaling)
+        if self.scale is not None:
+            intercept = intercept + coef @ self._mean
+            coef = coef * self.scale
         if self._space is not None:
             coef = self._space.coordinates(coef)
         return self.objective.pack(coef, intercept)
@@ -238,7 +249,7 @@ class Fit:
             return self.attributes_of(solution.x), solution
         objective = self._on_features.with_l2(self.objective.l2).storing(self._dtype)
         objective = objective.in_float64() or objective
-        x = objective.pack(*self._unpacked(solution.x))
+        x = objective.pack(*self._on_rows(solution.x))
         value, _ = objective.as_stored(x, solution.value, np.zeros_like(x))
         excess = value - solution.value
         gap = None if solution.gap is None else max(0.0, solution.gap + excess)
@@ -259,17 +270,21 @@ class Fit:
         fitted_coef = stored.coefficients(coef, self._family, self.objective.penalty, np.dtype(stored_dtype))
         return {"coef_": fitted_coef, "intercept_": np.array(intercept, stored_dtype)}
 
-    def attributes_of_many(self, points: Vector) -> tuple[Vector, Vector]:
+    def attributes_of_many(self, points: Vector, features: Vector | None = None) -> tuple[Vector, Vector]:
         """Return coefficients (m, K, d) and intercepts (m, K), float64, of points (m, K (d + 1)).
 
-        The points are on the features. As `attributes_of` has them; where there are no intercepts they are
-        the zeros in the points.
+        The points are on the features, by `features` (m, 2, d) if given. As `attributes_of` has them; where
+        there are no intercepts they are the zeros in the points.
         """
         n_coef = self._n_outputs * self.objective.n_features
         coef = points[:, :n_coef].reshape(len(points), self._n_outputs, -1).copy()
+        intercept = points[:, n_coef:].copy()
+        if features is not None:
+            coef *= features[:, :1]
+            intercept -= np.einsum("mkd,md->mk", coef, features[:, 1])
         if self._family.SHIFT_INVARIANT and self.objective.penalty.centres_classes:
             coef -= coef.mean(axis=1, keepdims=True)
-        return coef, points[:, n_coef:].copy()
+        return coef, intercept
 
     def ridge(self, settings: Settings) -> Vector:
         """Return the diagonal of the Hessian of the penalty ‖coef‖² / (2 C), with LIBLINEAR's intercept."""
@@ -280,10 +295,10 @@ class Fit:
 
     def precision_at(self, x: Vector) -> Vector:
         """Return the diagonal of the Hessian of Σ wᵢ ℓᵢ + ‖coef‖² / (2 C), (n_params,). One pass."""
-        on_features = self._on_features.pack(*self._unpacked(x))
+        on_features = self._on_features.pack(*self._on_rows(x))
         direct = self._on_features.direct
         by = self._on_features if direct is None else direct  # the same, at less cost where calls are dear
-        precision = by.diagonal(on_features) * self.total_weight
+        precision = self._in_feature_units(by.diagonal(on_features) * self.total_weight)
         if self._scaling is not None:
             # From the constant feature's coefficients to the intercepts.
             by_class = precision.reshape(self._n_outputs, -1)
@@ -293,8 +308,49 @@ class Fit:
 
     def _unpacked(self, x: Vector) -> Params:
         """Return flat parameters as coefficients of the original features, and intercepts."""
+        coef, intercept = self._on_rows(x)
+        return Params(coef if self.scale is None else coef / self.scale, intercept)
+
+    def _on_rows(self, x: Vector) -> Params:
+        """Return flat parameters as coefficients of features divided by their deviations, and intercepts."""
         coef, intercept = self.objective.unpack(x)
-        return Params(coef if self._space is None else self._space.coef(coef), intercept)
+        coef = coef if self._space is None else self._space.coef(coef)
+        if self.scale is not None:
+            intercept = intercept - (coef / self.scale) @ self._mean
+        return Params(coef, intercept)
+
+    def _standardise_by(self, features: Vector | None) -> None:
+        """Keep the deviations and the centre of the features, for `standardize=True`."""
+        self._features = features
+        self.scale = self._mean = None
+        if features is not None:
+            self.scale, self._mean = 1.0 / features[0], features[1]
+
+    def _centred(self, objective: Any) -> Any:
+        """Return the objective of scaled rows with parameters of centred ones, if some feature is."""
+        if self._mean is None or not self._mean.any():
+            return objective
+        return objective.centred_at(self._mean)
+
+    def _in_feature_units(self, diagonal: Vector) -> Vector:
+        """Return the diagonal of a Hessian, by coefficients of scaled features, by those of X as it is."""
+        if self.scale is not None:
+            n_coef = self._n_outputs * len(self.scale)
+            diagonal[:n_coef].reshape(self._n_outputs, -1)[:] *= self.scale**2
+        return diagonal
+
+
+def features_of(model: Any, rows: Rows, weights: Sequence[Vector] | Vector) -> Vector | None:
+    """Return 1 / deviation and the centre of each feature by m weights of the rows, (m, 2, d).
+
+    None unless the model standardises. One reading of X for each.
+    """
+    if not model.standardize:
+        return None
+    # Many means that are small together are as far from zero: the rows' own space is that of centred ones.
+    everywhere = rows.shape[1] > rows.shape[0] and not isinstance(rows, Csr)
+    options = {"centred": model.fit_intercept, "everywhere": everywhere}
+    return np.array([moments.of_rows(rows, weight).features(**options) for weight in weights])
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from fastsoftmax.contracts import Csr
 from fastsoftmax.contracts.storages import storage_of
 from fastsoftmax.estimator import labels as label_reader
 from fastsoftmax.estimator import liblinear
-from fastsoftmax.estimator.fitting import LOOSE, Fit
+from fastsoftmax.estimator.fitting import LOOSE, Fit, features_of
 from fastsoftmax.runtime import blas
 from fastsoftmax.runtime.executor import available_threads
 from fastsoftmax.solvers import many
@@ -36,7 +36,8 @@ MAX_WEIGHTS = 2**23
 class Problem(NamedTuple):
     """The rows of a cross-validation with their labels and weights, and the settings of its fits.
 
-    `model` is a SoftmaxRegression with the parameters of the fits.
+    `model` is a SoftmaxRegression with the parameters of the fits. `sample_weight` (n,) are the weights
+    without those of classes.
     """
 
     model: Any
@@ -44,6 +45,7 @@ class Problem(NamedTuple):
     labels: Labels
     weight: Vector
     settings: Settings
+    sample_weight: Vector
 
 
 class FoldFits(NamedTuple):
@@ -113,23 +115,27 @@ def _side_by_side(
     problem: Problem, training: Sequence[NDArray[np.intp]], Cs: list[float], fits: FoldFits
 ) -> bool:
     """Minimise small problems together, and note what was certified; False where the problem is not small."""
-    model, rows, labels, weight, settings = problem
+    model, rows, labels, weight, settings, sample_weight = problem
     finite = [C for C in Cs if np.isfinite(C)]
     if not finite or model.tol < LOOSE or settings.solver != "lbfgs":
         return False
     n_rows = rows.shape[0]
-    weights = np.stack([weight * np.bincount(places, minlength=n_rows) for places in training])
-    fit = Fit(model, rows, labels, weights[0], settings._replace(C=max(finite)))
+    counts = [np.bincount(places, minlength=n_rows) for places in training]
+    weights = np.stack([weight * count for count in counts])
+    first = features_of(model, rows, [sample_weight * counts[0]])
+    fit = Fit(model, rows, labels, weights[0], settings._replace(C=max(finite)), features=first)
     if fit.solver != "lbfgs" or fit.is_rotated or fit.objective.direct is None:
         return False
     zero = np.zeros(fit.objective.n_params)
     starts = [fit.start(zero, label_reader.unobserved_classes(labels, row)) for row in weights]
     l2 = 1.0 / np.outer(weights.sum(axis=1), finite)
-    task = fit.objective.direct.task_of(weights, l2.ravel(), starts, chain=len(finite))
+    features = features_of(model, rows, [sample_weight * count for count in counts])
+    task = fit.objective.direct.task_of(weights, l2.ravel(), starts, chain=len(finite), features=features)
     threads = available_threads() if model.n_threads is None else model.n_threads
     with blas.one_thread():
         found = many.minimize(task, tol=model.tol, max_iter=model.max_iter, n_threads=threads)
-    coef, intercept = fit.attributes_of_many(found.x)
+    repeated = None if features is None else np.repeat(features, len(finite), axis=0)
+    coef, intercept = fit.attributes_of_many(found.x, repeated)
     done = part(fits, (slice(None), slice(len(finite))))
     done.coef[:], done.intercept[:] = coef.reshape(done.coef.shape), intercept.reshape(done.intercept.shape)
     done.n_iter[:] = found.n_steps.reshape(done.n_iter.shape)
@@ -141,14 +147,17 @@ def _along_the_path(
     problem: Problem, places: NDArray[np.intp], Cs: list[float], fits: FoldFits, line: ProgressLine | None
 ) -> None:
     """Minimise for one training set what has not converged, each from the optimum before."""
-    model, rows, labels, weight, settings = problem
+    model, rows, labels, weight, settings, sample_weight = problem
     n_rows = rows.shape[0]
     if _n_bytes(rows) <= TAKEN_BYTES:
         rows, weight = storage_of(rows).take(rows, places), weight[places]
+        sample_weight = sample_weight[places]
         labels = labels._replace(target=labels.target[places])
     else:
-        weight = weight * np.bincount(places, minlength=n_rows)
-    fit = Fit(model, rows, labels, weight, settings._replace(C=max(Cs)))
+        count = np.bincount(places, minlength=n_rows)
+        weight, sample_weight = weight * count, sample_weight * count
+    features = features_of(model, rows, [sample_weight])
+    fit = Fit(model, rows, labels, weight, settings._replace(C=max(Cs)), features=features)
     left = np.flatnonzero(~fits.converged)
     x = np.zeros(fit.objective.n_params)
     first = left[0] if fits.n_iter[left[0]] else left[0] - 1  # the last that was begun

@@ -46,6 +46,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "intercept_scaling": [Interval(Real, 0, None, closed="neither")],
     "n_jobs": [None, Integral],
     "keep_on_interrupt": ["boolean"],
+    "standardize": ["boolean"],
 }
 
 
@@ -86,6 +87,11 @@ def settle(model: Any, C: float | None = None) -> Settings:
             f"and penalty={shown(penalty)}"
         )
     scaled = model.solver == "liblinear" and model.fit_intercept
+    if scaled and model.standardize:
+        raise ValueError(
+            "standardize=True takes an intercept that is not penalised, and solver='liblinear' penalises it: "
+            "give solver='auto', or fit_intercept=False"
+        )
     return Settings(
         np.inf if penalty is None else C,
         RUNS[model.solver],

@@ -14,7 +14,7 @@ from fastsoftmax.contracts.wording import shown
 from fastsoftmax.data import validation
 from fastsoftmax.estimator import hyperparameters, progress_line
 from fastsoftmax.estimator import labels as label_reader
-from fastsoftmax.estimator.fitting import LOOSE, Fit
+from fastsoftmax.estimator.fitting import LOOSE, Fit, features_of
 from fastsoftmax.estimator.one_vs_rest import BalancedClasses
 from fastsoftmax.runtime import blas, library
 from fastsoftmax.runtime.executor import available_threads
@@ -121,6 +121,7 @@ class ManyFitting(BalancedClasses):
         X and y are validated once. Small problems (a pass over the rows of at most some milliseconds, with
         a penalty) are minimised some at a time in each thread: dense X is read once for up to 16 of them.
         Larger ones are fitted one after the other, with all threads. Results do not depend on `n_threads`.
+        With `standardize` each fit has the deviations by its own weights.
         A class that has no row in some fit stays in `classes_`, with a probability of 0 there. `callbacks`,
         `checkpoint` and `warm_start` are not used.
 
@@ -204,16 +205,19 @@ def _together(
         )
     labels = label_reader.read(y, rows, model.loss, multi_class=model.multi_class)
     weights = np.stack([label_reader.weights(y, weight, model.class_weight) for weight in sample_weights])
-    fit = Fit(model, rows, labels, weights[0], settings)
+    features = features_of(model, rows, sample_weights[:1])
+    fit = Fit(model, rows, labels, weights[0], settings, features=features)
     if fit.solver != "lbfgs" or model.tol < LOOSE or fit.is_rotated or fit.objective.direct is None:
         return None
     zero = np.zeros(fit.objective.n_params)
     starts = [fit.start(zero, label_reader.unobserved_classes(labels, weight)) for weight in weights]
-    task = fit.objective.direct.task_of(weights, 1.0 / (np.array(strengths) * weights.sum(axis=1)), starts)
+    l2 = 1.0 / (np.array(strengths) * weights.sum(axis=1))
+    features = features_of(model, rows, sample_weights)
+    task = fit.objective.direct.task_of(weights, l2, starts, features=features)
     threads = available_threads() if model.n_threads is None else model.n_threads
     with blas.one_thread():
         found = many.minimize(task, tol=model.tol, max_iter=model.max_iter, n_threads=threads)
-    coef, intercept = fit.attributes_of_many(found.x)
+    coef, intercept = fit.attributes_of_many(found.x, features)
     model.__dict__.update(labels.attributes, _float64_products=False)
     model.solver_, model.device_ = fit.ran(fit.solver), fit.device
     model.kernels_, model._precision = library.identity(), None

@@ -177,9 +177,12 @@ def _sums(histories: Sequence[Sequence[Record]]) -> list[Record]:
     """Return the records of the sum of some problems: step j of all, or their last ones."""
     joined = []
     for j in range(max(map(len, histories))):
-        seconds, value, norm, gap, passes = zip(*(h[min(j, len(h) - 1)] for h in histories), strict=True)
+        at = [h[min(j, len(h) - 1)] for h in histories]
+        seconds, value, norm, gap, passes, bytes_read = zip(*at, strict=True)
         total = None if None in gap else sum(gap)
-        joined.append(Record(sum(seconds), sum(value), float(np.linalg.norm(norm)), total, sum(passes)))
+        joined.append(
+            Record(sum(seconds), sum(value), float(np.linalg.norm(norm)), total, sum(passes), sum(bytes_read))
+        )
     return joined
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastsoftmax.contracts.wording import shown
-from fastsoftmax.estimator import hyperparameters, progress_line
+from fastsoftmax.estimator import hyperparameters, progress_line, streamed
 from fastsoftmax.estimator.one_vs_rest import BalancedClasses
 from fastsoftmax.runtime.scikit_learn import _fit_context
 
@@ -89,7 +89,8 @@ class RegularizationPath(BalancedClasses):
         """
         strengths = _strengths(Cs)
         if self._balances_each():
-            return self._path_each(X, y, Cs, sample_weight)
+            rows, labels_of_rows, weight = streamed.arrays_of(X, y, sample_weight)
+            return self._path_each(rows, labels_of_rows, Cs, weight)
         model: Any = copy.copy(self)  # the copy gets the fitted attributes
         if model.penalty is None:
             raise ValueError("fit_path needs a penalty whose strength C is; got penalty=None")

@@ -10,12 +10,14 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from fastsoftmax.contracts.sizes import in_bytes
 from fastsoftmax.runtime import compiling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fastsoftmax.contracts import Record
+    from fastsoftmax.data.blocks.look import SoFar
     from fastsoftmax.runtime.compiling import Compilation
 
 SECONDS_AN_UPDATE = 0.1  # of a live line: a small fit makes thousands of steps
@@ -56,8 +58,9 @@ class ProgressLine:
     def show(self, record: Record) -> None:
         """Write the record of a step."""
         gap = "" if record.gap is None else f"  gap {record.gap:.2e}"
+        read = f"  read {in_bytes(record.bytes_read)}" if record.bytes_read else ""
         text = (
-            f"{record.seconds:8.2f} s  passes {record.passes:5d}  objective {record.objective:.9f}"
+            f"{record.seconds:8.2f} s  passes {record.passes:5d}{read}  objective {record.objective:.9f}"
             f"  gradient {record.grad_norm:.2e}{gap}"
         )
         self._end_compilation()
@@ -66,9 +69,11 @@ class ProgressLine:
         else:
             self._update(text, SECONDS_AN_UPDATE)
 
-    def reading(self, n_rows: int, n_bytes: int) -> None:
-        """Say how much has been read in a first reading."""
-        text = f"first reading: {n_rows:,} rows, {n_bytes / 2**20:,.0f} MiB"
+    def reading(self, so_far: SoFar) -> None:
+        """Say how much has been read in a first reading, and how large the cache will be."""
+        of = "" if so_far.likely_rows is None else f" of some {so_far.likely_rows:,}"
+        cache = f", a cache of some {in_bytes(so_far.cache_bytes)}" if so_far.cache_bytes else ""
+        text = f"first reading: {so_far.n_rows:,}{of} rows, {in_bytes(so_far.n_bytes)}{cache}"
         if self._columns is not None:
             self._update(text, SECONDS_AN_UPDATE)
         elif time.perf_counter() - self._time >= SECONDS_A_LINE:

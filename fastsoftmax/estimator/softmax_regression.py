@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 
-from fastsoftmax.data import dask
+from fastsoftmax.data import dask, validation
 from fastsoftmax.data.blocks.row_set import RowSet
 from fastsoftmax.estimator import callbacks as observers
 from fastsoftmax.estimator import fitting, hyperparameters, interrupts, liblinear, progress_line, streamed
@@ -104,8 +104,8 @@ class SoftmaxRegression(
     multi_class : {"multinomial", "ovr"}
         "ovr" tells each of more than two classes from all others by a sigmoid of its own: the problems of
         OneVsRestClassifier(LogisticRegression(C)), in one minimisation of their sum. Holds a matrix (n, K)
-        of 0 and 1 in the dtype of products with X. `class_weight="balanced"` balances each class with the
-        others, in K minimisations one after the other.
+        of 0 and 1 in the dtype of products with X; of rows elsewhere, a part of it.
+        `class_weight="balanced"` balances each class with the others, in K minimisations one after the other.
     checkpoint : str or path-like, optional
         A file to which `fit` writes its state, every 10 seconds and in at most a twentieth of its time;
         deleted when the fit has ended. After a kill, the same fit continues from it to the same bits (on the
@@ -115,6 +115,13 @@ class SoftmaxRegression(
         last point reached is the result; a checkpoint stays on disk. Costs a copy of each point. Otherwise,
         in `partial_fit` and `fit_path`, and where classes are balanced one by one (`multi_class`),
         KeyboardInterrupt is raised, and the estimator stays as it was.
+    standardize : bool, default False
+        True: the penalty is on the coefficients of standardised features, as after StandardScaler, and
+        `coef_` and `intercept_` are for X as it is. X is not copied, sparse X stays sparse. Means and
+        deviations are those of the rows of `fit` by `sample_weight`; `class_weight` does not count. A feature
+        that is constant has the deviation 1. Without an intercept features are divided by their deviations
+        only. Not with solver "liblinear" and an intercept, which is penalised there; `partial_fit` goes on
+        from a `fit`, with the deviations of its rows.
     penalty, dual, intercept_scaling, n_jobs
         As scikit-learn 1.9 has them, for programs that pass them: `penalty` is deprecated there (use
         `l1_ratio` and C), `dual=True` and `intercept_scaling` go with solver "liblinear" (the optimum of
@@ -148,7 +155,7 @@ class SoftmaxRegression(
         An upper bound of `objective_` − F*, in nats. For C = inf it is None unless such a bound costs
         little beside the fit, of classes that overlap (`SoftmaxObjective.unpenalised_bound`).
     history_ : list of Record
-        (seconds, objective, grad_norm, gap, passes) at the start and after every step.
+        (seconds, objective, grad_norm, gap, passes, bytes_read) at the start and after every step.
 
     Raises
     ------
@@ -221,6 +228,7 @@ class SoftmaxRegression(
         intercept_scaling: float = 1,
         n_jobs: int | None = None,
         keep_on_interrupt: bool = False,
+        standardize: bool = False,
     ) -> None:
         self.C = C
         self.l1_ratio = l1_ratio
@@ -243,6 +251,7 @@ class SoftmaxRegression(
         self.intercept_scaling = intercept_scaling
         self.n_jobs = n_jobs
         self.keep_on_interrupt = keep_on_interrupt
+        self.standardize = standardize
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -281,8 +290,8 @@ class SoftmaxRegression(
             interrupted, with `keep_on_interrupt`.
         """
         if self._balances_each():
-            rows: Any = X
-            return self._fit_each(rows, y, lambda part, member: part.fit(rows, member, sample_weight))
+            rows, labels_of_rows, weight = streamed.arrays_of(X, y, sample_weight)
+            return self._fit_each(rows, labels_of_rows, lambda part, member: part.fit(rows, member, weight))
         # Outside of `kept_on_failure`: scikit-learn's wrapper removes the attributes that this sets.
         root = self._init_callback_context(max_subtasks=self.max_iter + 1) if HAS_CALLBACKS else None
         last = interrupts.LastPoint() if self.keep_on_interrupt else None
@@ -292,7 +301,7 @@ class SoftmaxRegression(
             start = self._start(fit, labels)
             checkpoint = None
             if self.checkpoint is not None:
-                problem = problem_of(self, settings, fit.device, *fit.data, start)
+                problem = problem_of(self, settings, fit.device, *fit.data, start, fit.scale)
                 checkpoint = FitCheckpoint(self.checkpoint, problem, library.identity())
             self.__dict__.update(labels.attributes)
             self.__dict__.pop("_table", None)  # what a file said of other rows
@@ -329,7 +338,9 @@ class SoftmaxRegression(
         labels = label_reader.read(y, rows, self.loss, multi_class=self.multi_class)
         liblinear.check_two_classes(self.solver, labels)
         weight = label_reader.weights(y, sample_weight, self.class_weight)
-        return Fit(self, rows, labels, weight, settings), labels
+        given = validation.sample_weights(sample_weight, rows.shape[0])
+        features = fitting.features_of(self, rows, [given])
+        return Fit(self, rows, labels, weight, settings, features=features), labels
 
     def _start(self, fit: Fit, labels: Labels) -> Vector:
         """Return the starting point: zero, or the last coefficients for a warm start."""

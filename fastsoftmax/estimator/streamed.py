@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from fastsoftmax.contracts import RowBlock
 from fastsoftmax.contracts.wording import shown
 from fastsoftmax.data import statistics
 from fastsoftmax.data.blocks.block import Block
+from fastsoftmax.data.blocks.row_set import RowSet
 from fastsoftmax.data.blocks.targets import Targets
 from fastsoftmax.estimator.fitting import Fit
 from fastsoftmax.estimator.labels import Labels
@@ -20,13 +22,13 @@ from fastsoftmax.objective.few_readings import FewReadings
 from fastsoftmax.penalties.squared_norm import SquaredNorm
 from fastsoftmax.runtime.buffers import BufferPool
 from fastsoftmax.sources.dear import source_of
+from fastsoftmax.sources.scaled import ScaledSource
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastsoftmax.contracts import Vector
     from fastsoftmax.data.blocks.look import Look
-    from fastsoftmax.data.blocks.row_set import RowSet
     from fastsoftmax.estimator.hyperparameters import Settings
 
 
@@ -42,12 +44,9 @@ def prepared(
     ValueError
         y or sample_weight are given, or an option does not go with such rows.
     """
-    for name, given in (("y", y), ("sample_weight", sample_weight)):
-        if given is not None:
-            other = {"y": "target"}.get(name, name)
-            raise ValueError(f"{name} is part of the rows: give {other}= to open_rows, not {name} to fit")
+    refuse_labels_beside(y, sample_weight)
     line = ProgressLine() if model.verbose else None
-    look = rows.look(None if line is None else line.reading)
+    look = rows.look(None if line is None else line.reading, with_moments=model.standardize)
     if line is not None:
         line.end()
     whole = rows.whole()
@@ -59,8 +58,6 @@ def prepared(
         return made
     if settings.intercept_scaling is not None:
         raise ValueError("solver='liblinear' takes rows in memory; solver='auto' leaves the intercept free")
-    if model.multi_class == "ovr":
-        raise ValueError("multi_class='ovr' takes rows in memory; rows from files are fitted together")
     if model.device == "cuda":
         raise ValueError("rows from files are computed on by the CPU: give device='cpu'")
     targets = _targets(model, rows)
@@ -68,6 +65,32 @@ def prepared(
     _keep_names(model, rows)
     model.n_features_in_ = rows.n_features
     return StreamedFit(model, rows, targets, labels, settings), labels
+
+
+def refuse_labels_beside(y: object, sample_weight: object) -> None:
+    """Raise ValueError if labels or weights are given beside rows that bring them."""
+    for name, given in (("y", y), ("sample_weight", sample_weight)):
+        if given is not None:
+            other = {"y": "target"}.get(name, name)
+            raise ValueError(f"{name} is part of the rows: give {other}= to open_rows, not {name} to fit")
+
+
+def arrays_of(X: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
+    """Return arguments for a minimisation for each class: arrays as they are, rows elsewhere as arrays.
+
+    Raises ValueError if these are too many to be kept: K minimisations are K times the readings.
+    """
+    if not isinstance(X, RowSet):
+        return X, y, sample_weight
+    refuse_labels_beside(y, sample_weight)
+    X.classes  # noqa: B018  (raises if there are no labels)
+    whole = X.whole()
+    if whole is None:
+        raise ValueError(
+            "multi_class='ovr' with class_weight='balanced' is a minimisation for each class, and takes rows "
+            "in memory; without class_weight, or with a dictionary, the classes share their readings"
+        )
+    return whole
 
 
 class StreamedFit(Fit):
@@ -88,6 +111,9 @@ class StreamedFit(Fit):
     ) -> None:
         look = rows.look()
         self._penalised, self._tol = True, model.tol
+        self._standardise_by(
+            rows.moments().features(centred=model.fit_intercept) if model.standardize else None
+        )
         self.float64_products = False
         self._scaling = self._space = None
         self._n_outputs = targets.n_outputs
@@ -101,14 +127,14 @@ class StreamedFit(Fit):
         self._loss, self._source, self._targets = loss, source, targets
         self.data: Any = rows, labels, _weights(look, targets)
         self._on_features: Any = FewReadings(
-            source,
+            source if self.scale is None else ScaledSource(source, self.scale),
             loss,
             penalty=SquaredNorm().with_strength(1.0 / (settings.C * self.total_weight)),
             fit_intercept=model.fit_intercept,
             n_threads=model.n_threads,
             buffers=buffers,
         )
-        self.objective: Any = self._on_features
+        self.objective: Any = self._centred(self._on_features)
         centre = statistics.centre_of(look.sample.X) if self.objective.fit_intercept else None
         if centre is not None:
             self._centre_at(centre)
@@ -116,8 +142,8 @@ class StreamedFit(Fit):
             self.objective = self.objective.storing(self._dtype)
         too_large = settings.solver == "newton-cholesky" and not self.objective.has_explicit_hessian
         self.solver = "newton-cg" if too_large else settings.solver
-        if settings.solver == "lbfgs" and self.objective.has_small_hessian:
-            self.solver = "newton-cholesky"  # a reading then gives a whole step
+        if settings.solver == "lbfgs":
+            self.solver = "sampled-newton"
 
     def precision_at(self, x: Vector) -> Vector:
         """Return an estimate of the diagonal of the Hessian of Σ wᵢ ℓᵢ + ‖coef‖² / (2 C), (n_params,).
@@ -125,17 +151,17 @@ class StreamedFit(Fit):
         From the sample that is in memory: no reading.
         """
         sampled = self._on_features.with_l2(self.objective.l2).sampled
-        diagonal: Vector = sampled.diagonal(sampled.pack(*self._unpacked(x))) * self.total_weight
-        return diagonal
+        diagonal: Vector = sampled.diagonal(sampled.pack(*self._on_rows(x))) * self.total_weight
+        return self._in_feature_units(diagonal)
 
     def start(self, x: Vector, unobserved_classes: NDArray[np.int8]) -> Vector:
         """Return the starting point: that of a warm start, or from the sample in memory. One reading."""
         return super().start(x if x.any() else self.objective.start(), unobserved_classes)
 
     def _usual_plan(self) -> list[tuple[str, str, str]]:
-        rows = self.data[0].look().sample
-        target, weight = self._targets.of(Block(rows.X, rows.y, rows.weight, "sample", 0))
-        return devices.host().fit_plan(self._loss, RowBlock(rows.X, target, weight))
+        sample = self.data[0].look().sample.as_block().part(0, self._source.n_pooled)
+        target, weight = self._targets.of(sample)
+        return devices.host().fit_plan(self._loss, RowBlock(sample.X, target, weight))
 
 
 def _targets(model: Any, rows: RowSet) -> Targets:
@@ -148,8 +174,10 @@ def _targets(model: Any, rows: RowSet) -> Targets:
                 "class_weight goes with labels (n,); weigh the rows of a matrix by sample_weight"
             )
         binary = model.loss == "softmax" and len(classes) == 2
+        separate = model.loss == "softmax" and model.multi_class == "ovr" and not binary
         n_outputs = 1 if binary else len(classes)
-        return Targets(classes, n_outputs, "sigmoid" if binary else model.loss, True, dtype)
+        loss = "sigmoid" if binary or separate else model.loss
+        return Targets(classes, n_outputs, loss, True, dtype, one_vs_rest=separate)
     if len(classes) < 2:
         raise ValueError(
             "SoftmaxRegression needs samples of at least 2 classes in the data, but the data contains only "
@@ -160,7 +188,9 @@ def _targets(model: Any, rows: RowSet) -> Targets:
     by_class = _class_weights(model.class_weight, look)
     if len(classes) == 2:
         return Targets(classes, 1, "sigmoid", False, dtype, by_class)
-    return Targets(classes, len(classes), "softmax", False, dtype, by_class)
+    separate = model.multi_class == "ovr"
+    loss = "sigmoid" if separate else "softmax"
+    return Targets(classes, len(classes), loss, False, dtype, by_class, one_vs_rest=separate)
 
 
 def _class_weights(class_weight: Any, look: Look) -> Vector | None:
@@ -183,11 +213,12 @@ def _labels(look: Look, targets: Targets) -> Labels:
     """
     if targets.is_matrix:
         assert look.column_range is not None
-        target = look.column_range if targets.n_outputs > 1 else look.column_range[:, 1:]
-        return Labels(targets.classes, target.astype(targets.dtype), targets.loss, targets.n_outputs)
-    codes = np.arange(len(targets.classes))
-    target = codes if targets.n_outputs > 1 else (codes == 1)[:, np.newaxis].astype(targets.dtype)
-    return Labels(targets.classes, target, targets.loss, targets.n_outputs)
+        range_ = look.column_range.astype(targets.dtype)
+        target = range_ if targets.n_outputs > 1 else range_[:, 1:]
+    else:
+        once = Block(np.empty((len(targets.classes), 0)), targets.classes, None, "classes", 0)
+        target = replace(targets, by_class=None).of(once)[0]
+    return Labels(targets.classes, target, targets.loss, targets.n_outputs, targets.one_vs_rest)
 
 
 def _weights(look: Look, targets: Targets) -> Vector:

@@ -6,9 +6,8 @@ import copy
 import functools
 import itertools
 import os
-import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from fastsoftmax.data.blocks.remote import Remote
 from fastsoftmax.data.blocks.row_set import RowSet, as_array
 from fastsoftmax.data.readers.table import check_finite, listed
 from fastsoftmax.estimator import dask_prediction
+from fastsoftmax.persistence import columns, container
 from fastsoftmax.runtime.read_ahead import read_ahead
 
 if TYPE_CHECKING:
@@ -44,14 +44,14 @@ def over_rows(method: Callable[..., Any]) -> Callable[..., Any]:
         if isinstance(X, RowSet):
             self._check_is_fitted()
             results = _results(self, X, functools.partial(method, **options), arguments)
-            return results if out is None else written(results, out, X, self)
+            return results if out is None else written(results, out, self, method.__name__)
         if dask.is_dask(X):
             self._check_is_fitted()
             if out is not None:
                 raise ValueError("out= is for arrays and rows of open_rows; Dask stores what this returns")
             return dask_prediction.lazy(functools.partial(method, **options), self, X, arguments)
         result = method(self, X, *arguments, **options)
-        return result if out is None else written(iter([result]), out, None, self)
+        return result if out is None else written(iter([result]), out, self, method.__name__)
 
     return predict
 
@@ -64,7 +64,7 @@ def score(model: Any, rows: RowSet) -> float:
     model._check_is_fitted()
     if not rows.head.has_labels:
         raise ValueError("the rows have no labels: give target= to open_rows, or (X, y) in rows_from")
-    plain = _without_names(model, rows)
+    plain = without_names(model, rows)
     encoder = None
     if not model._multilabel:
         encoder = Encoder(model.classes_)
@@ -77,8 +77,9 @@ def score(model: Any, rows: RowSet) -> float:
             right += right_there
             total += total_there
         return right / total
-    with read_ahead(functools.partial(_checked, rows, model.coef_.shape[1])) as blocks:
+    with read_ahead(functools.partial(checked, rows, model.coef_.shape[1])) as blocks:
         for block in blocks:
+            rows.check_size(block.file)  # it may have been cut since the block was read ahead
             right_here, total_here = _right_of(block, plain, encoder)
             right += right_here
             total += total_here
@@ -105,13 +106,18 @@ def _results(
     model: Any, rows: RowSet, method: Callable[..., Any], arguments: tuple[Any, ...]
 ) -> Iterator[Any]:
     """Yield the method's results for the blocks."""
-    plain = _without_names(model, rows)
-    with read_ahead(functools.partial(_checked, rows, model.coef_.shape[1])) as blocks:
+    plain = without_names(model, rows)
+    n_rows = 0
+    with read_ahead(functools.partial(checked, rows, model.coef_.shape[1])) as blocks:
         for block in blocks:
+            n_rows += block.n_rows
+            rows.check_size(block.file)  # it may have been cut since the block was read ahead
             yield method(plain, as_array(block.X), *arguments)
+    if not n_rows:
+        raise ValueError("there are no rows")
 
 
-def _checked(rows: RowSet, width: int) -> Iterator[Block]:
+def checked(rows: RowSet, width: int) -> Iterator[Block]:
     """Yield the blocks, as wide as the model where their files do not say how wide they are.
 
     They are checked to hold finite numbers; the first bad one is named with its file and row.
@@ -124,7 +130,7 @@ def _checked(rows: RowSet, width: int) -> Iterator[Block]:
         yield block
 
 
-def _without_names(model: Any, rows: RowSet) -> Any:
+def without_names(model: Any, rows: RowSet) -> Any:
     """Return a copy of a model for blocks, which have no names; those of the rows are compared here, once."""
     names = getattr(model, "feature_names_in_", None)
     given = rows.feature_names
@@ -141,7 +147,7 @@ def _without_names(model: Any, rows: RowSet) -> Any:
     return plain
 
 
-def written(results: Iterator[Any], out: Any, rows: RowSet | None, model: Any) -> Any:
+def written(results: Iterator[Any], out: Any, model: Any, name: str) -> Any:
     """Write results one after the other to an array or a file, replaced whole, and return `out`.
 
     Raises
@@ -156,24 +162,22 @@ def written(results: Iterator[Any], out: Any, rows: RowSet | None, model: Any) -
         return out
     if not isinstance(out, str | os.PathLike):
         raise TypeError(f"out must be an array or the name of a file; got {shown(out)}")
-    path = Path(out)
-    if path.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"out must end in one of {', '.join(SUFFIXES)}; got {str(path)!r}")
-    write = {".npy": _write_npy, ".parquet": _write_columns, ".csv": _write_columns}[path.suffix.lower()]
-    handle, part = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".tmp", dir=path.parent)
-    os.close(handle)
-    try:
-        write(Path(part), path.suffix.lower(), results, rows, model)
-        os.replace(part, path)  # noqa: PTH105
-    except BaseException:
-        Path(part).unlink(missing_ok=True)
-        raise
+    suffix = Path(out).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise ValueError(f"out must end in one of {', '.join(SUFFIXES)}; got {str(out)!r}")
+    with container.replacing(out) as file:
+        if suffix == ".npy":
+            columns.write_npy(file, map(_array, results))
+        else:
+            _write_columns(suffix, file, results, model, name)
     return out
 
 
 def _array(result: Any) -> Array:
     if not isinstance(result, np.ndarray):
-        raise TypeError("out takes results that are one array; go through the blocks' results instead")
+        raise TypeError(
+            "an array and a .npy file take results that are one array; .parquet and .csv take several"
+        )
     return result
 
 
@@ -190,46 +194,20 @@ def _fill(out: Array, results: Iterator[Any]) -> None:
         raise ValueError(f"out has {len(out)} rows, and there are {at} results")
 
 
-def _write_npy(part: Path, suffix: str, results: Iterator[Any], rows: RowSet | None, model: Any) -> None:
-    """Write results as one .npy array; its header, which holds their number, is written last."""
-    n_rows, about = 0, None
-    with part.open("wb") as file:
-        file.write(b"\0" * 128)
-        for result in results:
-            array = np.ascontiguousarray(_array(result))
-            about = about or (array.dtype, array.shape[1:])
-            if n_rows and about != (array.dtype, array.shape[1:]):
-                array = array.astype(about[0])
-            file.write(array.reshape(-1).view(np.uint8).data)
-            n_rows += len(array)
-        dtype, shape = about or (np.dtype(np.float64), ())
-        header = {"descr": dtype.str, "fortran_order": False, "shape": (n_rows, *shape)}
-        text = repr(header).encode("latin1")
-        text = text + b" " * (128 - 10 - len(text) - 1) + b"\n"
-        file.seek(0)
-        file.write(b"\x93NUMPY\x01\x00" + (128 - 10).to_bytes(2, "little") + text)
+def _write_columns(suffix: str, file: IO[bytes], results: Iterator[Any], model: Any, name: str) -> None:
+    """Write results as columns: one for each class, or of several arrays one for each rank."""
+    first = next(results)
+    with columns.columns_in(suffix, file, _names_of(first, model, name)) as writer:
+        for result in itertools.chain((first,), results):
+            parts = result if isinstance(result, tuple) else (result,)
+            writer.add([column for part in parts for column in columns.columns_of(part)])
 
 
-def _write_columns(part: Path, suffix: str, results: Iterator[Any], rows: RowSet | None, model: Any) -> None:
-    """Write results as the columns of a Parquet or CSV file: a column a class, or the labels."""
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as parquet
-        from pyarrow import csv
-    except ImportError as error:
-        raise ImportError(f"writing {suffix} needs pyarrow: pip install pyarrow") from error
-    writer: Any = None
-    try:
-        for result in results:
-            array = _array(result)
-            columns = [array] if array.ndim == 1 else list(array.T)
-            names = [str(label) for label in model.classes_]
-            names = names if len(names) == len(columns) and array.ndim == 2 else ["prediction"]
-            table = pa.table(dict(zip(names, columns)))
-            if writer is None:
-                make = parquet.ParquetWriter if suffix == ".parquet" else csv.CSVWriter
-                writer = make(str(part), table.schema)
-            writer.write_table(table)
-    finally:
-        if writer is not None:
-            writer.close()
+def _names_of(result: Any, model: Any, name: str) -> list[str]:
+    """Return the names of a result's columns."""
+    if isinstance(result, tuple):  # `predict_top_k`
+        ranks = range(1, result[0].shape[1] + 1)
+        return [f"{part}_{rank}" for part in ("class", "proba") for rank in ranks]
+    if result.ndim == 2:
+        return [str(label) for label in model.classes_]
+    return ["prediction" if name == "predict" else name]

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from fastsoftmax.contracts.protocols import Algebra
 
 
+RISEN = 0.1  # of what other rows predict of a product's gain: below, it may be their noise
+SHORT = 0.7  # of a step: what other rows shorten by less is their noise
+
+
 def scaled(inverse: Callable[[Vector], Vector], scale: Vector) -> Callable[[Vector], Vector]:
     """Return v ↦ S M⁻¹ S v with the diagonal S."""
     return lambda vector: inverse(vector * scale) * scale
@@ -30,9 +34,32 @@ def conjugate_gradients(
     max_steps: int,
     tol: float,
     algebra: Algebra,
+    other: Callable[[Vector], Vector] | None = None,
 ) -> Vector:
-    """Return H⁻¹ v by preconditioned conjugate gradients, until the residual's M-norm fell to `tol` of it."""
+    """Return H⁻¹ v by preconditioned conjugate gradients, until the residual's M-norm fell to `tol` of it.
+
+    `other` gives the products of another estimate of the same Hessian, G, of other rows. A result that fits
+    the rows of H rather than all is known by xᵀG x > vᵀx: if by much, it is replaced by the lowest iterate
+    of xᵀG x / 2 − vᵀx, shortened to the minimum along it.
+    """
+    x = _iterated(product, inner, vector, max_steps, tol, algebra, None)
+    if other is not None and SHORT * algebra.dot(x, other(x)) > algebra.dot(vector, x):
+        x = _iterated(product, inner, vector, max_steps, tol, algebra, other)
+    return x if x.any() else inner(vector)
+
+
+def _iterated(
+    product: Callable[[Vector], Vector],
+    inner: Callable[[Vector], Vector],
+    vector: Vector,
+    max_steps: int,
+    tol: float,
+    algebra: Algebra,
+    other: Callable[[Vector], Vector] | None,
+) -> Vector:
+    """Return the last iterate of conjugate gradients, or the lowest and shortened by `other`."""
     x = np.zeros_like(vector)
+    by_other, lowest, best = np.zeros_like(vector), 0.0, x
     residual = algebra.copied(vector)
     scaled = inner(residual)
     direction = algebra.copied(scaled)
@@ -46,8 +73,17 @@ def conjugate_gradients(
             break
         step = rho / curvature
         x = algebra.moved(x, direction, step)
+        if other is not None:
+            by_other = algebra.moved(by_other, other(direction), step)
+            along, bend = algebra.dot(vector, x), algebra.dot(x, by_other)
+            length = min(1.0, along / bend) if bend > 0.0 else 1.0
+            level = length * (0.5 * length * bend - along)
+            if level < lowest:
+                lowest, best = level, length * x
+            elif level > (1.0 - RISEN) * lowest:
+                break
         residual = algebra.moved(residual, turned, -step)
         scaled = inner(residual)
         before, rho = rho, algebra.dot(residual, scaled)
         direction = algebra.moved(scaled, direction, rho / before)
-    return x if x.any() else inner(vector)
+    return x if other is None else best

@@ -11,11 +11,13 @@ from fastsoftmax.contracts import Csr
 from fastsoftmax.kernels.cpu import direct
 from fastsoftmax.linalg.quasi_newton import Minimisations
 from fastsoftmax.objective import row_space
+from fastsoftmax.objective.scaled_passes import ScaledPasses
 from fastsoftmax.preconditioners import choice
 from fastsoftmax.runtime.lazy_attributes import lazy
 from fastsoftmax.simd.sizes import MAX_CLASSES
 from fastsoftmax.solvers.many import Task
 from fastsoftmax.sources.array import ArraySource
+from fastsoftmax.sources.scaled import ScaledSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -80,7 +82,7 @@ class DirectObjective:
 
     def __init__(
         self,
-        passes: direct.Passes,
+        passes: direct.Passes | ScaledPasses,
         rows: CountedSource,
         layout: Layout,
         family: LossFamily,
@@ -197,11 +199,19 @@ class DirectObjective:
         conjugate = self.penalty.conjugate(self.algebra, sums.coef_sums[0], self.total_weight)
         return max(0.0, dual - conjugate)
 
-    def task_of(self, weights: Vector, l2: Vector, starts: Sequence[Vector], chain: int = 1) -> Task:
+    def task_of(
+        self,
+        weights: Vector,
+        l2: Vector,
+        starts: Sequence[Vector],
+        chain: int = 1,
+        features: Vector | None = None,
+    ) -> Task:
         """Return what m c minimisations are computed by: `weights` (m, n), starts, and penalties (m c,).
 
-        c is `chain` (`solvers.many.Task`). Where the most steps cost more than going on by blocks of classes
-        does, half of them foretell that the next of a chain needs more.
+        c is `chain` (`solvers.many.Task`); `features` (m, 2, d) scale and centre the rows of each
+        (`ScaledPasses`). Where the most steps cost more than going on by blocks of classes does, half of them
+        foretell that the next of a chain needs more.
         """
         sums, layout = self.sums, self.layout
         dear = self.max_steps * direct.seconds_of_pass(sums.block.X, layout.n_classes) > BLOCKS_SECONDS
@@ -212,10 +222,15 @@ class DirectObjective:
         ]
         padded = np.zeros((len(weights), layout.n_classes * (layout.n_features + 1)))
         padded[:, : layout.size] = starts
+
+        def passes(slots: Vector) -> direct.Passes | ScaledPasses:
+            made = direct.passes(sums.loss, sums.block, layout.n_classes, slots, 1, together=True)
+            return made if features is None else ScaledPasses(made, features[:1].repeat(len(slots), axis=0))
+
         return Task(
-            lambda slots: direct.passes(sums.loss, sums.block, layout.n_classes, slots, 1, together=True),
-            self.minimisations, layout.fit_intercept, self.curvature, weights,
+            passes, self.minimisations, layout.fit_intercept, self.curvature, weights,
             np.array(mean_targets), l2, padded, self.max_steps, chain, patience,
+            features,
         )  # fmt: skip
 
     def corrected_bound(
@@ -234,8 +249,18 @@ class DirectObjective:
         """Return None: products are float64."""
 
 
-def passes_of(source: Source, family: LossFamily, loss: Loss, n_threads: int | None) -> direct.Passes | None:
+def passes_of(
+    source: Source, family: LossFamily, loss: Loss, n_threads: int | None
+) -> direct.Passes | ScaledPasses | None:
     """Return the passes over a source's rows; None unless they are few, in memory, and of a known family."""
+    if not isinstance(source, ScaledSource):
+        return _passes_of(source, family, loss, n_threads)
+    found = _passes_of(source.rows, family, loss, n_threads)
+    return None if found is None else ScaledPasses(found, source.features[np.newaxis])
+
+
+def _passes_of(source: Source, family: LossFamily, loss: Loss, n_threads: int | None) -> direct.Passes | None:
+    """Return the passes over rows that are not scaled."""
     block = source.block if isinstance(source, ArraySource) else None
     if block is None or not getattr(family, "DIRECT", False):
         return None

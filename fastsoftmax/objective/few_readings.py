@@ -1,8 +1,9 @@
 """The objective of rows whose reading is dear: what can be asked of a sample in memory is not asked of them.
 
-Preconditioners are the sample's Hessian, inverted by conjugate gradients; the start of a fit is the best of
-several optima of the sample; and a lower bound rides on the reading that gave the gradient (`bound_from`), or
-takes one reading more, at intercepts that the sample and one small matrix of all rows tell.
+The start of a fit is the best of several optima of the sample; the model that a solver goes by is that of
+rows which a reading chooses for what they weigh in the Hessian; and a lower bound rides on the reading that
+gave the gradient (`_bound_from`), or takes one reading more, at intercepts that the sample and one small
+matrix of all rows tell.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ import numpy as np
 from fastsoftmax.contracts import Mixture, Params
 from fastsoftmax.contracts.queries import Diagonal, Dual, LossGrad, LossGrads, ShiftCurvature, Together
 from fastsoftmax.objective.certificate import MAX_SHIFTED_CLASSES
-from fastsoftmax.objective.conjugate_gradients import conjugate_gradients, scaled, with_diagonal
 from fastsoftmax.objective.counted import CountedSource
+from fastsoftmax.objective.row_scores import Lacking, choice_of_rows, curvature_at_zero
 from fastsoftmax.objective.source_objective import SourceObjective
+from fastsoftmax.objective.surrogate import Surrogate
 from fastsoftmax.solvers import lbfgs
 from fastsoftmax.sources.dear import DearSource
+from fastsoftmax.sources.scaled import ScaledSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,13 +30,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from fastsoftmax.contracts import Sums, Vector
-    from fastsoftmax.contracts.protocols import Penalty
+    from fastsoftmax.contracts.protocols import Penalty, Source
 
-# The accuracy of a product with the inverse of the sample's Hessian, and the most steps for it. The sample's
-# Hessian is that of all rows to some per cent: more digits gain nothing (docs/decisions.md). They may take as
-# long as so many readings of rows that cost no more than to compute on.
-CG_TOL, CG_STEPS, MIN_CG_STEPS = 1e-2, 60, 8
-CG_READINGS = 4.0
 # A preconditioner costs no reading; one is built anew where more steps than so many remain.
 REBUILD_COST = 1.0
 # The optima of the sample that a fit may begin at, by the strength of their penalty in units of that which
@@ -45,8 +43,8 @@ NEGLIGIBLE_PART = 0.5
 # The curvature of the intercepts is summed beside every gradient if it is no more work than this part of it.
 RIDING = 0.3
 MAX_NEWTON_STEPS = 6
-# A feature whose sum of squares in the sample falls short by less than this fraction is as frequent there.
-NOISE = 0.2
+# Of the usual number of rows, for the preconditioner of conjugate gradients.
+INNER_FRACTION = 1.0
 SPIKE = 1000.0  # an intercept so far above the others makes its class certain
 
 
@@ -61,8 +59,13 @@ class FewReadings(SourceObjective):
         self._curvature: tuple[Vector, Vector] | None = None  # of the intercepts, and the point of it
         self._hessian: tuple[Vector, Sums] | None = None  # without the penalty, and the point of it
         self._moments: tuple[Vector, Params] | None = None
-        self._squares: Vector | None = None  # Σ w x² / Σ w (d,) of all rows, and of the sample
-        self._sample_squares: Vector | None = None
+        self._squares: Vector | None = None  # Σ w x² / Σ w (d,) of all rows
+        self._model: Surrogate | None = None  # of rows chosen at the last reading that chose any
+
+    @property
+    def offers(self) -> frozenset[str]:
+        """The capabilities that solvers may use (`fastsoftmax.contracts.protocols.OFFERS`)."""
+        return super().offers | {"model"}
 
     @property
     def has_small_hessian(self) -> bool:
@@ -73,15 +76,13 @@ class FewReadings(SourceObjective):
     def sampled(self) -> SourceObjective:
         """The same objective of the sample that is kept in memory."""
         if self._sampled is None:
-            other = SourceObjective.__new__(SourceObjective)
-            other.__dict__.update(self.__dict__)
-            SourceObjective._join(other, CountedSource(self._stream.pool()), self._penalty)
-            self._sampled = other
+            self._sampled = self._over(self._stream.pool())
         return self._sampled
 
     @property
     def _stream(self) -> DearSource:
         source = self._rows.source
+        source = source.rows if isinstance(source, ScaledSource) else source
         assert isinstance(source, DearSource)
         return source
 
@@ -105,8 +106,37 @@ class FewReadings(SourceObjective):
             self._rows.passes += self._unpaid
             self._unpaid = 0
             return self._last[1], self._last[2].copy()
+        return self._read(point, ())
+
+    def value_grad_and_model(self, params: ArrayLike) -> tuple[float, Vector, Surrogate]:
+        """Return F in nats, ∇F, and a model by rows chosen at `params`. One reading, none after `start`."""
+        point = np.asarray(params, np.float64)
+        last, model = self._last, self._model
+        if last is not None and model is not None and np.array_equal(last[0], point) and self._unpaid:
+            return *self.value_and_grad(point), model
+        value, grad = self._read(point, (point,))
+        assert self._model is not None
+        return value, grad, self._model
+
+    def model_at(self, recipe: Vector) -> Surrogate:
+        """Return the model with that recipe, to the same bits. One reading."""
+        if len(recipe) == 2:
+            self._read(recipe[0], (recipe[0],))
+        else:
+            self._at_candidates(list(recipe[:-1]), recipe[-1])
+        assert self._model is not None
+        return self._model
+
+    def _read(self, point: Vector, chosen_at: tuple[Vector, ...]) -> tuple[float, Vector]:
+        """Return F and ∇F by one reading, and keep what rides on it: curvatures, and chosen rows."""
         unpacked = self.unpack(point)
         queries: list[Any] = [LossGrad(unpacked, self._dtype)]
+        if chosen_at:
+            queries.append(
+                choice_of_rows(
+                    self.sampled, chosen_at, self._rows.spec.n_rows, self._stream.sample_bytes, self._dtype
+                )
+            )
         if self._curvature_rides:
             queries.append(ShiftCurvature(unpacked, np.zeros(self.n_classes), self._dtype))
         if self.has_small_hessian:
@@ -114,6 +144,8 @@ class FewReadings(SourceObjective):
         sums, *others = self._rows.sum(Together(tuple(queries))).each
         if self.has_small_hessian:
             self._hessian = point.copy(), others.pop()
+        if chosen_at:
+            self._keep_model(others.pop(0), chosen_at, point)
         if self._curvature_rides:
             (curvature,) = others
             self._curvature = point.copy(), curvature.coef / curvature.weight
@@ -131,27 +163,12 @@ class FewReadings(SourceObjective):
     def preconditioner(self, params: ArrayLike, fraction: float = 1.0) -> Callable[[Vector], Vector]:
         """Return v ↦ M⁻¹ v, with the Hessian M at `params` of the sample in memory. No reading.
 
-        M⁻¹ v is found by conjugate gradients, to CG_TOL, from the preconditioner of the sample. Features that
-        are rarer in the sample than in all rows are given the diagonal that they lack (`_lacking`): with none
-        at all their steps would be as long as the penalty allows.
+        M⁻¹ v is found by conjugate gradients, from the preconditioner of the sample (`Surrogate.inverse`).
         """
-        sampled = self.sampled
         point = np.array(params, np.float64)
-        inner, product = sampled.preconditioner(point, 1.0), sampled.hessian(point)
-        lacking = self._lacking(point)
-        if lacking is not None:
-            diagonal = sampled.diagonal(point)
-            scale = np.sqrt(diagonal / (diagonal + lacking))
-            inner = scaled(inner, scale)
-            product = with_diagonal(product, lacking)
-
-        ratio = self._rows.spec.n_rows / sampled._rows.spec.n_rows
-        max_steps = int(min(CG_STEPS, max(MIN_CG_STEPS, CG_READINGS * ratio)))
-
-        def apply(vector: Vector) -> Vector:
-            return conjugate_gradients(product, inner, vector, max_steps, CG_TOL, self.algebra)
-
-        return apply
+        inner, missing = self.sampled.preconditioner(point), Lacking(self.sampled, self._squares)
+        model = Surrogate(self.sampled, inner, self._rows.spec.n_rows, missing, point[np.newaxis])
+        return model.inverse(point)
 
     def preconditioner_cost(self, fraction: float = 1.0) -> float:
         """Return what a preconditioner is worth in readings, so that one is not built for the last steps."""
@@ -163,10 +180,12 @@ class FewReadings(SourceObjective):
         natural = self.l2 * spec.n_rows / sampled._rows.spec.n_rows or 1.0 / sampled._rows.spec.n_rows
         x = np.zeros(self.size)
         candidates = []
+        passing = self._over(self._stream.pool())  # its preconditioner's matrices go with it
         for strength in STRENGTHS:
-            problem = sampled.with_l2(strength * natural)
+            problem = passing.with_l2(strength * natural)
             x = lbfgs.minimize(problem, x, tol=START_TOL, max_iter=START_STEPS).x
             candidates.append(self._with_present_classes(x))
+        del passing, problem
         values, grads = self._at_candidates(candidates)
         self._rows.passes -= 1
         self._unpaid = 1
@@ -204,22 +223,39 @@ class FewReadings(SourceObjective):
         look = self._stream.entries_a_row
         return self.n_classes**2 <= RIDING * 4 * self.n_classes * look
 
-    def _at_candidates(self, candidates: list[Vector]) -> tuple[Vector, list[Vector]]:
-        """Return F and ∇F at some points, and keep the rows' moments, from one reading."""
+    def _at_candidates(
+        self, candidates: list[Vector], best: Vector | None = None
+    ) -> tuple[Vector, list[Vector]]:
+        """Return F and ∇F at some points, and keep the rows' moments and a model, from one reading."""
         points = [*candidates, *self._moment_points()]
         sets = tuple(self.unpack(point) for point in points)
         queries: tuple[Any, ...] = (LossGrads(sets, self._dtype),)
         if self._squares is None and not self.has_small_hessian:
             queries = (*queries, Diagonal(self.unpack(np.zeros(self.size)), self._dtype))
+        if candidates:
+            queries = (
+                *queries,
+                choice_of_rows(
+                    self.sampled,
+                    tuple(candidates),
+                    self._rows.spec.n_rows,
+                    self._stream.sample_bytes,
+                    self._dtype,
+                ),
+            )
         answers: tuple[Any, ...] = self._rows.sum(Together(queries)).each
         many_sums, *others = answers
+        chosen = others.pop() if candidates else None
         many = many_sums.each
         for sums in others:
-            self._squares = sums.coef[0] / sums.weight / self._curvature_at_zero
+            self._squares = sums.coef[0] / sums.weight / curvature_at_zero(self)
         results = [self._finished(sums, one) for sums, one in zip(many, sets, strict=True)]
         n = len(candidates)
         if self.fit_intercept:
             self._keep_moments(results[n][1], results[n + 1][1])
+        if chosen is not None:
+            lowest = candidates[int(np.argmin([value for value, _ in results[:n]]))]
+            self._keep_model(chosen, tuple(candidates), lowest if best is None else best)
         return np.array([value for value, _ in results[:n]]), [grad for _, grad in results[:n]]
 
     def _moment_points(self) -> list[Vector]:
@@ -319,30 +355,24 @@ class FewReadings(SourceObjective):
             shift = shift - np.linalg.lstsq(curvature + its_slope - slope, error, rcond=None)[0]
         return shift
 
-    def _lacking(self, point: Vector) -> Vector | None:
-        """Return what the diagonal of the sample's Hessian lacks of that of all rows, (n_params,); or None.
+    def _keep_model(self, chosen: Any, points: tuple[Vector, ...], at: Vector) -> None:
+        """Keep the model of chosen rows."""
+        rows = chosen.rows()
+        source = self._stream.pool() if rows is None else self._stream.of_rows(rows)
+        chosen = self.sampled if rows is None else self._over(source)
+        # by an objective of its own, which takes the matrices that it was made from along
+        inner = self._over(source).preconditioner(at, INNER_FRACTION)
+        recipe, missing = np.array((*points, at)), Lacking(chosen, self._squares)
+        self._model = Surrogate(chosen, inner, self._rows.spec.n_rows, missing, recipe, self.sampled)
 
-        Estimated from the features' second moments in both and the mean curvature of each class's logit.
-        """
-        if self._squares is None or self._layout.centre is not None:
-            return None
-        if self._sample_squares is None:
-            at_zero = self.sampled._preconditioning.curvatures(self.unpack(np.zeros(self.size)))
-            self._sample_squares = at_zero.coef[0] / self._curvature_at_zero
-        curvature = self.sampled._preconditioning.curvatures(self.unpack(point)).intercept
-        missing = np.maximum(self._squares - self._sample_squares, 0.0)
-        missing[missing <= NOISE * self._squares] = 0.0  # seen as often as may be expected
-        if not missing.any():
-            return None
-        lacking = np.zeros(self.size)
-        self._layout.split(lacking).coef[:] = np.outer(curvature, missing)
-        return lacking
-
-    @property
-    def _curvature_at_zero(self) -> float:
-        """The curvature of each logit at zero parameters, in every row: p (1 − p)."""
-        p = 1.0 / self.n_classes if self._family.SHIFT_INVARIANT else 0.5
-        return p * (1.0 - p)
+    def _over(self, rows: Source) -> SourceObjective:
+        """Return the same objective of rows in memory, which are as they are."""
+        source = self._rows.source
+        in_memory = source.of(rows) if isinstance(source, ScaledSource) else rows
+        other = SourceObjective.__new__(SourceObjective)
+        other.__dict__.update(self.__dict__)
+        SourceObjective._join(other, CountedSource(in_memory), self._penalty)
+        return other
 
     def _with_present_classes(self, x: Vector) -> Vector:
         """Return an optimum of the sample with usual intercepts for classes that the sample lacks."""

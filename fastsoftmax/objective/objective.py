@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from fastsoftmax import devices, losses
 from fastsoftmax.contracts import RowBlock
 from fastsoftmax.contracts.wording import shown
-from fastsoftmax.data import dask, validation
+from fastsoftmax.data import dask, moments, validation
 from fastsoftmax.data.blocks.row_set import RowSet
 from fastsoftmax.objective import streamed
 from fastsoftmax.objective.direct import DirectObjective, passes_of
+from fastsoftmax.objective.feature_units import FeatureUnits
 from fastsoftmax.objective.row_space import Rotation
-from fastsoftmax.objective.source_objective import SourceObjective
 from fastsoftmax.penalties.squared_norm import SquaredNorm
 from fastsoftmax.runtime.buffers import BufferPool
 from fastsoftmax.sources.array import ArraySource
+from fastsoftmax.sources.scaled import ScaledSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,12 +25,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from fastsoftmax.contracts import MatrixLike
+    from fastsoftmax.contracts import MatrixLike, Vector
+    from fastsoftmax.contracts.protocols import Source
     from fastsoftmax.objective.row_space import RowSpace
 
 
 class Options(TypedDict, total=False):
-    """The options of `SoftmaxObjective.of_rows`: those of `SoftmaxObjective` but for the rows' own."""
+    """The options of `SoftmaxObjective.of_rows`: those of `SoftmaxObjective` but for the rows' own.
+
+    And `scale` (d,), positive, which divides the features: parameters are those of the scaled rows.
+    """
 
     l2: float
     fit_intercept: bool
@@ -37,9 +42,10 @@ class Options(TypedDict, total=False):
     loss: str
     device: str
     n_threads: int | None
+    scale: Vector | None
 
 
-class SoftmaxObjective(SourceObjective):
+class SoftmaxObjective(FeatureUnits):
     """F, ∇F and ∇²F v of (multinomial) logistic regression on a data set held in memory.
 
     F(W, b) = Σᵢ wᵢ ℓᵢ / Σᵢ wᵢ + (l2 / 2) ‖W‖², in nats; the intercept b is not penalised.
@@ -71,6 +77,11 @@ class SoftmaxObjective(SourceObjective):
         "auto" is "cuda" if there is one and X is large enough for it (`fastsoftmax.devices.settled`).
     n_threads : int, optional
         None takes every processor that the process may use.
+    standardize : bool, default False
+        True: the penalty is on the coefficients of standardised features, (l2 / 2) Σ (σⱼ Wₖⱼ)². σ are the
+        deviations of the features, by `sample_weight`; 1 of one that is constant. Parameters are those of X
+        as it is, values and derivatives by them; X is not copied. Parameters on a GPU are not taken. One
+        more reading of X.
 
     Attributes
     ----------
@@ -129,17 +140,25 @@ class SoftmaxObjective(SourceObjective):
         loss: str = "softmax",
         device: str = "cpu",
         n_threads: int | None = None,
+        standardize: bool = False,
     ) -> None:
         X, y, sample_weight = dask.taken(X, y, sample_weight)
         if isinstance(X, RowSet):
             if y is not None or sample_weight is not None:
                 raise ValueError("y and sample_weight are part of the rows: give them to open_rows")
+            if standardize:
+                X.look(with_moments=True)
             source, the_loss, penalty = streamed.parts(
                 X, l2, n_classes, label_smoothing, loss, device, n_threads
             )
             super().__init__(
-                source, the_loss, penalty=penalty, fit_intercept=fit_intercept, n_threads=n_threads
+                ScaledSource(source, X.moments().scale()) if standardize else source,
+                the_loss,
+                penalty=penalty,
+                fit_intercept=fit_intercept,
+                n_threads=n_threads,
             )
+            self._units = self._feature_units()
             return
         rows: Any = validation.design_matrix(X)
         y, rows = devices.fetched("y", y, device, rows)
@@ -151,7 +170,9 @@ class SoftmaxObjective(SourceObjective):
         self._build(
             RowBlock(rows, target, weight), n_classes, l2=l2, fit_intercept=fit_intercept,
             label_smoothing=label_smoothing, loss=loss, device=device, n_threads=n_threads,
+            scale=moments.of_rows(rows, weight).scale() if standardize else None,
         )  # fmt: skip
+        self._units = self._feature_units()
 
     @classmethod
     def of_rows(cls, rows: RowBlock, n_classes: int, **options: Unpack[Options]) -> Self:
@@ -171,11 +192,12 @@ class SoftmaxObjective(SourceObjective):
         family = losses.family(options.get("loss", "softmax"))
         loss = family.for_targets(rows.target, int(n_classes), label_smoothing=label_smoothing)
         buffers = BufferPool()
-        source = ArraySource(
+        source: Source = ArraySource(
             rows._replace(buffers=buffers), loss, int(n_classes), device=device, n_threads=n_threads
         )
+        scale = options.get("scale")
         super().__init__(
-            source,
+            source if scale is None else ScaledSource(source, scale),
             loss,
             penalty=penalty,
             fit_intercept=options.get("fit_intercept", True),
@@ -206,11 +228,12 @@ class SoftmaxObjective(SourceObjective):
     def direct(self) -> DirectObjective | None:
         """The same objective for the solver of small problems; None where the problem is not small.
 
-        Or where there is no penalty, or the layout's intercepts are those of centred rows. Made once.
+        Or where there is no penalty, the layout's intercepts are those of centred rows, or parameters are in
+        other units than the rows. Made once.
         """
         if self._direct is None:
             passes = None
-            if self._penalty.has_conjugate and self._layout.centre is None:
+            if self._penalty.has_conjugate and self._layout.centre is None and self._units is None:
                 passes = passes_of(self._rows.source, self._family, self._loss, self._n_threads)
             self._direct = (
                 None if passes is None

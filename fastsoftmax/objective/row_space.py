@@ -58,6 +58,8 @@ class RowSpace:
     Parameters
     ----------
     X : ndarray (n, d), Halves or Csr, n ≤ d
+    features : ndarray (2, d), optional
+        1 / scale and the mean of each feature: "the rows", here and in the methods, are (x − mean) / scale.
 
     Attributes
     ----------
@@ -74,7 +76,7 @@ class RowSpace:
     as good as the Gram matrix with a scale for each class.
     """
 
-    def __init__(self, X: Array | Halves | Csr) -> None:
+    def __init__(self, X: Array | Halves | Csr, features: Vector | None = None) -> None:
         dense: Any
         if isinstance(X, Csr):
             dense = np.zeros(X.shape)
@@ -85,6 +87,9 @@ class RowSpace:
         # C-ordered rows are the columns of Xᵀ in LAPACK's order. One thread: the bits depend on their number.
         with blas.one_thread():
             columns = np.array(dense, np.float64, order="C").T
+            if features is not None:
+                columns -= features[1][:, np.newaxis]
+                columns *= features[0][:, np.newaxis]
             (self._reflections, self._scales), upper = blas.away(
                 scipy.linalg.qr, columns, mode="raw", overwrite_a=True, check_finite=False
             )

@@ -29,6 +29,7 @@ from fastsoftmax.objective.layout import Layout
 from fastsoftmax.objective.preconditioning import Preconditioning
 from fastsoftmax.objective.unpenalised import SelfConcordance
 from fastsoftmax.penalties.squared_norm import SquaredNorm
+from fastsoftmax.sources.scaled import ScaledSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -142,6 +143,18 @@ class SourceObjective:
         other._join(self._rows, self._penalty)
         return other
 
+    def centred_at(self, mean: Vector) -> Self:
+        """Return the same objective, of scaled rows, with parameters of those centred at `mean` (d,).
+
+        Raises ValueError without intercepts, or if the source's rows are not scaled.
+        """
+        if self._scaled is None or not self.fit_intercept:
+            raise ValueError("rows are centred that are scaled, and by their intercepts")
+        other = self._sibling()
+        rows = CountedSource(self._scaled.centred_at(mean), self._rows.passes)
+        other._join(rows, self._penalty)
+        return other
+
     @property
     def l2(self) -> float:
         """The strength of the penalty."""
@@ -186,6 +199,11 @@ class SourceObjective:
     def passes(self) -> int:
         """The number of readings of X so far."""
         return self._rows.passes
+
+    @property
+    def bytes_a_pass(self) -> int:
+        """The bytes that a pass reads from elsewhere; 0 for rows in memory."""
+        return self._rows.spec.n_bytes
 
     @property
     def offers(self) -> frozenset[str]:
@@ -290,7 +308,8 @@ class SourceObjective:
     def diagonal(self, params: ArrayLike) -> Vector:
         """Return the diagonal of ∇²F(params), (n_params,). One pass over X."""
         coef, intercept = self._preconditioning.curvatures(self.unpack(params))
-        return self.pack(coef + self._penalty.curvature, intercept)
+        both = np.concatenate(((coef + self._penalty.curvature).ravel(), intercept))
+        return both[: self._layout.size]
 
     def hessian(self, params: ArrayLike) -> Callable[[Vector], Vector]:
         """Return v ↦ ∇²F(params) v (n_params,), for many products at one point. One pass over X for each.
@@ -456,6 +475,7 @@ class SourceObjective:
             x,
             value,
             grad,
+            self._scaled,
         )
 
     def in_float64(self) -> Self | None:
@@ -475,9 +495,16 @@ class SourceObjective:
         return other
 
     @property
+    def _scaled(self) -> ScaledSource | None:
+        """The source if its rows are scaled: parameters are stored for the rows as they are."""
+        source = self._rows.source
+        return source if isinstance(source, ScaledSource) else None
+
+    @property
     def _balances(self) -> bool:
         """Whether to remove the mean of gradients over classes: rounding that float64 does not leave."""
-        imprecise = self.is_float32 or self._layout.centre is not None
+        is_far = self._layout.centre is not None or (self._scaled is not None and self._scaled.is_far)
+        imprecise = self.is_float32 or is_far
         return imprecise and self._layout.balances(self._family, self._penalty)
 
     @property

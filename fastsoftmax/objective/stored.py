@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fastsoftmax.contracts.protocols import Algebra, LossFamily, Penalty
     from fastsoftmax.objective.counted import CountedSource
     from fastsoftmax.objective.layout import Layout
+    from fastsoftmax.sources.scaled import ScaledSource
 
 # The most rows of a check: their products cost little beside a fit, and the mean of their rounding errors
 # (10⁻⁷ each for float32) is known to some 10⁻⁹.
@@ -48,6 +49,7 @@ def value_and_hidden(
     x: Vector,
     value: float,
     grad: Vector,
+    scaled: ScaledSource | None = None,
 ) -> tuple[float, float]:
     """Return F in nats at the parameters x in `stored_dtype`, and by how much rounding hides of the gap at x.
 
@@ -63,6 +65,8 @@ def value_and_hidden(
     stored_dtype : dtype
     x, grad : ndarrays (size,)
     value : float
+    scaled : ScaledSource, optional
+        The source of scaled rows: parameters are stored for the rows as they are.
 
     Notes
     -----
@@ -71,11 +75,15 @@ def value_and_hidden(
     """
     at = layout.unpack(x)
     with np.errstate(over="ignore"):  # a number that the dtype does not hold becomes infinite
-        coef = coefficients(at.coef, family, penalty, stored_dtype)
-        intercept = at.intercept.astype(stored_dtype)
+        given = at if scaled is None else scaled.of_rows(at)
+        coef = coefficients(given.coef, family, penalty, stored_dtype)
+        intercept = given.intercept.astype(stored_dtype)
     flat = algebra.vector(coef.size)  # from its pool: the pages of a new long array take longer than the rest
     flat[:] = coef.ravel()
     kept = Params(flat.reshape(coef.shape), intercept.astype(np.float64, copy=False))
+    if scaled is not None:
+        kept = scaled.of_scaled_rows(kept)
+        flat = kept.coef.ravel()
     sample = rows.source.sample(ROWS)
     bounded = is_float32 and penalty.has_conjugate
     exact = rows.sum(Check(kept, at if bounded else None), readings=0, rows=sample)

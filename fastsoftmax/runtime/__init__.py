@@ -23,6 +23,7 @@ What modules keep between calls. All of it is safe to use from several threads.
 - `seals`: the sources of kernels, their imports and seals, each read once (`SOURCES`).
 - `cpu_level`: what the processor that kernels are compiled for can do.
 - `kernel_cache`, `self_test`: what has been said in the log already.
+- `process_token`: what tells the process from others that make files.
 - `compiling`: how many kernels were compiled and in how long, who is told of it, and what is called at the
   next compilation (`_state`).
 - Numba: the lock of its compiler, what each jitted function has compiled, its threading layer.

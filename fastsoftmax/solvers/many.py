@@ -43,7 +43,8 @@ class Task(NamedTuple):
     `chain` = c, one after the other with falling penalties: each begins where the one before has ended, with
     its pairs. `weights` is (m / c, n), `mean_targets` (m / c, K), `starts` (m / c, K (d + 1)), `l2` (m,),
     `curvature` that of the loss at zero. After `max_steps` a minimisation is left to others, and so are
-    those behind it, and those behind one that has taken more than `patience` steps.
+    those behind it, and those behind one that has taken more than `patience` steps. `features`, if
+    there are any, are an array (m / c, …) of which the passes hold one for each of their minimisations.
     """
 
     passes: Callable[[Vector], Any]
@@ -57,6 +58,7 @@ class Task(NamedTuple):
     max_steps: int
     chain: int = 1
     patience: float = np.inf
+    features: Vector | None = None
 
 
 class Results(NamedTuple):
@@ -132,6 +134,8 @@ class _Lane:
         self._active += 1
         self._tasks[slot], self._steps[slot] = i * task.chain, 0
         sums.weights[slot] = task.weights[i]
+        if task.features is not None:
+            sums.features[slot] = task.features[i]
         self._state.begin(
             slot, task.starts[i], l2=task.l2[i * task.chain], scale=1.0 / task.weights[i].sum(),
             moments=sums.moments(task.fit_intercept, slot), curvature=task.curvature,
@@ -197,4 +201,6 @@ class _Lane:
             self._tasks[slot], self._steps[slot] = self._tasks[last], self._steps[last]
             for array in (self._sums.weights, self._sums.coef, self._sums.intercept):
                 array[slot] = array[last]
+            if self._task.features is not None:
+                self._sums.features[slot] = self._sums.features[last]
             self._state.copy(last, slot)

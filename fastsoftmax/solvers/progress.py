@@ -147,7 +147,8 @@ class Progress:
         goal = self._goal(value)
         waited = self._objective.passes - self._bound_pass
         interval = min(PASSES_A_BOUND, 1 + (self._objective.passes - self._first_pass) // WAIT_FRACTION)
-        warm_start = not self.history and x.any()  # may be the optimum already
+        # may be the optimum already, unless the solver can tell
+        warm_start = not self.history and x.any() and decrement == np.inf
         resolved = RESOLVED * abs(value)
         predicted_gap = decrement  # a lower estimate; the gradient's part matters near the end only
         if decrement <= max(goal, resolved):
@@ -175,13 +176,10 @@ class Progress:
                 value, gap = self._of_stored(gap)
                 excess = estimate if gap is None else gap
                 stops = excess <= goal or at_minimum
-        record = Record(
-            time.perf_counter() - self._start,
-            value,
-            grad_norm,
-            gap,
-            self._objective.passes - self._first_pass,
-        )
+        passes = self._objective.passes - self._first_pass
+        # of rows in memory, and of objectives that know nothing of a reading, there is nothing to read
+        n_bytes = passes * int(getattr(self._objective, "bytes_a_pass", 0))
+        record = Record(time.perf_counter() - self._start, value, grad_norm, gap, passes, n_bytes)
         self.history.append(record)
         if self._callback is not None:
             self._callback(record, x)

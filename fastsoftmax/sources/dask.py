@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import dask.sizeof
 
 from fastsoftmax import devices
-from fastsoftmax.contracts import Csr, RowBlock, Sums
-from fastsoftmax.contracts.queries import Together
+from fastsoftmax.contracts import Csr, ManySums, Sums
+from fastsoftmax.contracts.queries import Together, placed
 from fastsoftmax.data.blocks.block import n_bytes
 from fastsoftmax.data.dask.alignment import aligned, arrived
 from fastsoftmax.data.dask.engine import failed
@@ -17,28 +17,34 @@ from fastsoftmax.data.dask.supply import BlocksThere, ThereSupply
 from fastsoftmax.runtime import blas
 from fastsoftmax.runtime.buffers import BufferPool
 from fastsoftmax.runtime.read_ahead import read_ahead
-from fastsoftmax.sources.dear import DearSource, cut
+from fastsoftmax.sources.dear import DearSource, row_blocks
 from fastsoftmax.sources.pairwise import pairwise_sum
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from fastsoftmax.contracts import Loss
+    from fastsoftmax.contracts import Loss, RowBlock
     from fastsoftmax.contracts.protocols import Addable, Query
+    from fastsoftmax.data.blocks.block import Block
     from fastsoftmax.data.blocks.targets import Targets
 
     Answer = TypeVar("Answer", bound=Addable)
 
 _buffers = BufferPool()  # of this process: each worker has its own
 
-# What moving a sum costs is what its array takes: Dask would count a hundred bytes.
+# What moving a sum costs is what its arrays take: Dask would count a hundred bytes.
 dask.sizeof.sizeof.register(Sums, lambda sums: 256 + sums.joined.nbytes)
+dask.sizeof.sizeof.register(ManySums, lambda sums: 64 + sum(map(dask.sizeof.sizeof, sums.each)))
 
 
 class Encoded(NamedTuple):
-    """A block in the memory of a worker as kernels take it, in parts; sparse ones with their transposes."""
+    """A block in the memory of a worker as kernels take it, in parts; sparse ones with their transposes.
+
+    `first` is the place of its first row among all.
+    """
 
     name: str
+    first: int
     parts: list[RowBlock]
 
     def __reduce__(self) -> Any:
@@ -67,9 +73,13 @@ dask.sizeof.sizeof.register(Encoded, _own_bytes)
 
 
 class Recipe(NamedTuple):
-    """A file that is read, and its labels encoded, in every reading."""
+    """A file that is read, and its labels encoded, in every reading.
+
+    `first` is the place of its first row among all.
+    """
 
     unit: Any
+    first: int
     targets: Targets
     n_outputs: int
     width: int
@@ -86,12 +96,15 @@ class Recipe(NamedTuple):
         """Yield the rows, read ahead in a thread."""
         with read_ahead(self._parts) as parts:
             for part in parts:
+                self.unit.check_size()  # it may have been cut since the block was read ahead
                 yield part._replace(buffers=_buffers)
 
     def _parts(self) -> Iterator[RowBlock]:
         for block in self.unit.blocks(self.block_bytes):
-            row_block = _row_block(block, self.targets, self.width)
-            yield from cut(row_block, self.n_outputs, with_transposes=self.with_transposes)
+            yield from row_blocks(
+                _wide(block, self.width), self.targets, self.n_outputs, self.block_bytes,
+                with_transposes=self.with_transposes,
+            )  # fmt: skip
 
 
 class DaskSource(DearSource):
@@ -108,7 +121,7 @@ class DaskSource(DearSource):
 
     def _reading(self, query: Query[Answer], *, with_transposes: bool = True) -> Answer:
         supply = self._supply
-        self._rows.n_readings += 1
+        self._rows.count_reading()
         answer: Answer = aligned(
             supply.engine.summed(
                 _answered, _added, self._leaves(with_transposes), query, (self._loss,), _name(query),
@@ -127,31 +140,32 @@ class DaskSource(DearSource):
         """Return what the tasks of a reading read: blocks encoded once, or recipes."""
         supply, look, n_outputs = self._supply, self._rows.look(), self._spec.n_outputs
         width, block_bytes = look.head.n_features or 0, self._rows.limits.block
+        firsts = supply.firsts(block_bytes)
         if not isinstance(supply, BlocksThere):
             return [
-                Recipe(unit, self._targets, n_outputs, width, block_bytes, with_transposes)
-                for unit in supply.units
+                Recipe(unit, first, self._targets, n_outputs, width, block_bytes, with_transposes)
+                for unit, first in zip(supply.units, firsts)
             ]
         if self._encoded is None:
-            shared = self._targets, n_outputs
-            self._encoded = supply.engine.kept(_encoded, supply.units, shared, "encode-block")
+            shared = self._targets, n_outputs, block_bytes
+            each = [(first,) for first in firsts]
+            self._encoded = supply.engine.kept(_encoded, supply.units, each, shared, "encode-block")
         return self._encoded
 
     _encoded: list[Any] | None = None
 
 
-def _encoded(unit: Any, targets: Targets, n_outputs: int) -> Encoded:
+def _encoded(unit: Any, first: int, targets: Targets, n_outputs: int, block_bytes: int) -> Encoded:
     (block,) = unit.blocks(0)
-    row_block = _row_block(block, targets, block.X.shape[1])
-    return Encoded(unit.name, list(cut(row_block, n_outputs)))
+    return Encoded(unit.name, first, list(row_blocks(block, targets, n_outputs, block_bytes)))
 
 
-def _row_block(block: Any, targets: Targets, width: int) -> RowBlock:
+def _wide(block: Block, width: int) -> Block:
+    """Return rows of svmlight files that lack the last columns with these."""
     X: Any = block.X
-    if X.shape[1] < width:  # rows of svmlight files that lack the last columns
-        X = X._replace(shape=(X.shape[0], width), transpose=None)
-    target, weight = targets.of(block)
-    return RowBlock(X, target, weight)
+    if X.shape[1] == width:
+        return block
+    return block._replace(X=X._replace(shape=(X.shape[0], width), transpose=None))
 
 
 def _answered(units: Sequence[Encoded | Recipe], query: Query[Answer], n_threads: int, loss: Loss) -> Answer:
@@ -161,10 +175,14 @@ def _answered(units: Sequence[Encoded | Recipe], query: Query[Answer], n_threads
 
 
 def _of_unit(unit: Encoded | Recipe, query: Query[Answer], n_threads: int, loss: Loss) -> Answer:
+    def answers() -> Iterator[Answer]:
+        first = unit.first
+        for block in unit.row_blocks():
+            yield devices.answer(placed(query, first), loss, "cpu", block, n_threads)
+            first += block.n_rows
+
     try:
-        return pairwise_sum(
-            devices.answer(query, loss, "cpu", block, n_threads) for block in unit.row_blocks()
-        )
+        return pairwise_sum(answers())
     except Exception as error:
         raise failed(error, unit.name) from error
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from fastsoftmax.contracts import Csr, RowBlock, row_slice
 from fastsoftmax.contracts.protocols import SourceSpec
 from fastsoftmax.contracts.queries import TargetSum, Together
-from fastsoftmax.data.blocks.block import Block
+from fastsoftmax.data.blocks.block import Block, n_bytes
 from fastsoftmax.data.blocks.remote import Remote
 from fastsoftmax.runtime import lazy_imports
 from fastsoftmax.sources.array import ArraySource, sparse_block_rows, with_transpose
@@ -62,6 +62,7 @@ class DearSource(ABC):
             look.dtype,
             look.weight if weight is None else weight,
             is_dear=True,
+            n_bytes=look.n_bytes,
         )
 
     @abstractmethod
@@ -97,15 +98,31 @@ class DearSource(ABC):
         """
         if n_rows >= self._spec.n_rows:
             return self
-        pool = self._rows.look().sample
-        n_kept = pool.X.shape[0]
+        n_kept = self.n_pooled
         if n_kept == self._spec.n_rows:  # all rows: the sample is that of arrays
             return self._pool_source(n_kept).sample(n_rows)
         return self._pool_source(min(n_rows, n_kept))
 
     def pool(self) -> ArraySource:
         """Return a source of all rows that are kept in memory as a sample."""
-        return self._pool_source(self._rows.look().sample.X.shape[0])
+        return self._pool_source(self.n_pooled)
+
+    @property
+    def n_pooled(self) -> int:
+        """The rows that are kept as a sample; of these fewer if targets made of labels take more than X."""
+        most = self._rows.limits.sample // max(1, self._targets.made_bytes)
+        return max(1, min(self._rows.look().sample.X.shape[0], most))
+
+    def of_rows(self, rows: RowBlock) -> ArraySource:
+        """Return a source of rows in memory, of the same loss and threads."""
+        return ArraySource(
+            rows._replace(buffers=self._buffers), self._loss, self._spec.n_outputs, n_threads=self._n_threads
+        )
+
+    @property
+    def sample_bytes(self) -> int:
+        """The bytes of the rows that are kept in memory as a sample."""
+        return n_bytes(self._rows.look().sample.X)
 
     @property
     def entries_a_row(self) -> float:
@@ -137,12 +154,7 @@ class DearSource(ABC):
             rows = self._rows.look().sample.first(n_rows)
             block = Block(rows.X, rows.y, rows.weight, "sample", 0)
             target, weight = self._targets.of(block)
-            known = ArraySource(
-                RowBlock(rows.X, target, weight, self._buffers),
-                self._loss,
-                self._spec.n_outputs,
-                n_threads=self._n_threads,
-            )
+            known = self.of_rows(RowBlock(rows.X, target, weight))
             self._samples = {**dict(list(self._samples.items())[-2:]), n_rows: known}
         return known
 
@@ -153,6 +165,21 @@ class DearSource(ABC):
             return None
         total: np.float64 = (learnt.weight * by_class).sum()
         return float(total)
+
+
+def row_blocks(
+    block: Block, targets: Targets, n_outputs: int, block_bytes: int, *, with_transposes: bool = True
+) -> Iterator[RowBlock]:
+    """Yield a block as devices take it, in parts whose targets, if made of labels, take no more than a block.
+
+    Of all sources the same parts: their sums have the same bits.
+    """
+    most_rows = block_bytes // max(1, targets.made_bytes)
+    step = max(1, min(block.n_rows, most_rows))
+    for start in range(0, block.n_rows, step):
+        part = block if step == block.n_rows else block.part(start, min(start + step, block.n_rows))
+        target, weight = targets.of(part)
+        yield from cut(RowBlock(part.X, target, weight), n_outputs, with_transposes=with_transposes)
 
 
 def cut(block: RowBlock, n_outputs: int, *, with_transposes: bool = True) -> Iterator[RowBlock]:

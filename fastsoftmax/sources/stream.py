@@ -6,14 +6,15 @@ import functools
 from typing import TYPE_CHECKING, TypeVar
 
 from fastsoftmax import devices
-from fastsoftmax.contracts import RowBlock
+from fastsoftmax.contracts.queries import placed
 from fastsoftmax.runtime.read_ahead import read_ahead
-from fastsoftmax.sources.dear import DearSource, cut
+from fastsoftmax.sources.dear import DearSource, row_blocks
 from fastsoftmax.sources.pairwise import PairwiseSum
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from fastsoftmax.contracts import RowBlock
     from fastsoftmax.contracts.protocols import Addable, Query
 
     Answer = TypeVar("Answer", bound=Addable)
@@ -34,13 +35,16 @@ class StreamSource(DearSource):
     def _reading(self, query: Query[Answer], *, with_transposes: bool = True) -> Answer:
         total: PairwiseSum[Answer] = PairwiseSum()
         of_file: PairwiseSum[Answer] = PairwiseSum()
+        first = 0
         with read_ahead(functools.partial(self._blocks, with_transposes)) as blocks:
-            for begins, block in blocks:
+            for begins, file, block in blocks:
+                self._rows.check_size(file)  # it may have been cut since the block was read ahead
                 sums = of_file.result() if begins else None
                 if sums is not None:
                     total.add(sums)
                     of_file = PairwiseSum()
-                of_file.add(devices.answer(query, self._loss, "cpu", block, self._n_threads))
+                of_file.add(devices.answer(placed(query, first), self._loss, "cpu", block, self._n_threads))
+                first += block.n_rows
                 del block, sums
         sums = of_file.result()
         assert sums is not None
@@ -49,8 +53,8 @@ class StreamSource(DearSource):
         assert answer is not None
         return answer
 
-    def _blocks(self, with_transposes: bool) -> Iterator[tuple[bool, RowBlock]]:
-        """Yield whether a file begins, and the blocks as devices take them.
+    def _blocks(self, with_transposes: bool) -> Iterator[tuple[bool, str, RowBlock]]:
+        """Yield whether a file begins, its name, and the blocks as devices take them.
 
         Runs in the thread that reads ahead.
         """
@@ -58,8 +62,10 @@ class StreamSource(DearSource):
         for block in self._rows.read():
             begins = last is None or block.file != last[0] or block.first <= last[1]
             last = block.file, block.first
-            target, weight = self._targets.of(block)
-            row_block = RowBlock(block.X, target, weight, self._buffers)
-            for part in cut(row_block, self._spec.n_outputs, with_transposes=with_transposes):
-                yield begins, part
+            parts = row_blocks(
+                block, self._targets, self._spec.n_outputs, self._rows.limits.block,
+                with_transposes=with_transposes,
+            )  # fmt: skip
+            for part in parts:
+                yield begins, block.file, part._replace(buffers=self._buffers)
                 begins = False

@@ -43,8 +43,14 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """A folder in which Numba keeps what one test has compiled for the others."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture
-def use(folder, tmp_path):
+def use(folder, cache, tmp_path):
     """A copy of the library, and what runs lines with it."""
     copy = tmp_path / "library"
     shutil.copytree(folder, copy)
@@ -53,7 +59,7 @@ def use(folder, tmp_path):
         "FASTSOFTMAX_KERNELS": "auto",
         "FASTSOFTMAX_LIBRARY": str(copy),
         "FASTSOFTMAX_LEVEL": "",
-        "NUMBA_CACHE_DIR": str(tmp_path / "cache"),
+        "NUMBA_CACHE_DIR": str(cache),
     }
 
     def run(code, timeout=180, **env):

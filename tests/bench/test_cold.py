@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -14,7 +15,7 @@ pytest.importorskip("ml_dtypes")
 from bench import __main__ as command
 from bench.contenders import OURS
 from bench.contenders.scripts import Script
-from bench.measure import cold, results
+from bench.measure import cold, numba_cache, results
 
 # What a process finds becomes a line of the log. Ours leaves two kernels where there were none.
 LOOK = """
@@ -107,6 +108,16 @@ def test_threads_are_passed_on_and_caches_are_not(tmp_path, monkeypatch):
     assert not {"NUMBA_OPT", "FASTSOFTMAX_EXECUTOR", "PYTHONDONTWRITEBYTECODE"} & set(found)
     for name in ("HOME", "XDG_CACHE_HOME", "NUMBA_CACHE_DIR"):
         assert found[name].startswith(str(tmp_path))
+
+
+def test_a_cache_folder_that_is_named_stays(monkeypatch):
+    """Importing what measures changes nothing where kernels are being kept: Numba would go on elsewhere."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", "here")
+    importlib.reload(numba_cache)
+    assert os.environ["NUMBA_CACHE_DIR"] == "here"
+    monkeypatch.delenv("NUMBA_CACHE_DIR")
+    importlib.reload(numba_cache)
+    assert os.environ["NUMBA_CACHE_DIR"] == str(numba_cache.ROOT / ".numba-cache" / "bench")
 
 
 def test_processor_time_is_the_childs(tmp_path):

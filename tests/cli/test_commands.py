@@ -114,7 +114,10 @@ def test_fit_passes_its_options_on(monkeypatch):
             return super().fit(X, y, sample_weight)
 
     monkeypatch.setattr("fastsoftmax.estimator.SoftmaxRegression", Spy)
-    _json("fit", "iris", "--C", 2, "--tol", 0.5, "--max-iter", 77, "--n-threads", 1, "--solver", "lbfgs")
+    _json("fit", "iris", "--C", 2, "--tol", 0.5, "--max-iter", 77, "--n-threads", 1, "--solver", "lbfgs",
+          "--checkpoint", "state")  # fmt: skip
+    assert taken["checkpoint"] == "state"
+    assert not Path("state").exists()  # the fit has ended
     assert (taken["C"], taken["tol"], taken["max_iter"]) == (2.0, 0.5, 77)
     assert (taken["n_threads"], taken["solver"], taken["loss"]) == (1, "lbfgs", "softmax")
 
@@ -352,3 +355,12 @@ def test_real_sparse_data_from_fit_to_score(data_dir):
     assert said["test_accuracy"] > 0.87  # the folder's README measured 0.882 short of the optimum
     assert _json("score", "m", data)["accuracy"] == said["test_accuracy"]
     assert container.load("m")[0]["coef"].shape == (4, 19812)
+
+
+def test_standardised_columns_are_penalised_alike():
+    frame = _frame().assign(a=lambda rows: 1e4 * rows.a)
+    frame.to_csv("units.csv", index=False)
+    _json("fit", "units.csv", "--standardize", "--out", "m")
+    fitted = SoftmaxRegression(standardize=True).fit(frame[["a", "b", "c", "d"]].to_numpy(), frame.species)
+    np.testing.assert_array_equal(_load("m").coef_, fitted.coef_)
+    assert _load("m").standardize

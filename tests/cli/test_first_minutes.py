@@ -335,7 +335,7 @@ def test_files_that_are_not_written_are_refused():
     for name in ("m.csv", "m.NPZ", "m.json", "m.png"):
         assert "but a model file is written" in _fails("fit", "iris", "--out", name, status=2)
     assert "ends in none of .png" in _fails("fit", "iris", "--plot", "p.npz", status=2)
-    assert "ends in none of .csv" in _fails("predict", "m", "iris", "--out", "p.parquet", status=2)
+    assert "ends in none of .csv" in _fails("predict", "m", "iris", "--out", "p.txt", status=2)
 
 
 def test_picture_and_model_without_a_warning():

@@ -65,4 +65,10 @@ def test_a_wrong_output_is_noticed(aside):
     with pytest.raises(AssertionError):
         pages.run(page.replace("x == 3", "x == 5"), "page")
     assert [line for _, line in pages.blocks(page)] == [1, 4, 9]
+    commands = (
+        "```console\n$ fastsoftmax info a\nfastsoftmax: ... 'a' ...\n$ fastsoftmax info b\n...'b'...\n```\n"
+    )
+    pages.run(commands, "page")
+    with pytest.raises(AssertionError, match=r"page, line 4: \$ fastsoftmax info b"):
+        pages.run(commands.replace("'b'", "'c'"), "page")
     assert list(aside.iterdir()) == []

@@ -35,6 +35,7 @@ DEFAULTS = {
     "intercept_scaling": 1,
     "n_jobs": None,
     "keep_on_interrupt": False,
+    "standardize": False,
 }
 FITTED = [
     "coef_",

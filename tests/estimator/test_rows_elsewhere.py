@@ -9,7 +9,9 @@ import pytest
 import scipy.sparse as sp
 from sklearn.exceptions import NotFittedError
 
-from fastsoftmax import SoftmaxObjective, SoftmaxRegression, SoftmaxRegressionCV, open_rows, rows_from
+from fastsoftmax import SoftmaxObjective, SoftmaxRegression, SoftmaxRegressionCV, load, open_rows, rows_from
+from fastsoftmax.contracts import Record
+from fastsoftmax.data.blocks.targets import Targets
 from fastsoftmax.persistence import checkpoint
 from tests.data.blocks import files
 
@@ -86,6 +88,105 @@ def test_probabilities_and_independent_labels():
     assert found.score(rows) == found.score(X, flags)
 
 
+@pytest.mark.parametrize("class_weight", [None, {"class 1": 3.0}], ids=str)
+def test_each_class_against_the_rest(class_weight):
+    X, y, w = problem(5)
+    options = {"multi_class": "ovr", "class_weight": class_weight, "tol": TOL}
+    rows = in_blocks(X, y, w)
+    found, expected = SoftmaxRegression(**options).fit(rows), SoftmaxRegression(**options).fit(X, y, w)
+    assert_same_optimum(found, expected)
+    assert found._one_vs_rest
+    np.testing.assert_allclose(found.predict_proba(X), expected.predict_proba(X), atol=5e-3)
+    assert rows.n_readings == 1 + found.history_[-1].passes  # all classes in the same readings
+    soft = np.random.default_rng(0).dirichlet(np.ones(3), N)
+    found = SoftmaxRegression(**options | {"class_weight": None}).fit(in_blocks(X, soft))
+    assert_same_optimum(found, SoftmaxRegression(**options | {"class_weight": None}).fit(X, soft))
+
+
+def test_balanced_classes_against_the_rest_take_rows_that_fit():
+    X, y, _ = problem(3)
+    options = {"multi_class": "ovr", "class_weight": "balanced"}
+    found = SoftmaxRegression(**options).fit(in_blocks(X, y, memory="100M"))
+    assert found.coef_.tobytes() == SoftmaxRegression(**options).fit(X, y).coef_.tobytes()
+
+
+def test_sigmoids_are_made_of_labels_some_rows_at_a_time():
+    X, _, _ = problem(2)
+    y = np.arange(N) % 100
+    rows = in_blocks(X[:, :2], y, step=1500, memory="64K")
+    targets = []
+    of = Targets.of
+
+    def counted(self, block):
+        targets.append(of(self, block)[0])
+        return targets[-1], of(self, block)[1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Targets, "of", counted)
+        SoftmaxRegression(multi_class="ovr", max_iter=1, tol=0.5).fit(rows)
+    assert len(targets) > 500
+    assert max(each.nbytes for each in targets if len(each) != 100) <= rows.limits.sample
+    assert sorted(each.nbytes for each in targets)[len(targets) // 2] <= rows.limits.block
+
+
+def test_each_block_is_a_batch():
+    X, y, w = problem(3)
+    rows = in_blocks(X, y, w, step=500)
+    found, expected = SoftmaxRegression().partial_fit(rows), SoftmaxRegression()
+    for start in range(0, N, 500):
+        part = slice(start, start + 500)
+        expected.partial_fit(X[part], y[part], np.unique(y), w[part])
+    assert found.coef_.tobytes() == expected.coef_.tobytes()
+    assert found.intercept_.tobytes() == expected.intercept_.tobytes()
+    once = in_blocks(X, y, w, step=500)
+    assert (
+        SoftmaxRegression().partial_fit(once, classes=np.unique(y)).coef_.tobytes() == found.coef_.tobytes()
+    )
+    assert once.n_readings == 1  # classes that are given are not looked for
+    expected.partial_fit(X, y)
+    assert np.isfinite(found.partial_fit(in_blocks(X, y)).coef_).all()
+
+
+def test_a_batch_that_fails_leaves_the_model_as_it_was(tmp_path):
+    X, y, _ = problem(2)
+    model = SoftmaxRegression().partial_fit(X, y, np.unique(y))
+    before = model.coef_.tobytes()
+    X = X.copy()
+    X[2500, 3] = np.nan
+    np.save(tmp_path / "X.npy", X)
+    np.save(tmp_path / "y.npy", y)
+    with pytest.raises(ValueError, match="row 2501") as error:
+        model.partial_fit(open_rows(tmp_path / "X.npy", memory="64K"))
+    assert "X.npy" in str(error.value)
+    assert model.coef_.tobytes() == before
+
+
+def test_names_of_batches(tmp_path):
+    pytest.importorskip("pyarrow")
+    path, options = files.parquet(tmp_path)
+    rows = open_rows(path, **options, memory="8K")
+    model = SoftmaxRegression().partial_fit(rows)
+    assert model.feature_names_in_.tolist() == list(files.NAMES)
+    model.partial_fit(rows)
+    assert model.feature_names_in_.tolist() == list(files.NAMES)
+    with pytest.raises(ValueError, match="they lack f10"):
+        model.partial_fit(open_rows(path, target="kind", features=files.NAMES[:-1]))
+
+
+def test_records_say_how_many_bytes_were_read(tmp_path):
+    X, y, _ = problem(3)
+    rows, records = in_blocks(X, y), []
+    model = SoftmaxRegression(callbacks=[records.append]).fit(rows)
+    assert [each.bytes_read for each in records] == [each.passes * X.nbytes for each in records]
+    assert model.history_[-1].bytes_read == model.history_[-1].passes * X.nbytes
+    assert rows.bytes_read == rows.n_readings * X.nbytes
+    model.callbacks = None
+    model.save(tmp_path / "m")
+    assert load(tmp_path / "m").history_ == model.history_
+    assert {each.bytes_read for each in SoftmaxRegression().fit(X, y).history_} == {0}
+    assert Record(*model.history_[0][:5]).bytes_read == 0  # as files of before have it
+
+
 def test_a_class_whose_rows_weigh_nothing():
     X, y, w = problem(3)
     w = np.where(y == "class 2", 0.0, w)
@@ -155,12 +256,33 @@ def test_predictions_in_a_table(tmp_path, suffix):
     model = SoftmaxRegression().fit(X, y)
     path = tmp_path / f"p{suffix}"
     read = pandas.read_parquet if suffix == ".parquet" else pandas.read_csv
-    model.predict_proba(in_blocks(X, y), out=path)
-    table = read(path)
-    assert table.columns.tolist() == model.classes_.tolist()
-    np.testing.assert_allclose(table.to_numpy(), model.predict_proba(X), rtol=1e-15)
+    for name in ("predict_proba", "predict_log_proba", "decision_function"):
+        getattr(model, name)(in_blocks(X, y), out=path)
+        table = read(path)
+        assert table.columns.tolist() == model.classes_.tolist()
+        np.testing.assert_allclose(table.to_numpy(), getattr(model, name)(X), rtol=1e-15)
     model.predict(in_blocks(X, y), out=path)
     assert read(path)["prediction"].tolist() == model.predict(X).tolist()
+    model.predict_top_k(in_blocks(X, y), 2, out=path)
+    table = read(path)
+    assert table.columns.tolist() == ["class_1", "class_2", "proba_1", "proba_2"]
+    assert table[["class_1", "class_2"]].to_numpy().tolist() == model.predict_top_k(X, 2)[0].tolist()
+    two = SoftmaxRegression().fit(X, y == "class 1")
+    two.decision_function(in_blocks(X, y), out=path)
+    np.testing.assert_allclose(read(path)["decision_function"], two.decision_function(X), rtol=1e-15)
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
+def test_what_no_file_takes_is_said_and_nothing_is_left(tmp_path):
+    X, y, _ = problem(3)
+    model, rows = SoftmaxRegression().fit(X, y), in_blocks(X, y)
+    with pytest.raises(TypeError, match=r"\.parquet and \.csv take several"):
+        model.predict_top_k(rows, 2, out=tmp_path / "p.npy")
+    with pytest.raises(ValueError, match=r"must end in one of \.npy"):
+        model.predict(rows, out=tmp_path / "p.txt")
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        model.predict(rows, out=tmp_path / "no" / "p.csv")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_failed_prediction_leaves_the_file_as_it_was(tmp_path):
@@ -252,10 +374,7 @@ def test_what_is_refused():
 def test_what_takes_rows_in_memory_says_so():
     X, y, w = problem(3)
     rows = in_blocks(X, y)
-    with pytest.raises(ValueError, match="multi_class='ovr' takes rows in memory"):
-        SoftmaxRegression(multi_class="ovr").fit(rows)
     calls = [
-        lambda: SoftmaxRegression().partial_fit(rows, None, classes=np.unique(y)),
         lambda: SoftmaxRegression().fit_many(rows, None, w[np.newaxis]),
         lambda: SoftmaxRegressionCV().fit(rows, None),
         lambda: SoftmaxRegression(multi_class="ovr", class_weight="balanced").fit(rows),
@@ -274,26 +393,27 @@ def test_without_a_penalty_no_reading_is_made_for_a_bound():
     assert model.objective_ == pytest.approx(SoftmaxRegression(C=np.inf).fit(X, y).objective_, rel=1e-6)
 
 
-def test_a_killed_fit_goes_on_to_the_same_bits(tmp_path, monkeypatch):
+@pytest.mark.parametrize("n_classes", [5, 25])  # a small Hessian, and one that the sample has to tell
+def test_a_killed_fit_goes_on_to_the_same_bits(tmp_path, monkeypatch, n_classes):
     monkeypatch.setattr(checkpoint, "SECONDS", 0.0)
     monkeypatch.setattr(checkpoint, "TIME_FRACTION", np.inf)
-    X, y, _ = problem(5)
+    X, y, _ = problem(n_classes)
     np.save(tmp_path / "X.npy", X)
     np.save(tmp_path / "y.npy", y)
-    whole = SoftmaxRegression(tol=1e-9).fit(open_rows(tmp_path / "X.npy", memory="64K"))
+    whole = SoftmaxRegression(tol=1e-9).fit(open_rows(tmp_path / "X.npy", memory="200K"))
 
     class KilledError(Exception):
         pass
 
     def kill(record):
-        if record.passes >= 9:
+        if record.passes >= 4:
             raise KilledError
 
     options = {"tol": 1e-9, "checkpoint": tmp_path / "state"}
     with pytest.raises(KilledError):
-        SoftmaxRegression(callbacks=[kill], **options).fit(open_rows(tmp_path / "X.npy", memory="64K"))
+        SoftmaxRegression(callbacks=[kill], **options).fit(open_rows(tmp_path / "X.npy", memory="200K"))
     assert (tmp_path / "state").exists()
-    again = SoftmaxRegression(**options).fit(open_rows(tmp_path / "X.npy", memory="64K"))
+    again = SoftmaxRegression(**options).fit(open_rows(tmp_path / "X.npy", memory="200K"))
     assert again.coef_.tobytes() == whole.coef_.tobytes()
 
 

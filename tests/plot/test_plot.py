@@ -2,73 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import subprocess
 import sys
 
 import numpy as np
-import pandas as pd
 import pytest
-import scipy.sparse as sp
-from sklearn.compose import make_column_transformer
-from sklearn.datasets import load_iris
-from sklearn.decomposition import PCA
-from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from fastsoftmax import SoftmaxRegression, plot
+from fastsoftmax import plot
 from fastsoftmax.contracts import Record
 from fastsoftmax.data.readers import read
-from fastsoftmax.plot.canvas import new_figure
+from tests.plot.models import HISTORY, Nearest, Oracle, rendered
 
 pytest.importorskip("matplotlib")
-
-HISTORY = [
-    Record(0.0, 2.30, 1.0, 2.0, 1),
-    Record(0.1, 0.90, 0.3, 0.5, 4),
-    Record(0.2, 0.60, 0.01, 0.01, 9),
-    Record(0.3, 0.595, 0.001, 0.0, 12),
-]
-
-
-class Nearest:
-    """A classifier by the nearest mean: enough of one to be drawn, and nothing to converge."""
-
-    def __init__(self, X, y):
-        self.classes_ = np.unique(y)
-        self.means = np.stack([X[y == label].mean(axis=0) for label in self.classes_])
-        self.coef_ = self.means - self.means.mean(axis=0)
-
-    def predict(self, X):
-        return self.classes_[((X[:, None] - self.means) ** 2).sum(axis=2).argmin(axis=1)]
-
-
-class Oracle:
-    """A classifier whose probabilities are the rows themselves."""
-
-    def __init__(self, classes):
-        self.classes_ = np.array(classes)
-
-    def predict_proba(self, X):
-        return np.asarray(X)
-
-
-@pytest.fixture(scope="module")
-def iris():
-    return read("iris")
-
-
-def _rendered(figure):
-    """The picture as pixels, drawn without a display."""
-    from matplotlib.image import imread
-
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    buffer.seek(0)
-    return imread(buffer)
 
 
 def _line(axes, label):
@@ -90,7 +36,7 @@ def test_loss_curve_shows_the_history():
         assert [each.get_yscale() for each in axes[:, column]] == ["linear", "log"]
     assert [each.get_xlabel() for each in axes[1]] == ["passes over the data", "seconds"]
     assert figure.get_suptitle() == "digits"
-    assert _rendered(figure).shape[:2] == (760, 1200)
+    assert rendered(figure).shape[:2] == (760, 1200)
 
 
 def test_loss_curve_keeps_the_digits_of_a_small_gap():
@@ -105,7 +51,7 @@ def test_loss_curve_without_a_gap():
 
 
 def test_loss_curve_of_one_record():
-    assert _rendered(plot.loss_curve(HISTORY[:1])).std() > 0
+    assert rendered(plot.loss_curve(HISTORY[:1])).std() > 0
 
 
 def test_loss_curve_of_nothing():
@@ -121,7 +67,7 @@ def test_decision_regions_are_the_predictions(iris):
     shades = axes.images[0].get_array().reshape(-1, 3)
     assert len(np.unique(shades, axis=0)) == 3
     assert sum(len(points.get_offsets()) for points in axes.collections) == len(X)
-    _rendered(figure)
+    rendered(figure)
 
 
 def test_decision_regions_of_many_classes():
@@ -129,7 +75,7 @@ def test_decision_regions_of_many_classes():
     X, y = rng.normal(size=(90, 2)), np.arange(90) % 45
     figure = plot.decision_regions(Nearest(X, y), X, y)
     assert figure.axes[0].get_legend() is None
-    _rendered(figure)
+    rendered(figure)
 
 
 @pytest.mark.parametrize(("columns", "rows"), [(4, 120), (2, 119)])
@@ -158,7 +104,7 @@ def test_boundary_and_loss(iris):
     assert len(left.get_legend().get_texts()) == 3
     np.testing.assert_array_equal(right.lines[0].get_xydata()[:, 0], [1, 4, 9, 12])
     np.testing.assert_array_equal(right.lines[0].get_xydata()[:, 1], [2.30, 0.90, 0.60, 0.595])
-    assert _rendered(figure).shape[:2] == (500, 1200)
+    assert rendered(figure).shape[:2] == (500, 1200)
 
 
 def test_confusion_counts(iris):
@@ -201,7 +147,7 @@ def test_reliability_of_two_classes_is_of_the_second():
     # (3 · |1/3 − 0.1| + 1 · 0.3 + 2 · 0.1) / 6 = 1.2 / 6
     assert "6 rows, expected calibration error 0.2" in figure.axes[0].get_title()
     assert figure.axes[1].get_xlabel() == "mean probability of class yes"
-    _rendered(figure)
+    rendered(figure)
 
 
 def test_reliability_of_many_classes_is_of_the_prediction():
@@ -251,151 +197,6 @@ def test_coefficients_as_images():
     np.testing.assert_array_equal(images[3].images[0].get_array(), model.coef_[3].reshape(8, 8))
     with pytest.raises(ValueError, match=r"image_shape \(8, 9\) has 72 pixels; the model has 64"):
         plot.coefficients(model, (8, 9))
-
-
-class Fitted(Nearest):
-    """One that has come to its end in four steps."""
-
-    history_ = HISTORY
-
-
-def _assert_descent(figure):
-    """The two axes on the right show the history in any case."""
-    upper, lower = (axes for axes in figure.axes if axes.get_ylabel().startswith(("objective", "distance")))
-    np.testing.assert_array_equal(
-        upper.lines[0].get_xydata(), np.c_[[1, 4, 9, 12], [2.30, 0.90, 0.60, 0.595]]
-    )
-    assert lower.get_yscale() == "log"
-    return upper, lower
-
-
-def test_overview_of_two_features(iris):
-    X = iris.X[:, 2:]
-    names = {"class_names": iris.class_names, "feature_names": ("length", "width")}
-    for rows in (X, sp.csr_array(X), X.tolist()):
-        figure = plot.overview(Fitted(X, iris.y), rows, iris.y, **names, title="flowers")
-        axes = figure.axes[0]
-        assert [text.get_text() for text in axes.get_legend().get_texts()] == list(iris.class_names)
-        assert (axes.get_xlabel(), axes.get_ylabel()) == ("length", "width")
-        assert "Regions of 3 classes, 120 points" in axes.get_title()
-        _assert_descent(figure)
-    assert figure.get_suptitle() == "flowers"
-    _rendered(figure)
-
-
-@pytest.mark.parametrize("store", [np.asarray, sp.csr_array])
-def test_overview_of_images(store):
-    digits = read("digits")
-    model = Fitted(digits.X, digits.y)
-    figure = plot.overview(model, store(digits.X), digits.y, class_names=[f"digit {k}" for k in range(10)])
-    images = [axes for axes in figure.axes if axes.images and axes.get_title()]
-    assert [axes.get_title() for axes in images] == [f"digit {k}" for k in range(10)]
-    np.testing.assert_array_equal(images[7].images[0].get_array(), model.coef_[7].reshape(8, 8))
-    _assert_descent(figure)
-    _rendered(figure)
-
-
-def test_overview_of_anything_else(iris):
-    model = Fitted(iris.X, iris.y)
-    for tested, title in (
-        ({}, "of 120 training rows right"),
-        ({"X_test": iris.X_test, "y_test": iris.y_test}, "of 30 test rows right"),
-    ):
-        figure = plot.overview(model, iris.X, iris.y, **tested, class_names=iris.class_names)
-        axes = figure.axes[0]
-        assert title in axes.get_title()
-        assert [text.get_text() for text in axes.get_yticklabels()] == list(iris.class_names)
-        _assert_descent(figure)
-    _rendered(figure)
-
-
-def test_overview_of_labels_that_are_a_matrix(iris):
-    figure = plot.overview(Fitted(iris.X, iris.y), iris.X, np.eye(3)[iris.y], title="soft")
-    assert [axes.get_xlabel() for axes in figure.axes[2:]] == ["passes over the data", "seconds"]
-    assert figure.get_suptitle() == "soft"
-
-
-def test_pipelines_and_fitted_models():
-    X, y = load_iris(return_X_y=True)
-    names = np.array(["setosa", "versicolor", "virginica"])[y]
-    pipeline = make_pipeline(StandardScaler(), SoftmaxRegression()).fit(X[:, 2:], names)
-    model = pipeline[-1]
-    search = GridSearchCV(pipeline, {"softmaxregression__C": [0.1, 1.0]}, cv=2).fit(X[:, 2:], names)
-    for source in (model, pipeline, model.history_):
-        objective = plot.loss_curve(source).axes[0].lines[0].get_ydata()
-        np.testing.assert_array_equal(objective, [record.objective for record in model.history_])
-    np.testing.assert_array_equal(
-        plot.coefficients(pipeline).axes[0].images[0].get_array(), model.coef_.astype(float)
-    )
-    for source in (pipeline, search):
-        assert plot.loss_curve(source).axes
-        assert len(plot.boundary_and_loss(source, X[:, 2:], names).axes) == 2
-        assert plot.decision_regions(source, X[:, 2:], names).axes
-        assert plot.confusion(source, X[:, 2:], names).axes
-        assert plot.reliability(source, X[:, 2:], names).axes
-        assert len(plot.overview(source, X[:, 2:], names).axes) == 3
-    words = pd.DataFrame({"a": X[:, 0], "kind": np.array(["u", "v"])[y % 2], "c": X[:, 2]})
-    encoder = make_column_transformer((OneHotEncoder(), ["kind"]), remainder="passthrough")
-    mixed = make_pipeline(encoder, SoftmaxRegression()).fit(words, y)
-    assert plot.overview(mixed, words, y).axes[0].get_xlabel() == "predicted class"
-    images = np.tile(np.arange(64.0), (150, 1)) + X[:, :1]
-    cut = make_pipeline(PCA(3), SoftmaxRegression()).fit(images, y)
-    assert plot.overview(cut, images, y).axes[0].get_xlabel() == "predicted class"
-
-
-def test_what_has_no_history():
-    X, y = load_iris(return_X_y=True)
-    with pytest.raises(TypeError, match="history must be records or a model with history_; got a Logistic"):
-        plot.loss_curve(make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y))
-    for model in (SoftmaxRegression(), make_pipeline(StandardScaler(), SoftmaxRegression())):
-        with pytest.raises(NotFittedError):
-            plot.loss_curve(model)
-
-
-def test_pictures_of_one_axes_go_where_they_are_told():
-    X, y = load_iris(return_X_y=True)
-    model = SoftmaxRegression().fit(X[:, 2:], y)
-    figure = new_figure(12, 4)
-    left, right = figure.subfigures(1, 2)
-    places = [left.subplots(), *right.subplots(1, 2)]
-    assert plot.decision_regions(model, X[:, 2:], y, ax=places[0]) is figure
-    assert plot.confusion(model, X[:, 2:], y, ax=places[1]) is figure
-    assert plot.coefficients(model, ax=places[2]) is figure
-    assert [each.get_xlabel() for each in places] == ["feature 0", "predicted class", "feature"]
-    _rendered(figure)
-    with pytest.raises(ValueError, match="does not go with ax"):
-        plot.coefficients(model, (1, 2), ax=places[2])
-
-
-def test_regions_of_classes_that_are_not_sorted():
-    X, y = load_iris(return_X_y=True)
-    soft = pd.DataFrame(np.eye(3)[y], columns=["z", "a", "m"])
-    model = SoftmaxRegression().fit(X[:, 2:], soft)
-    image = plot.decision_regions(model, X[:, 2:], np.array(["z", "a", "m"])[y]).axes[0].images[0]
-    known = plot.decision_regions(SoftmaxRegression().fit(X[:, 2:], y), X[:, 2:], y).axes[0].images[0]
-    assert (image.get_array() == known.get_array()).all(axis=-1).mean() > 0.999
-
-
-def test_square_images_are_told_by_their_neighbours(monkeypatch):
-    digits = read("digits").X
-    assert plot.square_side(digits) == plot.square_side(sp.csr_array(digits)) == 8
-    assert plot.square_side(digits.astype(np.uint8)) == 8
-    rng = np.random.default_rng(0)
-    noise = rng.random((300, 64))
-    for others in (
-        digits[:, :63],  # no square number
-        digits[:, rng.permutation(64)],  # no longer beside each other
-        digits[:, :49],  # 7 x 7: so few may be anything
-        noise,
-        np.cumsum(noise, axis=1),  # a series: smooth along it, but not from line to line
-        np.ones((9, 64)),
-        sp.random_array((50, 144), density=0.1, rng=0, format="csr"),
-    ):
-        assert plot.square_side(others) is None
-    # blurred noise is an image; of many rows and pixels some are looked at
-    blurred = np.cumsum(np.cumsum(rng.normal(size=(90, 30, 30)), axis=1), axis=2).reshape(90, -1)
-    monkeypatch.setattr("fastsoftmax.plot.fit_overview.SAMPLE_SIZE", 5000)
-    assert plot.square_side(blurred) == 30
 
 
 def test_no_figure_is_left_with_pyplot(iris):

@@ -96,28 +96,35 @@ def watch(called, monkeypatch):
 
 
 def test_a_first_fit_is_helped(tmp_path):
-    """Its processes have ended when it has, and its kernels are as many as without help."""
+    """Its processes have ended when it has, and its kernels are as many as without help, and as forecast."""
     code = """
     import json, os, subprocess
     import numpy as np
     from fastsoftmax import SoftmaxRegression
     from fastsoftmax.runtime import compile_ahead, compiling
-    processes = []
+    processes, seen = [], []
     start = compile_ahead.started
     compile_ahead.started = lambda plan: processes.append(start(plan)) or processes[-1]
     rng = np.random.default_rng(0)
-    model = SoftmaxRegression().fit(rng.normal(size=(50, 3)), rng.integers(0, 3, 50))
+    with compiling.reporting(seen.append):
+        model = SoftmaxRegression().fit(rng.normal(size=(50, 3)), rng.integers(0, 3, 50))
     assert all(each.poll() is not None for each in processes)
     print(len(processes), compiling._state.n_done, compiling._state.n_loaded, model.objective_.hex())
+    print(seen[0].n_expected, seen[0])
     """
     found = {}
     for n in (1, 2):
         env = {"NUMBA_CACHE_DIR": str(tmp_path / str(n)), "FASTSOFTMAX_COMPILERS": str(n)}
         status, out, err = run_python(code, NUMBA_NUM_THREADS="2", **env)
         assert status == 0, err
-        n_processes, n_done, n_loaded, value = out.split()
+        counts, said = out.splitlines()
+        n_processes, n_done, n_loaded, value = counts.split()
         assert int(n_processes) == n - 1
         found[n] = int(n_done), int(n_loaded), value
+        if n == 1:  # where none is loaded meanwhile
+            expected, line = said.split(maxsplit=1)
+            assert abs(int(expected) - int(n_done)) <= 4
+            assert line.startswith(f"compiling kernels (once on this machine): 0 of about {expected}, ")
     assert found[1][1] == 0
     assert found[2][1] >= 1  # the other process has had the time for some
     assert found[2][2] == found[1][2]

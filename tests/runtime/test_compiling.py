@@ -116,24 +116,6 @@ def test_a_forecast_is_for_a_process_without_kernels(monkeypatch):
         assert seen[-1].n_expected is None
 
 
-def test_the_forecast_of_a_fit(tmp_path):
-    """The number of kernels that it compiles from an empty cache, within a few."""
-    code = """
-    import numpy as np, fastsoftmax
-    from fastsoftmax.runtime import compiling
-    seen = []
-    rng = np.random.default_rng(0)
-    with compiling.reporting(seen.append):
-        fastsoftmax.SoftmaxRegression().fit(rng.normal(size=(50, 3)), rng.integers(0, 2, 50))
-    print(seen[0].n_expected, seen[-1].n_done, seen[0])
-    """
-    status, out, err = run_python(code, NUMBA_CACHE_DIR=str(tmp_path))
-    assert status == 0, err
-    expected, n_done, *line = out.split()
-    assert abs(int(expected) - int(n_done)) <= 4
-    assert " ".join(line).startswith(f"compiling kernels (once on this machine): 0 of about {expected}, ")
-
-
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_child_does_not_write_to_the_line_of_its_parent():
     code = """

@@ -1,14 +1,14 @@
 """Law: calls may come from many threads at once, from each other's callbacks, from a parallel loop of the
 caller's, and while the interpreter shuts down: each gives the bits that it gives alone.
 
-Each case is a process of its own, for each of Numba's threading layers and each executor.
+Each case is a process of its own, for each executor, and where one plays a part for each of Numba's layers.
 """
 
 from __future__ import annotations
 
 import pytest
 
-from tests.interpreter import run_python
+from tests.interpreter import layered, run_python
 
 EXECUTORS = ["prange", "threads", "inline"]
 
@@ -49,7 +49,7 @@ PROBLEM = """
 """
 
 
-@pytest.mark.parametrize("name", EXECUTORS)
+@pytest.mark.parametrize(("name", "layer"), layered(*EXECUTORS), indirect=["layer"])
 def test_eight_threads_and_callbacks(name, layer):
     code = """
     # All at once, and for the first time: kernels are loaded, pools and layers started meanwhile.

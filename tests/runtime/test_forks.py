@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from tests.interpreter import environment_of, run_python
+from tests.interpreter import environment_of, layered, run_python
 from tests.runtime.test_concurrency import EXECUTORS, PROBLEM
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
@@ -49,7 +49,7 @@ def openmp():
     return env
 
 
-@pytest.mark.parametrize("name", ["auto", *EXECUTORS])
+@pytest.mark.parametrize(("name", "layer"), layered("auto", *EXECUTORS), indirect=["layer"])
 def test_forks_at_any_moment(name, layer):
     code = """
     statuses = {}

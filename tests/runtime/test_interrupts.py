@@ -14,7 +14,7 @@ from fastsoftmax.runtime import executor as executor_module
 from fastsoftmax.runtime.executor import even_bounds, run
 from fastsoftmax.runtime.jitted import Jitted, kernel
 from fastsoftmax.runtime.kernels import Kernel
-from tests.interpreter import run_python
+from tests.interpreter import layered, run_python
 from tests.runtime.test_concurrency import EXECUTORS, PROBLEM
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals are sent as POSIX systems send them")
@@ -62,7 +62,7 @@ INTERRUPTED = """
 
 
 @posix
-@pytest.mark.parametrize("name", EXECUTORS)
+@pytest.mark.parametrize(("name", "layer"), layered(*EXECUTORS), indirect=["layer"])
 def test_interrupt_in_a_long_kernel(name, layer):
     code = """
     start = time.perf_counter()

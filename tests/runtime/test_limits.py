@@ -10,7 +10,7 @@ import pytest
 from fastsoftmax.runtime.executor import even_bounds, run
 from fastsoftmax.runtime.jitted import kernel
 from fastsoftmax.runtime.kernels import Kernel
-from tests.interpreter import LAYERS, run_python
+from tests.interpreter import LAYERS, layered, run_python
 from tests.runtime.test_concurrency import EXECUTORS, PROBLEM
 
 # One call takes scratch memory in a kernel (a tile of long rows) besides what Python asks for. None has
@@ -50,7 +50,7 @@ REFUSED = """
 @pytest.mark.skipif(
     sys.platform != "linux", reason="how much memory a process holds is asked as Linux tells it"
 )
-@pytest.mark.parametrize("name", EXECUTORS)
+@pytest.mark.parametrize(("name", "layer"), layered(*EXECUTORS), indirect=["layer"])
 def test_memory_is_refused(name, layer):
     code = """
     def sweep():

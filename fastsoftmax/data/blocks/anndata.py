@@ -79,6 +79,15 @@ class AnnDataBlocks:
             is_slow=is_slow,
         )
 
+    def column_names(self) -> list[str]:
+        """Return the names of the columns of obs, without its index."""
+        with self._opened() as store:
+            obs = store.get("obs", None)
+            if obs is None or not _is_group(obs):
+                return []
+            index = obs.attrs.get("_index", "_index")
+            return sorted(name for name in obs if name not in (index, "__categories"))
+
     def blocks(self, block_bytes: int) -> Iterator[Block]:
         """Yield ranges of rows; of dense X, whole rows of chunks where these fit."""
         with self._opened() as store:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastsoftmax.data.blocks import block, record_batches
 from fastsoftmax.data.blocks.block import Block, Head
+from fastsoftmax.data.blocks.columns import TableFile
 from fastsoftmax.data.blocks.record_batches import Uses
 from fastsoftmax.data.readers.table import damage_reported
 
@@ -23,30 +24,18 @@ _INDEX = re.compile(r"__index_level_\d+__")
 
 
 @dataclass(frozen=True)
-class ArrowBlocks:
+class ArrowBlocks(TableFile):
     """The rows of a Parquet or an Arrow file.
 
     Parameters
     ----------
-    path : str
+    path, target, weight, features
+        As in `TableFile`.
     is_parquet : bool
         Whether it is a Parquet file, not one of Arrow's.
-    target, weight : str or int, optional
-        Columns by name or index.
-    features : tuple of str or int
-        The columns that are features, in this order; all others where it is empty.
     """
 
-    path: str
     is_parquet: bool = True
-    target: str | int | None = None
-    weight: str | int | None = None
-    features: tuple[str | int, ...] = ()
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """The file."""
-        return (self.path,)
 
     def head(self) -> Head:
         """Return what the schema and the footer say."""
@@ -63,6 +52,19 @@ class ArrowBlocks:
             has_labels=self.target is not None,
             is_slow=True,
         )
+
+    def column_names(self) -> list[str]:
+        """Return the names of all columns, by the schema."""
+        with self._opened() as file:
+            return _columns(self._schema(file))
+
+    def likely_rows(self) -> int:
+        """Return about how many rows there are: record batches are of equal length, but for the last."""
+        with self._opened() as file:
+            if self.is_parquet:
+                return int(file.metadata.num_rows)
+            n_batches = int(file.num_record_batches)
+            return n_batches * int(file.get_batch(0).num_rows) if n_batches else 0
 
     def blocks(self, block_bytes: int) -> Iterator[Block]:
         """Yield blocks of equal numbers of rows, whatever the row groups."""
@@ -103,12 +105,8 @@ class ArrowBlocks:
 
     def _uses(self, file: Any) -> Uses:
         """Return what the columns are used for, by the schema."""
-        schema = file.schema_arrow if self.is_parquet else file.schema
-        # what pandas calls the index that it wrote
-        columns = [name for name in schema.names if not _INDEX.fullmatch(name)]
-        names, target, weight = record_batches.chosen(
-            self.path, columns, self.target, self.weight, self.features
-        )
+        schema = self._schema(file)
+        names, target, weight = self.chosen(_columns(schema))
         features = tuple(
             record_batches.feature_of(
                 self.path, schema.field(name), lambda name=name: self._first(file, name)
@@ -117,9 +115,17 @@ class ArrowBlocks:
         )
         return Uses(features, target, weight)
 
+    def _schema(self, file: Any) -> Any:
+        return file.schema_arrow if self.is_parquet else file.schema
+
     def _first(self, file: Any, name: str) -> Any:
         """Return the first list of a column."""
         for batch in self._batches(file, [name], 1):
             if batch.num_rows:
                 return batch.column(name)[0].as_py()
         return None
+
+
+def _columns(schema: Any) -> list[str]:
+    """Return the names of the columns, without those that pandas gives to an index."""
+    return [name for name in schema.names if not _INDEX.fullmatch(name)]

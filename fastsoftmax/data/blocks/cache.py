@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastsoftmax.contracts import Csr, Halves
+from fastsoftmax.contracts.sizes import in_bytes
 from fastsoftmax.data import sparse
 from fastsoftmax.data.blocks import stamps
 from fastsoftmax.data.blocks.arrays import ArrayHead, MappedArray
-from fastsoftmax.data.blocks.block import Block, Coded, Head
+from fastsoftmax.data.blocks.block import Block, Coded, Head, n_bytes
+from fastsoftmax.data.blocks.own_folder import OwnFolder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +35,10 @@ if TYPE_CHECKING:
 VERSION = 1  # of the layout: another is written anew
 ALIGNMENT = 64  # bytes: a cache line, and the widest register
 ARRAYS, INDEX = "blocks.bin", "index.json"
+_WAYS_OUT = (
+    "give cache= (--cache) a folder with more room, or cache=False (--no-cache) to decode the files in every "
+    "reading"
+)
 
 
 class CacheWriter:
@@ -44,14 +50,23 @@ class CacheWriter:
         Where caches are kept; None takes a temporary folder.
     supply : Supply
         What the blocks are read from: tells the cache from others.
+    likely_bytes : int
+        The size that it is likely to have.
+
+    Raises
+    ------
+    OSError
+        The disk has less room than that; nothing has been written.
     """
 
-    def __init__(self, folder: str | None, supply: Supply) -> None:
+    def __init__(self, folder: str | None, supply: Supply, likely_bytes: int = 0) -> None:
         self._is_temporary = folder is None
         if folder is not None:
             Path(folder).mkdir(parents=True, exist_ok=True)
+        _refuse_if_full(tempfile.gettempdir() if folder is None else folder, likely_bytes)
         self._supply = supply
-        self._part = Path(tempfile.mkdtemp(prefix=".rows-", suffix=".tmp", dir=folder))
+        self._own = OwnFolder(folder, (ARRAYS, INDEX))
+        self._part = self._own.path
         self._place = self._part if folder is None else place_of(folder, supply)
         self._file = (self._part / ARRAYS).open("wb")
         self._at = 0
@@ -79,9 +94,8 @@ class CacheWriter:
                 raise
             raise OSError(
                 errno.ENOSPC,
-                f"the disk is full after {self._at / 2**20:.0f} MiB of decoded blocks in "
-                f"{str(self._part)!r}: give cache= a folder with more room, or cache=False to decode the "
-                "files in every reading",
+                f"the disk is full after {in_bytes(self._at)} of decoded blocks in {str(self._part)!r}: "
+                f"{_WAYS_OUT}",
             ) from error
         self._blocks.append(
             {"n_rows": block.n_rows, "file": block.file, "first": block.first, "arrays": held}
@@ -102,14 +116,16 @@ class CacheWriter:
             "blocks": self._blocks,
         }
         (self._part / INDEX).write_text(json.dumps(index), encoding="utf-8")
-        if not self._is_temporary:
-            _replaced(self._part, self._place)
+        if self._is_temporary:
+            return Cache(self._place, self._own)
+        self._own.renamed()
+        _replaced(self._part, self._place)
         return Cache(self._place)
 
     def abandon(self) -> None:
         """Delete what was written."""
         self._file.close()
-        shutil.rmtree(self._part, ignore_errors=True)
+        self._own.delete()
 
     def _write(self, array: Array) -> list[Any]:
         """Write an array at the next aligned place, and return where and what it is."""
@@ -130,10 +146,12 @@ class Cache:
     Parameters
     ----------
     place : Path
+    own : OwnFolder, optional
+        Of a temporary cache: deleted with it.
     """
 
-    def __init__(self, place: Path) -> None:
-        self._place = place
+    def __init__(self, place: Path, own: OwnFolder | None = None) -> None:
+        self._place, self._own = place, own
         index = json.loads((place / INDEX).read_text(encoding="utf-8"))
         self._index: dict[str, Any] = index
         self._stamp = stamps.of(self._arrays)
@@ -169,6 +187,18 @@ class Cache:
             )
         stamps.check(self._arrays, self._stamp)
 
+    @property
+    def index_base(self) -> None:
+        """None: indices are those of columns."""
+
+    def check_size(self, file: str) -> None:
+        """Raise ValueError if the cache is no longer as long as it was."""
+        stamps.check_size(self._arrays, self._stamp)
+
+    def likely_rows(self) -> int | None:
+        """Return the number of rows."""
+        return self.head.n_rows
+
     def other_base(self) -> Supply:
         """Return itself."""
         return self
@@ -178,8 +208,9 @@ class Cache:
         return [self._index["identity"]]
 
     def delete(self) -> None:
-        """Delete the folder."""
-        shutil.rmtree(self._place, ignore_errors=True)
+        """Delete the folder of a temporary cache."""
+        if self._own is not None:
+            self._own.delete()
 
     def is_of(self, supply: Supply) -> bool:
         """Return whether it was made from these files, as they are now."""
@@ -200,6 +231,27 @@ class Cache:
             pointers = np.concatenate((pointers, np.repeat(pointers[-1:], width + 1 - len(pointers))))
         back = Csr(held["back_data"], held["back_indices"], pointers, (width, n_rows))
         return Csr(held["data"], held["indices"], held["indptr"], (n_rows, width), back)
+
+
+def size_of(block: Block, y: Array | None) -> int:
+    """Return about how many bytes a cache takes for a block: sparse rows are written with their transpose."""
+    X = block.X
+    beside = (0 if y is None else y.nbytes) + (0 if block.weight is None else 8 * block.n_rows)
+    if not isinstance(X, Csr):
+        return n_bytes(X) + beside
+    pointers = X.indptr.itemsize * (X.shape[0] + X.shape[1] + 2)
+    return 2 * (X.data.nbytes + X.indices.nbytes) + pointers + beside
+
+
+def _refuse_if_full(folder: str, likely_bytes: int) -> None:
+    """Raise OSError if the disk has less room than that."""
+    free = shutil.disk_usage(folder).free
+    if likely_bytes > free:
+        raise OSError(
+            errno.ENOSPC,
+            f"the decoded blocks take some {in_bytes(likely_bytes)} in {str(folder)!r}, where "
+            f"{in_bytes(free)} are free: {_WAYS_OUT}",
+        )
 
 
 def place_of(folder: str, supply: Supply) -> Path:

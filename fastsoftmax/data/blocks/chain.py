@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -29,11 +29,29 @@ class Supply(Protocol):
     def blocks(self, block_bytes: int) -> Iterator[Block]:
         """Yield all rows in order."""
 
+    def check_size(self, file: str) -> None:
+        """Raise ValueError if the file of a block, or one beside it, is no longer as long as it was."""
+
+    @property
+    def index_base(self) -> int | None:
+        """The first index of svmlight files, 1 until a 0 has come up; None for other formats."""
+
+    def likely_rows(self) -> int | None:
+        """Return about how many rows there are, exactly where it is known; None where nothing tells."""
+
     def other_base(self) -> Supply:
         """Return the same after `OtherBase` was raised."""
 
     def identity(self) -> list[object]:
         """Return what tells these rows from others, as JSON values."""
+
+
+@runtime_checkable
+class Countable(Protocol):
+    """Files whose header does not say how many rows they have, but whose beginning tells about how many."""
+
+    def likely_rows(self) -> int:
+        """Return about how many rows there are."""
 
 
 class Chain:
@@ -60,6 +78,7 @@ class Chain:
         self._stamps: list[dict[str, Stamp]] = [
             {path: stamps.of(path) for path in part.files} for part in self._parts
         ]
+        self._stamps_of = {part.files[0]: known for part, known in zip(self._parts, self._stamps)}
         self.head = self._joined([part.head() for part in self._parts])
         for name, given in (("target", target), ("sample_weight", weight)):
             if given is not None and self.head.n_rows not in (None, len(given)):
@@ -85,6 +104,13 @@ class Chain:
         if expected is not None and position != expected:
             raise ValueError(f"{self._parts[-1].files[0]!r}: {position} rows were read of {expected}")
 
+    def likely_rows(self) -> int | None:
+        """Return about how many rows there are: of text files by their beginnings."""
+        if self.head.n_rows is not None:
+            return self.head.n_rows
+        found = [part.likely_rows() for part in self._parts if isinstance(part, Countable)]
+        return sum(found) if len(found) == len(self._parts) else None
+
     def other_base(self) -> Chain:
         """Return the same with svmlight's indices starting at 0."""
         parts = [p.based(True) if isinstance(p, SvmlightBlocks) else p for p in self._parts]
@@ -107,6 +133,7 @@ class Chain:
             rows = slice(int(stops[i - 1]) if i else 0, int(stops[i]))
             shard = Chain.__new__(Chain)
             shard._parts, shard._stamps = (part,), [self._stamps[i]]
+            shard._stamps_of = {part.files[0]: self._stamps[i]}
             shard._target, shard._weight = (
                 None if given is None or counts is None else given[rows]
                 for given in (self._target, self._weight)
@@ -115,6 +142,17 @@ class Chain:
             shard.head = self.head._replace(n_rows=known)
             shards.append(shard)
         return shards
+
+    def check_size(self, file: str) -> None:
+        """Raise ValueError if a file, or one beside it, is no longer as long as it was."""
+        for path, stamp in self._stamps_of.get(file, {}).items():
+            stamps.check_size(path, stamp)
+
+    @property
+    def index_base(self) -> int | None:
+        """The first index of svmlight files; None for other formats."""
+        first = self._parts[0]
+        return int(not first.zero_based) if isinstance(first, SvmlightBlocks) else None
 
     def identity(self) -> list[object]:
         """Return the files' recipes and stamps."""

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastsoftmax.data.blocks import record_batches
+from fastsoftmax.data.blocks import estimates, record_batches
 from fastsoftmax.data.blocks.block import Block, Coded, Head
+from fastsoftmax.data.blocks.columns import TableFile
 from fastsoftmax.data.blocks.record_batches import Feature, Uses
 from fastsoftmax.data.readers import dialect
 from fastsoftmax.data.readers.header import MISSING, is_header
@@ -29,27 +30,8 @@ _CELL = re.compile(r"In CSV column #(\d+): (?:Row #\d+: )?(.*)")
 
 
 @dataclass(frozen=True)
-class CsvBlocks:
-    """The rows of a text table; every feature is float64.
-
-    Parameters
-    ----------
-    path : str
-    target, weight : str or int, optional
-        Columns by name, or by index.
-    features : tuple of str or int
-        The columns that are features, in this order; all others where it is empty.
-    """
-
-    path: str
-    target: str | int | None = None
-    weight: str | int | None = None
-    features: tuple[str | int, ...] = ()
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """The file."""
-        return (self.path,)
+class CsvBlocks(TableFile):
+    """The rows of a text table; every feature is float64."""
 
     def head(self) -> Head:
         """Return what the first lines say."""
@@ -66,6 +48,16 @@ class CsvBlocks:
             is_slow=True,
             is_text=True,
         )
+
+    def column_names(self) -> tuple[list[str], bool]:
+        """Return the names of all columns, and whether they stand in a header: else x0, x1 and so on."""
+        _, names, skipped = self._dialect()
+        return names, skipped > 0
+
+    def likely_rows(self) -> int:
+        """Return about how many lines there are, by the beginning of the file."""
+        with damage_reported(self.path, "CSV"):
+            return estimates.likely_rows(self.path)
 
     def blocks(self, block_bytes: int) -> Iterator[Block]:
         """Yield blocks of equal numbers of rows."""
@@ -160,8 +152,6 @@ class CsvBlocks:
         return seen.sep, names, int(header)
 
     def _uses(self, names: list[str]) -> Uses:
-        chosen, target, weight = record_batches.chosen(
-            self.path, names, self.target, self.weight, self.features
-        )
+        chosen, target, weight = self.chosen(names)
         kind = np.dtype(np.float64)
         return Uses(tuple(Feature(name, 1, kind, False) for name in chosen), target, weight)

@@ -61,8 +61,20 @@ def opened(paths: Any, form: str | None, wanted: Wanted) -> Chain:
     ValueError
         The files are of no known format or of several, or do not fit what is wanted.
     """
+    kind, files = files_of(paths, form)
+    _refuse_foreign(kind, wanted)
+    target, given = _beside("target", wanted.target, kind, files)
+    weight, given_weight = _beside("sample_weight", wanted.sample_weight, kind, files)
+    if kind == "npy" and all(each is None for each in target) and given is None:
+        target = siblings(files)
+    parts = [_reader(kind, file, y, w, wanted) for file, y, w in zip(files, target, weight)]
+    return Chain(parts, given, given_weight)
+
+
+def files_of(paths: Any, form: str | None = None) -> tuple[str, list[str]]:
+    """Return the format and the files that paths stand for. Raises as `opened` does."""
     files = _files(paths, form)
-    forms = {form or _format_of(each) for each in files}
+    forms = {form or format_of(each) for each in files}
     if len(forms) > 1:
         raise ValueError(f"the files are of several formats: {', '.join(sorted(map(str, forms)))}")
     kind = forms.pop()
@@ -70,63 +82,31 @@ def opened(paths: Any, form: str | None, wanted: Wanted) -> Chain:
         raise ValueError(
             f"cannot tell what kind of data {files[0]!r} is: format= one of {', '.join(FORMATS)} says it"
         )
-    _refuse_foreign(kind, wanted)
-    target, given = _beside("target", wanted.target, kind, files)
-    weight, given_weight = _beside("sample_weight", wanted.sample_weight, kind, files)
-    if kind == "npy" and all(each is None for each in target) and given is None:
-        target = _siblings(files)
-    parts = [_reader(kind, file, y, w, wanted) for file, y, w in zip(files, target, weight)]
-    return Chain(parts, given, given_weight)
+    return kind, files
 
 
-def _reader(kind: str, file: str, target: Any, weight: Any, wanted: Wanted) -> FileBlocks:
-    """Return the reader of one file."""
+def columns_in(kind: str, file: str, *, labelled: bool) -> tuple[list[str], bool] | None:
+    """Return the columns of a file, and whether they have names; None for formats without columns.
+
+    Columns without names are numbered, those of CSV as x0, x1 and so on. Of AnnData they are those of obs.
+    `labelled` tells that one may be text, which decides whether CSV has a header.
+    """
     if kind == "npy":
-        return NpyBlocks(file, target, weight, wanted.features)
-    if kind == "npz":
-        return NpzBlocks(file, target, weight)
+        return NpyBlocks(file).column_names(), False
     if kind in ("parquet", "arrow"):
-        return ArrowBlocks(file, kind == "parquet", target, weight, wanted.features)
+        return ArrowBlocks(file, is_parquet=kind == "parquet").column_names(), True
     if kind == "csv":
-        return CsvBlocks(file, target, weight, wanted.features)
-    if kind == "svm":
-        return SvmlightBlocks(file, wanted.zero_based, wanted.n_features)
-    return AnnDataBlocks(file, target, weight, wanted.layer)
+        return CsvBlocks(file, -1 if labelled else None).column_names()
+    if kind in ("h5ad", "zarr"):
+        return AnnDataBlocks(file).column_names(), True
+    return None
 
 
-def _files(paths: Any, form: str | None) -> list[str]:
-    """Return the files of a path, a folder, a pattern or a list of these, in a fixed order."""
-    if isinstance(paths, list | tuple):
-        if not paths:
-            raise ValueError("paths is empty")
-        return [file for path in paths for file in _files(path, form)]
-    path = os.fspath(paths)
-    if not isinstance(path, str):
-        raise TypeError(f"paths must be text or path-like; got {shown(paths)}")
-    if Path(path).is_dir() and (form or _format_of(path)) != "zarr":
-        names = sorted(each.name for each in Path(path).iterdir() if not each.name.startswith((".", "_")))
-        names = [name for name in names if (form or _format_of(name)) is not None]
-        names = [name for name in names if not _is_beside(name, names)]
-        if not names:
-            raise FileNotFoundError(f"folder {path!r} holds no file of a known format: {', '.join(FORMATS)}")
-        return [str(Path(path) / name) for name in names]
-    if Path(path).exists():
-        return [path]
-    found = sorted(glob.glob(path)) if glob.has_magic(path) else []  # noqa: PTH207
-    found = [each for each in found if not _is_beside(Path(each).name, [Path(f).name for f in found])]
-    if not found:
-        raise FileNotFoundError(f"data file {path!r} does not exist")
-    return found
+def siblings(files: Sequence[str]) -> list[str | None]:
+    """Return the .npy files of labels beside those of rows: y_000.npy beside X_000.npy; None where none is.
 
-
-def _is_beside(name: str, names: Sequence[str]) -> bool:
-    """Whether an .npy file holds the labels or weights of another."""
-    is_word = name.endswith(".npy") and _IS_BESIDE.search(name) is not None
-    return is_word and _IS_BESIDE.sub("X", name, count=1) in names
-
-
-def _siblings(files: Sequence[str]) -> list[str | None]:
-    """Return the files of labels beside those of rows. Raises FileNotFoundError if some are missing."""
+    Raises FileNotFoundError if some are missing.
+    """
     names = [Path(file) for file in files]
     labels = [path.with_name(_X_WORD.sub("y", path.name, count=1)) for path in names]
     exist = [y != X and y.is_file() for X, y in zip(names, labels)]
@@ -140,7 +120,60 @@ def _siblings(files: Sequence[str]) -> list[str | None]:
     return [str(y) for y in labels]
 
 
-def _format_of(path: str) -> str | None:
+def _reader(kind: str, file: str, target: Any, weight: Any, wanted: Wanted) -> FileBlocks:
+    """Return the reader of one file."""
+    if kind == "npy":
+        return NpyBlocks(file, target, weight, wanted.features)
+    if kind == "npz":
+        return NpzBlocks(file, target, weight)
+    if kind in ("parquet", "arrow"):
+        return ArrowBlocks(file, target, weight, wanted.features, kind == "parquet")
+    if kind == "csv":
+        return CsvBlocks(file, target, weight, wanted.features)
+    if kind == "svm":
+        return SvmlightBlocks(file, wanted.zero_based, wanted.n_features)
+    return AnnDataBlocks(file, target, weight, wanted.layer)
+
+
+def _files(paths: Any, form: str | None) -> list[str]:
+    """Return the files of a path, a folder, a pattern or a list of these, in a fixed order."""
+    if isinstance(paths, list | tuple):
+        if not paths:
+            raise ValueError("paths is empty")
+        found = [file for path in paths for file in _files(path, form)]
+        return [file for file in found if not _stands_beside(file, found)]  # a shell's *.npy names them, too
+    path = os.fspath(paths)
+    if not isinstance(path, str):
+        raise TypeError(f"paths must be text or path-like; got {shown(paths)}")
+    if Path(path).is_dir() and (form or format_of(path)) != "zarr":
+        names = sorted(each.name for each in Path(path).iterdir() if not each.name.startswith((".", "_")))
+        names = [name for name in names if (form or format_of(name)) is not None]
+        names = [name for name in names if not _is_beside(name, names)]
+        if not names:
+            raise FileNotFoundError(f"folder {path!r} holds no file of a known format: {', '.join(FORMATS)}")
+        return [str(Path(path) / name) for name in names]
+    if Path(path).exists():
+        return [path]
+    found = sorted(glob.glob(path)) if glob.has_magic(path) else []  # noqa: PTH207
+    found = [each for each in found if not _stands_beside(each, found)]
+    if not found:
+        raise FileNotFoundError(f"data file {path!r} does not exist")
+    return found
+
+
+def _stands_beside(file: str, files: Sequence[str]) -> bool:
+    """Whether an .npy file holds the labels or weights of another of these files, in the same folder."""
+    folder = Path(file).parent
+    return _is_beside(Path(file).name, [Path(each).name for each in files if Path(each).parent == folder])
+
+
+def _is_beside(name: str, names: Sequence[str]) -> bool:
+    """Whether an .npy file holds the labels or weights of another."""
+    is_word = name.endswith(".npy") and _IS_BESIDE.search(name) is not None
+    return is_word and _IS_BESIDE.sub("X", name, count=1) in names
+
+
+def format_of(path: str) -> str | None:
     """Return the format that a suffix stands for."""
     name = Path(path).name.lower()
     for form, suffixes in FORMATS.items():

@@ -20,6 +20,14 @@ SMALL_RANGE = 2**16  # of integers that are counted by a table, not sorted
 MAX_CLASSES = 2**17  # of text or numbers: more are measurements or names of rows, and take the memory of rows
 
 
+class NoClassesError(ValueError):
+    """Labels are numbers with fractions, such as `value`."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__(f"labels are classes, not measurements such as {value}")
+        self.value = value
+
+
 class Learnt(NamedTuple):
     """The classes in sorted order, and the rows and the summed weights of each, (K,).
 
@@ -86,13 +94,13 @@ class Learner:
     def learnt(self, *, is_text: bool, has_float_labels: bool) -> Learnt:
         """Return the classes. `is_text` and `has_float_labels` are those of the files' head.
 
-        Raises ValueError if the labels are measurements.
+        Raises NoClassesError, a ValueError, if the labels are measurements.
         """
         values = text_labels.converted(list(self._index))[0] if is_text else self.table
         if values.dtype.kind == "f":
             if (values != np.rint(values)).any():
                 odd = values[values != np.rint(values)][0]
-                raise ValueError(f"labels are classes, not measurements such as {odd}")
+                raise NoClassesError(float(odd))
             values = values.astype(np.int64) if has_float_labels else values
         order = np.argsort(values, kind="stable")
         place = np.empty(len(order), np.int64)

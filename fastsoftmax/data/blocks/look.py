@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from fastsoftmax.contracts import Csr, Halves, compute_dtype
-from fastsoftmax.data import validation
+from fastsoftmax.data import moments, validation
 from fastsoftmax.data.blocks import block as block_module
+from fastsoftmax.data.blocks import cache as cache_module
 from fastsoftmax.data.blocks.block import Coded
 from fastsoftmax.data.blocks.labels import Learner
 from fastsoftmax.data.blocks.made import Made
 from fastsoftmax.data.blocks.sample import Sampler
+from fastsoftmax.data.moments import Moments
 from fastsoftmax.data.readers.table import check_finite
 from fastsoftmax.runtime.read_ahead import read_ahead
 
@@ -36,6 +39,18 @@ class Limits(NamedTuple):
     block: int
     sample: int
     whole: int
+
+
+class SoFar(NamedTuple):
+    """How far the first reading is: rows, about how many there are (None where nothing tells), bytes of X.
+
+    `cache_bytes` is the size that the cache is likely to have; 0 as long as none is written.
+    """
+
+    n_rows: int
+    likely_rows: int | None
+    n_bytes: int
+    cache_bytes: int
 
 
 class Look(NamedTuple):
@@ -62,6 +77,8 @@ class Look(NamedTuple):
     kept : list of Block, or None
         All blocks, if they fit.
     cache : Cache or None
+    moments : Moments or None
+        The features' weighted means and deviations, if they were asked for.
     """
 
     head: Head
@@ -75,13 +92,16 @@ class Look(NamedTuple):
     sample: Sample
     kept: list[Block] | None
     cache: Cache | None
+    moments: Moments | None = None
 
 
 def look(
     supply: Supply,
     limits: Limits,
-    new_cache: Callable[[], CacheWriter] | None,
-    progress: Callable[[int, int], None] | None = None,
+    new_cache: Callable[[int], CacheWriter] | None,
+    progress: Callable[[SoFar], None] | None = None,
+    *,
+    with_moments: bool = False,
 ) -> Look:
     """Return what one reading of the rows finds.
 
@@ -90,9 +110,11 @@ def look(
     supply : Supply
     limits : Limits
     new_cache : callable, optional
-        () ↦ the writer of a cache, called once the rows are too many to be kept.
+        likely size in bytes ↦ the writer of a cache, called once the rows are too many to be kept.
     progress : callable, optional
-        Called with the rows and the bytes of decoded X so far, after each block.
+        Called with `SoFar` after each block.
+    with_moments : bool
+        Whether to find the features' means and deviations as well: some 5 n d flops.
 
     Raises
     ------
@@ -100,13 +122,13 @@ def look(
         A number is NaN or infinite, a label or weight cannot be, files do not fit together, or there is no
         row; the message names the file and the row.
     """
-    reading = _Reading(supply.head, limits, new_cache)
+    reading = _Reading(supply.head, limits, new_cache, supply.likely_rows(), with_moments=with_moments)
     try:
         with read_ahead(lambda: _checked(supply, limits.block)) as blocks:
             for each in blocks:
                 reading.take(each)
                 if progress is not None:
-                    progress(reading.n_rows, reading.n_bytes)
+                    progress(reading.so_far)
         return reading.result()
     except BaseException:
         if reading.writer is not None:
@@ -114,7 +136,9 @@ def look(
         raise
 
 
-def part_of_look(blocks: Iterable[Block], head: Head, limits: Limits, position: int, limit: int) -> Part:
+def part_of_look(
+    blocks: Iterable[Block], head: Head, limits: Limits, position: int, limit: int, *, with_moments: bool
+) -> Part:
     """Return what some blocks tell of the look at all rows, each block by itself.
 
     Parameters
@@ -128,12 +152,14 @@ def part_of_look(blocks: Iterable[Block], head: Head, limits: Limits, position: 
         The place of the first row among all.
     limit : int
         The largest key of a row of the sample (`fastsoftmax.data.blocks.sample.keys`).
+    with_moments : bool
+        As for `look`.
 
     Raises ValueError, naming the file, for labels that cannot be.
     """
     part: Part = []
     for each in blocks:
-        reading = _Reading(head, limits._replace(whole=-1), None)
+        reading = _Reading(head, limits._replace(whole=-1), with_moments=with_moments)
         reading._sampler = Sampler(limits.sample, position, limit)
         reading.take(each)
         reading._sampler.pruned()
@@ -142,13 +168,15 @@ def part_of_look(blocks: Iterable[Block], head: Head, limits: Limits, position: 
     return part
 
 
-def joined_look(parts: Iterable[Part], head: Head, limits: Limits) -> tuple[Look, bool]:
+def joined_look(
+    parts: Iterable[Part], head: Head, limits: Limits, *, with_moments: bool
+) -> tuple[Look, bool]:
     """Return the look at all rows from parts in the order of the rows, and whether its sample is cut.
 
     A sample is cut if rows within the limit of its keys were left out; then it does not depend on that limit.
     The look is that of `look`, to the bit, but that no block is kept.
     """
-    reading = _Reading(head, limits._replace(whole=-1), None)
+    reading = _Reading(head, limits._replace(whole=-1), with_moments=with_moments)
     reading._kept = None
     for part in parts:
         for file, each in part:
@@ -162,6 +190,26 @@ def checked(each: Block, names: Sequence[str] | None) -> Block:
     X = each.X.bits.view(np.float16) if isinstance(each.X, Halves) else each.X
     check_finite(each.file, "", X, names, first=each.first)
     return _with_checked_weights(each)
+
+
+def moments_of(read: Callable[[], Iterator[Block]]) -> Moments:
+    """Return the features' moments from one reading: read() yields the blocks."""
+    with read_ahead(read) as blocks:
+        return joined_moments(map(_moments_of_block, blocks))
+
+
+def moments_of_each(blocks: Iterable[Block]) -> list[Moments]:
+    """Return the moments of each of some blocks."""
+    return [_moments_of_block(block) for block in blocks]
+
+
+def joined_moments(each: Iterable[Moments]) -> Moments:
+    """Return the moments of all rows from those of their blocks in order."""
+    return functools.reduce(Moments.merged, each, Moments.none())
+
+
+def _moments_of_block(block: Block) -> Moments:
+    return moments.of_rows(block.X, block.weight)
 
 
 def _checked(supply: Supply, block_bytes: int) -> Iterator[Block]:
@@ -180,13 +228,24 @@ def _with_checked_weights(each: Block) -> Block:
 class _Reading:
     """What has been found so far."""
 
-    def __init__(self, head: Head, limits: Limits, new_cache: Callable[[], CacheWriter] | None) -> None:
+    def __init__(
+        self,
+        head: Head,
+        limits: Limits,
+        new_cache: Callable[[int], CacheWriter] | None = None,
+        likely_rows: int | None = None,
+        *,
+        with_moments: bool,
+    ) -> None:
+        self._likely_rows = likely_rows
+        self._cache_bytes = 0
         self._head, self._limits, self._new_cache = head, limits, new_cache
         self._learner = Learner()
         self._sampler = Sampler(limits.sample)
         self._kept: list[tuple[Block, Array | None]] | None = []
         self._width = head.n_features or 0
         self._weight = 0.0
+        self._moments = Moments.none() if with_moments else None
         self._n_columns: int | None = None
         self._column_range: Array | None = None
         self._dtype: DType | None = None
@@ -203,6 +262,8 @@ class _Reading:
         self.n_blocks += 1
         self._weight += float(block.n_rows if block.weight is None else block.weight.sum())
         codes = self._codes(block)
+        if self._moments is not None:
+            self._moments = self._moments.merged(_moments_of_block(block))
         self._sampler.add(X, block.y, block.weight)
         if self._kept is not None:
             self._kept.append((block, codes))
@@ -210,7 +271,9 @@ class _Reading:
                 return
             waiting, self._kept = self._kept, None
             if self._new_cache is not None:
-                self.writer = self._new_cache()
+                cached = sum(cache_module.size_of(each, known) for each, known in waiting)
+                self._cache_bytes = int(cached * max(1.0, (self._likely_rows or 0) / self.n_rows))
+                self.writer = self._new_cache(self._cache_bytes)
                 for each, known in waiting:
                     self.writer.add(each, known)
         elif self.writer is not None:
@@ -229,8 +292,16 @@ class _Reading:
         self._weight += other._weight
         self._learner.join(other._learner, file)
         self._sampler.join(other._sampler)
+        if self._moments is not None and other._moments is not None:
+            self._moments = self._moments.merged(other._moments)
         if other._n_columns is not None:
             self._join_columns(other._n_columns, other._column_range, file)
+
+    @property
+    def so_far(self) -> SoFar:
+        """How far the reading is."""
+        likely = None if self._likely_rows is None else max(self._likely_rows, self.n_rows)
+        return SoFar(self.n_rows, likely, self.n_bytes, self._cache_bytes)
 
     def result(self) -> Look:
         """Return what was found. Raises ValueError if there was no row."""
@@ -254,7 +325,7 @@ class _Reading:
         self.writer = None
         return Look(
             head, self.n_bytes, self.n_blocks, self._dtype, learnt, self._n_columns, self._column_range,
-            self._weight, sample, kept, cache,
+            self._weight, sample, kept, cache, self._moments,
         )  # fmt: skip
 
     def _codes(self, block: Block) -> Array | None:

@@ -73,6 +73,16 @@ class Made:
             raise ValueError(f"make() gave {number + 1} blocks, and {len(self._seen)} in the first reading")
         self._is_whole = True
 
+    @property
+    def index_base(self) -> None:
+        """None: there is no file."""
+
+    def check_size(self, file: str) -> None:
+        """Do nothing: there is no file."""
+
+    def likely_rows(self) -> None:
+        """Return None: only the function knows."""
+
     def other_base(self) -> Made:
         """Return itself."""
         return self

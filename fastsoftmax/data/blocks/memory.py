@@ -1,4 +1,4 @@
-"""Amounts of memory as callers give them."""
+"""Sizes of memory as callers give them."""
 
 from __future__ import annotations
 

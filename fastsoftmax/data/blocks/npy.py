@@ -9,6 +9,7 @@ import numpy as np
 
 from fastsoftmax.data.blocks import arrays, block
 from fastsoftmax.data.blocks.block import Block, Head
+from fastsoftmax.data.blocks.columns import TableFile
 from fastsoftmax.data.readers.table import column_index
 
 if TYPE_CHECKING:
@@ -18,23 +19,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class NpyBlocks:
-    """The rows of an .npy file.
+class NpyBlocks(TableFile):
+    """The rows of an .npy file, an array (n, columns).
 
-    Parameters
-    ----------
-    path : str
-        An array (n, columns).
-    target, weight : str or int, optional
-        Another .npy file (n,), for labels also (n, K), or the index of a column.
-    features : tuple of int or str
-        The indices of the columns that are features; all others where it is empty.
+    Labels and weights may also be in another .npy file (n,), whose name `target` or `weight` is; labels
+    there may be a matrix (n, K). Columns have no names.
     """
-
-    path: str
-    target: str | int | None = None
-    weight: str | int | None = None
-    features: tuple[int | str, ...] = ()
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -65,6 +55,11 @@ class NpyBlocks:
             has_labels=self.target is not None,
             has_float_labels=self.target is not None and not _is_file(self.target),
         )
+
+    def column_names(self) -> list[str]:
+        """Return the indices of the columns, as text."""
+        shape = arrays.mapped_file(self.path).head.shape
+        return [str(j) for j in range(shape[1] if len(shape) == 2 else 0)]
 
     def blocks(self, block_bytes: int) -> Iterator[Block]:
         """Yield mapped ranges of rows."""

@@ -8,10 +8,9 @@ import numpy as np
 
 from fastsoftmax.data.blocks import block
 from fastsoftmax.data.blocks.block import Block, Coded
-from fastsoftmax.data.readers.table import column_index, listed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from fastsoftmax.contracts import Array, DType
     from fastsoftmax.data.blocks.block import Labels
@@ -63,27 +62,6 @@ class Uses(NamedTuple):
         )
 
 
-def chosen(
-    file: str, names: Sequence[str], target: str | int | None, weight: str | int | None,
-    features: Sequence[str | int],
-) -> tuple[list[str], str | None, str | None]:  # fmt: skip
-    """Return the names of the columns of features, of the labels and of the weights."""
-    double = next((name for name in names if list(names).count(name) > 1), None)
-    if double is not None:
-        raise ValueError(f"{file!r} has two columns {double!r}")
-
-    def name_of(column: str | int) -> str:
-        return names[column_index(file, names, str(column), by_name=isinstance(column, str))]
-
-    label = None if target is None else name_of(target)
-    weighs = None if weight is None else name_of(weight)
-    wanted = [name_of(each) for each in features]
-    wanted = wanted or [name for name in names if name not in (label, weighs)]
-    if not wanted:
-        raise ValueError(f"{file!r} has no column left for features; its columns: {listed(names, 8)}")
-    return wanted, label, weighs
-
-
 def feature_of(file: str, field: Any, first: Any) -> Feature:
     """Return the feature column of an Arrow field; `first` () is its first list, asked for where needed."""
     import pyarrow as pa
@@ -102,8 +80,8 @@ def feature_of(file: str, field: Any, first: Any) -> Feature:
         return Feature(field.name, width, np.dtype(np.float64), is_list)
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
         raise ValueError(
-            f"{file!r}: column {field.name!r} is {field.type}, not numbers; name it as target if it holds "
-            "the labels, or give features="
+            f"{file!r}: column {field.name!r} holds {'text' if 'string' in str(kind) else field.type}, not "
+            "numbers; name it as target if it holds the labels, or leave it out (features=, --drop)"
         )
     return Feature(field.name, width, np.dtype(kind.to_pandas_dtype()), is_list)
 

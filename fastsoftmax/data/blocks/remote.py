@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from fastsoftmax.data.blocks.block import Block, Head
-    from fastsoftmax.data.blocks.look import Limits, Look
+    from fastsoftmax.data.blocks.look import Limits, Look, SoFar
 
 
 class Remote(ABC):
@@ -21,10 +21,11 @@ class Remote(ABC):
         """What is known before the rows are looked at."""
 
     @abstractmethod
-    def look(self, limits: Limits, progress: Callable[[int, int], None] | None) -> Look:
+    def look(self, limits: Limits, progress: Callable[[SoFar], None] | None, *, with_moments: bool) -> Look:
         """Return what one reading of the rows finds: no row comes here but those of the sample.
 
-        `progress` is called with the rows and bytes so far.
+        `progress` is called with `SoFar` as parts arrive; `with_moments` is that of
+        `fastsoftmax.data.blocks.look.look`.
         """
 
     @abstractmethod
@@ -39,6 +40,19 @@ class Remote(ABC):
 
         `function` can be pickled; `blocks` is an iterator. `name` says what the tasks are.
         """
+
+    @abstractmethod
+    def check_size(self, file: str) -> None:
+        """Raise ValueError if a file that blocks come from is no longer as long as it was."""
+
+    @property
+    @abstractmethod
+    def index_base(self) -> int | None:
+        """The first index of svmlight files, 1 until a 0 has come up; None for other rows."""
+
+    @abstractmethod
+    def likely_rows(self) -> int | None:
+        """Return about how many rows there are; None where nothing tells."""
 
     @abstractmethod
     def other_base(self) -> Remote:

@@ -19,7 +19,7 @@ from fastsoftmax.data.blocks.block import Coded
 from fastsoftmax.data.blocks.cache import Cache, CacheWriter
 from fastsoftmax.data.blocks.chain import OtherBase
 from fastsoftmax.data.blocks.labels import Encoder
-from fastsoftmax.data.blocks.look import Limits, look
+from fastsoftmax.data.blocks.look import Limits, joined_moments, look, moments_of, moments_of_each
 from fastsoftmax.data.blocks.made import Made
 from fastsoftmax.data.blocks.memory import memory_of
 from fastsoftmax.data.blocks.remote import Remote
@@ -34,12 +34,14 @@ if TYPE_CHECKING:
     from fastsoftmax.contracts import Array, HostRows
     from fastsoftmax.data.blocks.block import Block
     from fastsoftmax.data.blocks.chain import Supply
-    from fastsoftmax.data.blocks.look import Look
+    from fastsoftmax.data.blocks.look import Look, SoFar
+    from fastsoftmax.data.moments import Moments
 
-# Of the memory: a block (two wait, one is made, one is in use; half as much for sparse ones, with their
-# transpose), the sample (2.25 times as much while it is gathered), and all rows, up to which they are kept as
-# arrays (twice as much while they are joined).
-BLOCK, SAMPLE, WHOLE = 20, 6, 3
+# Of the memory that a fit holds besides parameters: a block (two wait, one is made, one is in use; half as
+# much for sparse ones, with their transpose), the sample (four times as much while rows are chosen anew: the
+# sample, the rows chosen before, the new ones, twice while they are joined), and all rows, up to which they
+# are kept as arrays (twice as much while they are joined). Matrices of preconditioners take the rest.
+BLOCK, SAMPLE, WHOLE = 32, 8, 3
 MIN_BLOCK = 2**12  # bytes
 
 
@@ -179,6 +181,8 @@ class RowSet:
         The size of the files.
     n_readings : int
         How often the rows have been read from beginning to end, by any user of this object.
+    bytes_read : int
+        The bytes of X, as it is held in memory, that these readings and the present one have given.
     """
 
     def __init__(
@@ -192,7 +196,7 @@ class RowSet:
         self._look: Look | None = None
         self._lock = threading.Lock()
         self._temporary: Any = None
-        self.n_readings = 0
+        self.n_readings = self.bytes_read = 0
 
     def __enter__(self) -> Self:
         return self
@@ -268,6 +272,11 @@ class RowSet:
         return found.learnt.classes
 
     @property
+    def index_base(self) -> int | None:
+        """The first index of svmlight files, as the first reading found it; None for other formats."""
+        return self._supply.index_base
+
+    @property
     def head(self) -> Any:
         """What is known of the rows so far (`fastsoftmax.data.blocks.block.Head`)."""
         return self._supply.head if self._look is None else self._look.head
@@ -282,7 +291,7 @@ class RowSet:
             self.look()
         with read_ahead(self.read) as blocks:
             for each in blocks:
-                yield as_array(each.X), self._labels(each), each.weight
+                yield as_array(each.X), self.labels_of(each), each.weight
 
     def read(self) -> Iterator[Block]:
         """Yield the blocks, one reading: those that the first one kept, the cache's, or the files'."""
@@ -298,10 +307,35 @@ class RowSet:
             if isinstance(X, Csr) and width is not None and X.shape[1] < width:
                 X = X._replace(shape=(X.shape[0], width))
             n_rows += each.n_rows
+            self.bytes_read += block.n_bytes(X)
             yield each._replace(X=X)
         if found is not None and n_rows != found.head.n_rows:
             raise ValueError(f"{n_rows} rows were read, and {found.head.n_rows} in the first reading")
         self.n_readings += 1
+
+    def check_size(self, file: str) -> None:
+        """Raise ValueError if a file that blocks are mapped from is shorter than it was, or gone.
+
+        Reading beyond the end of a mapped file would end the process.
+        """
+        found = self._look
+        supply: Supply = self._supply if found is None or found.cache is None else found.cache
+        supply.check_size(file)
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether the first reading has found the rows few enough to be kept as arrays."""
+        return self._look is not None and self._look.kept is not None
+
+    @property
+    def reading_bytes(self) -> int | None:
+        """The bytes of X in a reading; None where they are known by the first one only."""
+        if self._look is not None:
+            return self._look.n_bytes
+        head = self._supply.head
+        if head.n_rows is None or head.n_features is None or head.is_sparse:
+            return None
+        return int(head.n_rows * head.n_features * head.dtype.itemsize)
 
     @property
     def limits(self) -> Limits:
@@ -310,19 +344,39 @@ class RowSet:
         block_bytes = memory // (2 * BLOCK if self._supply.head.is_sparse else BLOCK)
         return Limits(max(MIN_BLOCK, block_bytes), memory // SAMPLE, memory // WHOLE)
 
-    def look(self, progress: Callable[[int, int], None] | None = None) -> Look:
-        """Return what the first reading finds; it is made at the first call.
+    def look(self, progress: Callable[[SoFar], None] | None = None, *, with_moments: bool = False) -> Look:
+        """Return what the first reading finds; it is made at the first call, there also with `moments`.
 
-        `progress` is called with the rows and bytes so far.
+        `progress` is called with `SoFar` after each block.
         """
         with self._lock:
             if self._look is None:
                 try:
-                    self._look = self._first_look(progress)
+                    self._look = self._first_look(progress, with_moments)
                 except OtherBase:
                     self._supply = self._supply.other_base()
-                    self._look = self._first_look(progress)
+                    self._look = self._first_look(progress, with_moments)
             return self._look
+
+    def moments(self) -> Moments:
+        """Return the features' means and deviations: one more reading, unless the first found them."""
+        found = self.look(with_moments=True)
+        if found.moments is None:
+            self._look = found = found._replace(moments=self._moments_of_all())
+        return found.moments  # type: ignore[return-value]
+
+    def _moments_of_all(self) -> Moments:
+        """Return the moments from one reading, made where the rows are."""
+        if not isinstance(self._supply, Remote):
+            return moments_of(self.read)
+        self.count_reading()
+        parts = self._supply.mapped(moments_of_each, (), "moments", self.limits.block)
+        return joined_moments(each for part in parts for each in part)
+
+    def count_reading(self) -> None:
+        """Count one more reading, which was made where the rows are."""
+        self.n_readings += 1
+        self.bytes_read += self.look().n_bytes
 
     def digest(self) -> str:
         """Return what tells these rows from others: a digest of names, sizes, times and samples of files."""
@@ -335,7 +389,7 @@ class RowSet:
         if kept is None:
             return None
         X = block.joined_rows([each.X for each in kept])
-        labels = [y for y in map(self._labels, kept) if y is not None]
+        labels = [y for y in map(self.labels_of, kept) if y is not None]
         given = [each.weight for each in kept if each.weight is not None]
         return (
             as_array(X),
@@ -343,7 +397,7 @@ class RowSet:
             np.concatenate(given) if given else None,
         )
 
-    def _labels(self, each: Block) -> Array | None:
+    def labels_of(self, each: Block) -> Array | None:
         """Return a block's labels, as `classes` has them."""
         found = self._look
         if found is not None and found.learnt is not None:
@@ -351,10 +405,12 @@ class RowSet:
             return classes[Encoder(classes).codes(each)]
         return each.y.decoded() if isinstance(each.y, Coded) else each.y
 
-    def _first_look(self, progress: Callable[[int, int], None] | None) -> Look:
+    def _first_look(self, progress: Callable[[SoFar], None] | None, with_moments: bool) -> Look:
         if isinstance(self._supply, Remote):
             self.n_readings += 1
-            return self._supply.look(self.limits, progress)
+            found = self._supply.look(self.limits, progress, with_moments=with_moments)
+            self.bytes_read += found.n_bytes
+            return found
         choice = self._cache_choice
         folder = None if choice is None or isinstance(choice, bool) else str(choice)
         supply = self._supply
@@ -363,11 +419,13 @@ class RowSet:
             ready = cache.found(folder, supply)
             if ready is not None:
                 self.n_readings += 1
-                found = look(ready, self.limits, None, progress)
+                found = look(ready, self.limits, None, progress, with_moments=with_moments)
+                self.bytes_read += found.n_bytes
                 return found._replace(cache=ready)
         new = functools.partial(CacheWriter, folder, supply) if wants_cache else None
         self.n_readings += 1
-        found = look(supply, self.limits, new, progress)
+        found = look(supply, self.limits, new, progress, with_moments=with_moments)
+        self.bytes_read += found.n_bytes
         if found.cache is not None and folder is None:
             self._temporary = weakref.finalize(self, Cache.delete, found.cache)
         return found

@@ -9,7 +9,7 @@ import numpy as np
 from fastsoftmax.contracts import Csr, Halves
 from fastsoftmax.contracts.storages import storage_of
 from fastsoftmax.data.blocks import block
-from fastsoftmax.data.blocks.block import Coded
+from fastsoftmax.data.blocks.block import Block, Coded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,6 +38,10 @@ class Sample(NamedTuple):
             None if self.weight is None else self.weight[chosen],
             self.position[chosen],
         )
+
+    def as_block(self) -> Block:
+        """Return the rows as a block."""
+        return Block(self.X, self.y, self.weight, "sample", 0)
 
 
 class _Taken(NamedTuple):
@@ -120,7 +124,7 @@ class Sampler:
         order = np.argsort(key)
         parts = [taken.rows for taken in self._taken]
         if self._n_bytes > self._max_bytes:
-            sizes = np.concatenate([_row_bytes(part.X) for part in parts])[order]
+            sizes = np.concatenate([row_bytes(part.X) for part in parts])[order]
             n_kept = max(1, int(np.searchsorted(np.cumsum(sizes), self._max_bytes, side="right")))
             if n_kept < self._n_taken:
                 self._limit = min(self._limit, key[order[n_kept - 1]])
@@ -132,7 +136,7 @@ class Sampler:
         if parts[0].weight is not None:
             weight = np.concatenate([part.weight for part in parts if part.weight is not None])[order]
         kept = Sample(
-            _taken([part.X for part in parts], order),
+            rows_of([part.X for part in parts], order),
             None if labels is None else labels[order],
             weight,
             np.concatenate([part.position for part in parts])[order],
@@ -141,7 +145,7 @@ class Sampler:
         self._n_taken, self._n_bytes = n_kept, block.n_bytes(kept.X)
 
 
-def _row_bytes(X: HostRows) -> NDArray[np.int64]:
+def row_bytes(X: HostRows) -> NDArray[np.int64]:
     """Return the bytes of each row, (n,)."""
     if isinstance(X, Csr):
         entry = X.data.itemsize + X.indices.itemsize
@@ -149,7 +153,7 @@ def _row_bytes(X: HostRows) -> NDArray[np.int64]:
     return np.full(X.shape[0], block.n_bytes(X) // max(1, X.shape[0]), np.int64)
 
 
-def _taken(parts: list[HostRows], order: NDArray[np.intp]) -> HostRows:
+def rows_of(parts: list[HostRows], order: NDArray[np.intp]) -> HostRows:
     """Return rows of several matrices as one, by their places in all of them together."""
     if len(parts) == 1:
         return storage_of(parts[0]).take(parts[0], order)
@@ -182,4 +186,4 @@ def keys(position: NDArray[np.int64]) -> NDArray[np.uint64]:
     return mixed
 
 
-__all__ = ["Coded", "Sample", "Sampler", "keys"]
+__all__ = ["Coded", "Sample", "Sampler", "keys", "row_bytes", "rows_of"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastsoftmax.data.blocks import block
+from fastsoftmax.data.blocks import block, estimates
 from fastsoftmax.data.blocks.block import Block, Head
 from fastsoftmax.data.readers.table import damage_reported, opened
 
@@ -59,6 +59,11 @@ class SvmlightBlocks:
             None, self.n_features, np.dtype(np.float64), is_sparse=True, n_bytes=size, is_slow=True,
             has_float_labels=True,
         )  # fmt: skip
+
+    def likely_rows(self) -> int:
+        """Return about how many lines there are, by the beginning of the file."""
+        with damage_reported(self.path, "svmlight"):
+            return estimates.likely_rows(self.path)
 
     def blocks(self, block_bytes: int) -> Iterator[Block]:
         """Yield the rows of parts of the text."""

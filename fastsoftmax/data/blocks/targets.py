@@ -33,6 +33,8 @@ class Targets:
         Of targets that are no integers.
     by_class : ndarray (K,), optional
         The factor of the weight of a class's rows.
+    one_vs_rest : bool
+        Whether labels become a sigmoid for each class: of a block at a time, a matrix of 0 and 1.
     is_wide : bool
         Whether targets of `dtype` are turned to float64: the same numbers, for products in float64.
     """
@@ -43,6 +45,7 @@ class Targets:
     is_matrix: bool
     dtype: DType
     by_class: Vector | None = None
+    one_vs_rest: bool = False
     is_wide: bool = False
     encoder: Encoder | None = field(default=None, compare=False)
 
@@ -53,6 +56,12 @@ class Targets:
     def in_float64(self) -> Targets:
         """Return the same targets as float64."""
         return replace(self, is_wide=True)
+
+    @property
+    def made_bytes(self) -> int:
+        """The bytes of a row's target beside its label: those of a sigmoid for each class."""
+        itemsize = 8 if self.is_wide else np.dtype(self.dtype).itemsize
+        return self.n_outputs * itemsize if self.one_vs_rest and not self.is_matrix else 0
 
     def of(self, block: Block) -> tuple[Array, Vector]:
         """Return the targets (n,) or (n, n_outputs), and the weights (n,), of a block.
@@ -69,9 +78,10 @@ class Targets:
         codes = self.encoder.codes(block)
         if self.by_class is not None:
             weight = np.multiply(weight, self.by_class[codes], out=np.zeros_like(weight), where=weight > 0)
-        if self.n_outputs == 1:
-            return (codes == 1)[:, np.newaxis].astype(np.float64 if self.is_wide else self.dtype), weight
-        return codes, weight
+        if self.n_outputs > 1 and not self.one_vs_rest:
+            return codes, weight
+        own = np.arange(self.n_outputs) if self.one_vs_rest else 1
+        return (codes[:, np.newaxis] == own).astype(np.float64 if self.is_wide else self.dtype), weight
 
     def _matrix(self, block: Block) -> Array:
         y = block.y
@@ -79,7 +89,7 @@ class Targets:
         assert not isinstance(y, Coded)
         try:
             target = validation.probabilities(
-                y, len(self.classes), self.dtype, rows_sum_to_one=self.loss == "softmax"
+                y, len(self.classes), self.dtype, rows_sum_to_one=self.loss == "softmax" or self.one_vs_rest
             )
         except ValueError as error:
             rows = f"rows {block.first + 1} to {block.first + block.n_rows}"

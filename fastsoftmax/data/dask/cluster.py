@@ -53,10 +53,15 @@ class Cluster:
         return list(self._client.compute(list(blocks)))
 
     def kept(
-        self, function: Callable[..., Any], handles: Sequence[Handle], shared: tuple[Any, ...], name: str
+        self,
+        function: Callable[..., Any],
+        handles: Sequence[Handle],
+        each: Sequence[tuple[Any, ...]],
+        shared: tuple[Any, ...],
+        name: str,
     ) -> list[Handle]:
-        """Return futures of function(handle, *shared)."""
-        return self._submitted(function, handles, [()] * len(handles), shared, name)
+        """Return futures of function(handle, *its own, *shared)."""
+        return self._submitted(function, handles, each, shared, name)
 
     def results(
         self,

@@ -74,10 +74,15 @@ class Threads:
             raise
 
     def kept(
-        self, function: Callable[..., Any], handles: Sequence[Handle], shared: tuple[Any, ...], name: str
+        self,
+        function: Callable[..., Any],
+        handles: Sequence[Handle],
+        each: Sequence[tuple[Any, ...]],
+        shared: tuple[Any, ...],
+        name: str,
     ) -> list[Handle]:
-        """Return function(handle, *shared) of each handle."""
-        return self.results(function, handles, [()] * len(handles), shared, name)
+        """Return function(handle, *its own, *shared) of each handle."""
+        return self.results(function, handles, each, shared, name)
 
     def results(
         self,

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from fastsoftmax.contracts.wording import shown
 from fastsoftmax.data.blocks.block import Head, kernel_dtype
-from fastsoftmax.data.blocks.look import joined_look
+from fastsoftmax.data.blocks.look import SoFar, joined_look
 from fastsoftmax.data.blocks.remote import Remote
 from fastsoftmax.data.dask import collections, engine, tasks
 from fastsoftmax.runtime import library
@@ -53,25 +52,31 @@ class ThereSupply(Remote):
         self.__dict__.update(state)
         ThereSupply.__init__(self)
 
-    def look(self, limits: Limits, progress: Callable[[int, int], None] | None) -> Look:
+    def look(self, limits: Limits, progress: Callable[[SoFar], None] | None, *, with_moments: bool) -> Look:
         """Return what one reading finds: each unit's part is found by a task, and they are joined here."""
         described, head = self.descriptions(limits.block), self.head
         if not described:
             raise ValueError("there are no rows")
-        counts = [each.n_rows for each in described]
-        positions = np.cumsum([0, *counts[:-1]]).tolist()
-        n_bytes = sum(each.n_bytes for each in described)
-        limit = _largest_key(limits.sample, n_bytes, sum(counts))
+        positions = self.firsts(limits.block)
+        n_rows, n_bytes = (sum(sizes) for sizes in zip(*((each.n_rows, each.n_bytes) for each in described)))
+        limit = _largest_key(limits.sample, n_bytes, n_rows)
         while True:
-            seen = _Seen(progress)
+            seen = _Seen(progress, n_rows)
             parts = self.engine.results(
-                tasks.looked, self.units, [(position, limit) for position in positions], (head, limits),
-                "first-reading", seen,
+                tasks.looked, self.units, [(position, limit) for position in positions],
+                (head, limits, with_moments), "first-reading", seen,
             )  # fmt: skip
-            look, is_cut = joined_look((part for _, _, part in parts), head, limits)
+            look, is_cut = joined_look(
+                (part for _, _, part in parts), head, limits, with_moments=with_moments
+            )
             if is_cut or limit == LARGEST_KEY:
                 return look
             limit = LARGEST_KEY
+
+    def firsts(self, block_bytes: int) -> list[int]:
+        """Return the place of each unit's first row among all."""
+        counts = [each.n_rows for each in self.descriptions(block_bytes)]
+        return list(itertools.accumulate(counts[:-1], initial=0))
 
     def descriptions(self, block_bytes: int) -> list[Described]:
         """Return what is known of each unit; found by the first call."""
@@ -95,6 +100,18 @@ class ThereSupply(Remote):
             tasks.mapped, self.units, empty, (function, block_bytes, shared), name
         )
         return results
+
+    def check_size(self, file: str) -> None:
+        """Do nothing: no file is mapped here."""
+
+    @property
+    def index_base(self) -> int | None:
+        """None: there are no files."""
+        return None
+
+    def likely_rows(self) -> int | None:
+        """Return how many rows there are, if the blocks have been described."""
+        return None if self._described is None else sum(each.n_rows for each in self._described)
 
     def other_base(self) -> ThereSupply:
         """Return the same rows."""
@@ -206,6 +223,19 @@ class FilesThere(ThereSupply):
         """Return the files' recipes and stamps."""
         return self._chain.identity()
 
+    def check_size(self, file: str) -> None:
+        """Raise ValueError if a file that is read here is no longer as long as it was."""
+        self._chain.check_size(file)
+
+    @property
+    def index_base(self) -> int | None:
+        """The first index of svmlight files; None for other formats."""
+        return self._chain.index_base
+
+    def likely_rows(self) -> int | None:
+        """Return about how many rows there are."""
+        return self._chain.likely_rows()
+
     def other_base(self) -> FilesThere:
         """Return the same with svmlight's indices starting at 0."""
         return FilesThere(self._chain.other_base())
@@ -230,15 +260,15 @@ class FilesThere(ThereSupply):
 class _Seen:
     """Counts rows and bytes as parts of a look arrive, and shows them."""
 
-    def __init__(self, progress: Callable[[int, int], None] | None) -> None:
-        self._progress = progress
+    def __init__(self, progress: Callable[[SoFar], None] | None, all_rows: int) -> None:
+        self._progress, self._all_rows = progress, all_rows
         self.n_rows = self.n_bytes = 0
 
     def __call__(self, found: tuple[int, int, Any]) -> None:
         self.n_rows += found[0]
         self.n_bytes += found[1]
         if self._progress is not None:
-            self._progress(self.n_rows, self.n_bytes)
+            self._progress(SoFar(self.n_rows, self._all_rows, self.n_bytes, 0))
 
 
 def _by_header(head: Head) -> Described | None:

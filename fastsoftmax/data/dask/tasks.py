@@ -52,6 +52,10 @@ class InFile(NamedTuple):
         for each in self.chain.blocks(block_bytes):
             yield look_module.checked(each, self.chain.head.names)
 
+    def check_size(self) -> None:
+        """Raise ValueError if the file is no longer as long as it was."""
+        self.chain.check_size(self.name)
+
 
 class Described(NamedTuple):
     """What is known of a block once it is there. `kernels` is what computes in that process."""
@@ -104,10 +108,12 @@ def described(unit: InMemory | InFile, block_bytes: int) -> Described:
 
 
 def looked(
-    unit: InMemory | InFile, position: int, limit: int, head: Head, limits: Limits
+    unit: InMemory | InFile, position: int, limit: int, head: Head, limits: Limits, with_moments: bool
 ) -> tuple[int, int, Part]:
     """Return the rows, the bytes, and the unit's part of the first look: `look.part_of_look`."""
-    part = look_module.part_of_look(unit.blocks(limits.block), head, limits, position, limit)
+    part = look_module.part_of_look(
+        unit.blocks(limits.block), head, limits, position, limit, with_moments=with_moments
+    )
     return sum(each.n_rows for _, each in part), sum(each.n_bytes for _, each in part), part
 
 

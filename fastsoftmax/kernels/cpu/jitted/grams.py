@@ -18,7 +18,7 @@ from fastsoftmax.simd.gemm import product_to
         f"{loss},?,q,q,{x}:2C,{target},f8:1C,{out}:2C"
         for x in FLOATS
         for out in FLOATS
-        for targets in sorted({x, out})  # rows may be float64 where products are float32
+        for targets in sorted({x, out, FLOATS[-1]})  # of rows or of targets that are float64 alone
         for loss, target in losses(targets)
     ]
 )
