@@ -40,12 +40,14 @@ dask.sizeof.sizeof.register(ManySums, lambda sums: 64 + sum(map(dask.sizeof.size
 class Encoded(NamedTuple):
     """A block in the memory of a worker as kernels take it, in parts; sparse ones with their transposes.
 
-    `first` is the place of its first row among all.
+    `first` is the place of its first row among all. Where `made` is given, targets are codes, of which it
+    makes those that kernels take, for a part at a time.
     """
 
     name: str
     first: int
     parts: list[RowBlock]
+    made: Targets | None
 
     def __reduce__(self) -> Any:
         return arrived, (Encoded, tuple(self))
@@ -53,7 +55,8 @@ class Encoded(NamedTuple):
     def row_blocks(self) -> Iterator[RowBlock]:
         """Yield the parts."""
         for part in self.parts:
-            yield part._replace(buffers=_buffers)
+            target = part.target if self.made is None else self.made.made_of(part.target)
+            yield part._replace(target=target, buffers=_buffers)
 
 
 def _own_bytes(encoded: Encoded) -> int:
@@ -102,8 +105,8 @@ class Recipe(NamedTuple):
     def _parts(self) -> Iterator[RowBlock]:
         for block in self.unit.blocks(self.block_bytes):
             yield from row_blocks(
-                _wide(block, self.width), self.targets, self.n_outputs, self.block_bytes,
-                with_transposes=self.with_transposes,
+                _wide(block, self.width), self.targets, self.n_outputs,
+                self.targets.most_rows(self.block_bytes), with_transposes=self.with_transposes,
             )  # fmt: skip
 
 
@@ -157,7 +160,10 @@ class DaskSource(DearSource):
 
 def _encoded(unit: Any, first: int, targets: Targets, n_outputs: int, block_bytes: int) -> Encoded:
     (block,) = unit.blocks(0)
-    return Encoded(unit.name, first, list(row_blocks(block, targets, n_outputs, block_bytes)))
+    made = targets if targets.made_bytes else None
+    kept = targets if made is None else targets.as_codes()
+    parts = row_blocks(block, kept, n_outputs, targets.most_rows(block_bytes))
+    return Encoded(unit.name, first, list(parts), made)
 
 
 def _wide(block: Block, width: int) -> Block:

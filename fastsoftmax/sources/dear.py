@@ -110,7 +110,7 @@ class DearSource(ABC):
     @property
     def n_pooled(self) -> int:
         """The rows that are kept as a sample; of these fewer if targets made of labels take more than X."""
-        most = self._rows.limits.sample // max(1, self._targets.made_bytes)
+        most = self._targets.most_rows(self._rows.limits.sample)
         return max(1, min(self._rows.look().sample.X.shape[0], most))
 
     def of_rows(self, rows: RowBlock) -> ArraySource:
@@ -168,13 +168,13 @@ class DearSource(ABC):
 
 
 def row_blocks(
-    block: Block, targets: Targets, n_outputs: int, block_bytes: int, *, with_transposes: bool = True
+    block: Block, targets: Targets, n_outputs: int, most_rows: int, *, with_transposes: bool = True
 ) -> Iterator[RowBlock]:
-    """Yield a block as devices take it, in parts whose targets, if made of labels, take no more than a block.
+    """Yield a block as devices take it, in parts of at most so many rows, and sparse ones as `cut` has them.
 
-    Of all sources the same parts: their sums have the same bits.
+    Targets that are made of labels take no more than a block with `Targets.most_rows` of its bytes. The parts
+    are the same in all sources, so that sums have the same bits.
     """
-    most_rows = block_bytes // max(1, targets.made_bytes)
     step = max(1, min(block.n_rows, most_rows))
     for start in range(0, block.n_rows, step):
         part = block if step == block.n_rows else block.part(start, min(start + step, block.n_rows))

@@ -59,13 +59,13 @@ class StreamSource(DearSource):
         Runs in the thread that reads ahead.
         """
         last: tuple[str, int] | None = None
+        most_rows = self._targets.most_rows(self._rows.limits.block)
         for block in self._rows.read():
             begins = last is None or block.file != last[0] or block.first <= last[1]
             last = block.file, block.first
             parts = row_blocks(
-                block, self._targets, self._spec.n_outputs, self._rows.limits.block,
-                with_transposes=with_transposes,
-            )  # fmt: skip
+                block, self._targets, self._spec.n_outputs, most_rows, with_transposes=with_transposes
+            )
             for part in parts:
                 yield begins, block.file, part._replace(buffers=self._buffers)
                 begins = False

@@ -35,6 +35,37 @@ def test_the_first_look_is_that_of_one_machine():
     assert 0 < len(a.sample.position) < len(y)
 
 
+@pytest.mark.parametrize("case", [{"sparse": True}, {"n_classes": 2}, {"dtype": np.uint8}], ids=str)
+def test_standardised_rows(case):
+    X, y, w = problem(**case)
+    here, there = on_one_machine(X, y, w), on_workers(*arrays(X, y, w), memory=MEMORY)
+    models = [SoftmaxRegression(standardize=True).fit(rows) for rows in (here, there)]
+    assert said(models[1]) == said(models[0])
+    assert (here.n_readings, here.bytes_read) == (there.n_readings, there.bytes_read)
+    late = on_workers(*arrays(X, y, w), memory=MEMORY)
+    late.classes  # noqa: B018  (the first reading, without moments)
+    for ours, theirs in zip(late.moments(), here.moments()):
+        np.testing.assert_array_equal(ours, theirs)
+    assert (late.n_readings, late.bytes_read) == (2, 2 * late.look().n_bytes)
+
+
+@pytest.mark.parametrize("case", [{"dtype": np.float32}, {"sparse": True}], ids=str)
+def test_one_against_the_rest(case):
+    X, y, w = problem(**case)
+    options = {"multi_class": "ovr", "standardize": True}
+    rows = on_workers(*arrays(X, y, w), memory=MEMORY)
+    here = SoftmaxRegression(**options).fit(on_one_machine(X, y, w))
+    assert said(SoftmaxRegression(**options).fit(rows)) == said(here)
+
+
+def test_progress_counts_all_rows():
+    X, y, w = problem()
+    seen = []
+    on_workers(*arrays(X, y, w), memory=MEMORY).look(seen.append)
+    assert seen[-1] == (len(y), len(y), X.nbytes, 0)
+    assert len(seen) > 1
+
+
 def test_probabilities_weights_of_classes_and_an_objective():
     X, y, w = problem(3)
     soft = np.random.default_rng(1).dirichlet(np.ones(3), len(y))

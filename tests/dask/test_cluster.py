@@ -47,7 +47,7 @@ def test_what_workers_hold_is_measured():
     X, y, w = problem(sparse=True)
     block = tasks.prepared(X, y, w, 0)
     targets = Targets(np.unique(y), 4, "softmax", False, np.dtype(np.float64))
-    encoded = source._encoded(block, targets, 4)
+    encoded = source._encoded(block, 0, targets, 4, 2**20)
     # X is that of the block; what comes besides are the transpose, targets and weights
     back = encoded.parts[0].X.transpose
     assert sizeof(encoded) == 256 + back.data.nbytes + back.indices.nbytes + back.indptr.nbytes + 16 * len(y)
