@@ -56,8 +56,10 @@ def test_frames_with_names_and_categories():
         model.predict(there[names[::-1]])
 
 
-@pytest.mark.parametrize("form", ["npy", "npz"])
-def test_files_are_read_where_they_are_computed_on(tmp_path, form):
+@pytest.mark.parametrize(("form", "options"), [
+    ("npy", {}), ("npz", {}), ("npy", {"standardize": True, "multi_class": "ovr"}),
+], ids=str)  # fmt: skip
+def test_files_are_read_where_they_are_computed_on(tmp_path, form, options):
     X, y, w = problem(sparse=form == "npz")
     for number, part in enumerate(cuts(step=400)):
         if form == "npy":
@@ -68,9 +70,9 @@ def test_files_are_read_where_they_are_computed_on(tmp_path, form):
             arrays = {"data": at.data, "indices": at.indices, "indptr": at.indptr}
             np.savez(tmp_path / f"X_{number}.npz", shape=at.shape, format="csr", y=y[part], **arrays)
     rows = open_rows(tmp_path, sample_weight=w, memory=MEMORY)
-    here = SoftmaxRegression().fit(rows)
+    here = SoftmaxRegression(**options).fit(rows)
     assert here.history_[-1].passes > 1
-    there = SoftmaxRegression().fit(pickle.loads(pickle.dumps(on_workers(rows))))
+    there = SoftmaxRegression(**options).fit(pickle.loads(pickle.dumps(on_workers(rows))))
     assert said(there) == said(here)
     assert there.score(on_workers(rows)) == here.score(rows)
 
