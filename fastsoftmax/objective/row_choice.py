@@ -13,7 +13,7 @@ certain.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -58,6 +58,8 @@ class ChosenRows:
     `limit` is the smallest key of a row that is not among them, infinity if there is none. `parts` may hold
     more rows than that until `rows` is called.
     """
+
+    in_any_order: ClassVar[bool] = True  # keys alone tell which rows are left out
 
     parts: tuple[Chosen, ...]
     limit: float

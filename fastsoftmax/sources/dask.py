@@ -18,7 +18,7 @@ from fastsoftmax.runtime import blas
 from fastsoftmax.runtime.buffers import BufferPool
 from fastsoftmax.runtime.read_ahead import read_ahead
 from fastsoftmax.sources.dear import DearSource, row_blocks
-from fastsoftmax.sources.pairwise import pairwise_sum
+from fastsoftmax.sources.pairwise import PairwiseSum
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -176,21 +176,20 @@ def _wide(block: Block, width: int) -> Block:
 
 def _answered(units: Sequence[Encoded | Recipe], query: Query[Answer], n_threads: int, loss: Loss) -> Answer:
     """Return the answer for some neighbours among the blocks: a node of the tree over all."""
+    total: PairwiseSum[Answer] = PairwiseSum()
     with blas.one_thread():  # its own threads would be on the cores of other tasks
-        return pairwise_sum(_of_unit(unit, query, n_threads, loss) for unit in units)
-
-
-def _of_unit(unit: Encoded | Recipe, query: Query[Answer], n_threads: int, loss: Loss) -> Answer:
-    def answers() -> Iterator[Answer]:
-        first = unit.first
-        for block in unit.row_blocks():
-            yield devices.answer(placed(query, first), loss, "cpu", block, n_threads)
-            first += block.n_rows
-
-    try:
-        return pairwise_sum(answers())
-    except Exception as error:
-        raise failed(error, unit.name) from error
+        for unit in units:
+            total.begin_group()
+            first = unit.first
+            try:
+                for block in unit.row_blocks():
+                    total.add(devices.answer(placed(query, first), loss, "cpu", block, n_threads))
+                    first += block.n_rows
+            except Exception as error:
+                raise failed(error, unit.name) from error
+    answer = total.result()
+    assert answer is not None
+    return answer
 
 
 def _added(tree: Any) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+from fastsoftmax.contracts import ManySums
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,6 +22,10 @@ class PairwiseSum(Generic[Answer]):
     Level by level, neighbours (2 j, 2 j + 1) are added and an odd last one is carried up. The tree depends on
     the number of items alone, so that the sum of any aligned group of 2ᵏ items may be made elsewhere: the
     bits are the same. It holds at most log₂ n + 1 partial sums, and its rounding error grows with log n.
+    Where groups are begun, the items of each are added first, and their sums are the items of another tree.
+
+    Items that have `in_any_order` (`fastsoftmax.contracts.protocols.Addable`), or those among several
+    together, are added at once, so that one sum of them is held.
 
     Examples
     --------
@@ -31,22 +37,41 @@ class PairwiseSum(Generic[Answer]):
     """
 
     def __init__(self) -> None:
-        self._parts: list[tuple[int, Answer]] = []  # sums of 2ᵏ items, k falling: a binary counter
+        # Sums of 2ᵏ items, k falling: binary counters, of this group's items, and of the groups before.
+        self._parts: list[tuple[int, Any]] = []
+        self._groups: list[tuple[int, Any]] = []
+        self._members: list[PairwiseSum[Any]] | None = None  # of items that are several sums together
+
+    def begin_group(self) -> None:
+        """Let the items so far be groups of their own."""
+        for member in self._members or ():
+            member.begin_group()
+        if self._parts and not _is_exact(self._parts[0][1]):
+            _carry(self._groups, _folded(self._parts))
+            self._parts = []
 
     def add(self, item: Answer) -> None:
         """Take the next item."""
-        level = 0
-        while self._parts and self._parts[-1][0] == level:
-            item = self._parts.pop()[1] + item
-            level += 1
-        self._parts.append((level, item))
+        if isinstance(item, ManySums):
+            if self._members is None:
+                self._members = [PairwiseSum() for _ in item.each]
+            for member, each in zip(self._members, item.each, strict=True):
+                member.add(each)
+        elif self._parts and _is_exact(item):
+            self._parts = [(0, self._parts.pop()[1] + item)]
+        else:
+            _carry(self._parts, item)
 
     def result(self) -> Answer | None:
         """Return the sum of the items so far; None if there were none."""
-        total: Answer | None = None
-        for _, part in reversed(self._parts):
-            total = part if total is None else part + total
-        return total
+        if self._members is not None:
+            sums: tuple[Any, ...] = tuple(member.result() for member in self._members)
+            return cast("Answer", ManySums(sums))
+        if not self._groups or not self._parts:
+            return cast("Answer | None", _folded(self._parts or self._groups))
+        groups = list(self._groups)
+        _carry(groups, _folded(self._parts))
+        return cast("Answer", _folded(groups))
 
 
 def pairwise_sum(items: Iterable[Answer]) -> Answer:
@@ -57,4 +82,25 @@ def pairwise_sum(items: Iterable[Answer]) -> Answer:
         del item  # its memory can go once it is added
     total = added.result()
     assert total is not None
+    return total
+
+
+def _is_exact(item: Any) -> bool:
+    return getattr(item, "in_any_order", False)
+
+
+def _carry(parts: list[tuple[int, Any]], item: Any) -> None:
+    """Add one to a binary counter, in place."""
+    level = 0
+    while parts and parts[-1][0] == level:
+        item = parts.pop()[1] + item
+        level += 1
+    parts.append((level, item))
+
+
+def _folded(parts: list[tuple[int, Any]]) -> Any:
+    """Return the sum of all; None if there are none."""
+    total = None
+    for _, part in reversed(parts):
+        total = part if total is None else part + total
     return total

@@ -34,21 +34,15 @@ class StreamSource(DearSource):
 
     def _reading(self, query: Query[Answer], *, with_transposes: bool = True) -> Answer:
         total: PairwiseSum[Answer] = PairwiseSum()
-        of_file: PairwiseSum[Answer] = PairwiseSum()
         first = 0
         with read_ahead(functools.partial(self._blocks, with_transposes)) as blocks:
             for begins, file, block in blocks:
                 self._rows.check_size(file)  # it may have been cut since the block was read ahead
-                sums = of_file.result() if begins else None
-                if sums is not None:
-                    total.add(sums)
-                    of_file = PairwiseSum()
-                of_file.add(devices.answer(placed(query, first), self._loss, "cpu", block, self._n_threads))
+                if begins:
+                    total.begin_group()
+                total.add(devices.answer(placed(query, first), self._loss, "cpu", block, self._n_threads))
                 first += block.n_rows
-                del block, sums
-        sums = of_file.result()
-        assert sums is not None
-        total.add(sums)
+                del block
         answer = total.result()
         assert answer is not None
         return answer

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fastsoftmax.contracts import ManySums
 from fastsoftmax.data.dask.plan import Leaf, leaves_of, nested_plan
 from fastsoftmax.sources.pairwise import PairwiseSum, pairwise_sum
 
@@ -33,6 +34,40 @@ def by_levels(items):
 def test_items_are_added_level_by_level(n):
     items = [Term(i) for i in range(n)]
     assert pairwise_sum(iter(items)) == by_levels(items)
+
+
+class Union(Term):
+    """The same, for what may be added in any order."""
+
+    in_any_order = True
+
+    def __add__(self, other):
+        return Union(super().__add__(other))
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=20))
+def test_groups_are_added_first(sizes):
+    total = PairwiseSum()
+    sums, at = [], 0
+    for size in sizes:
+        items = [Term(at + i) for i in range(size)]
+        at += size
+        total.begin_group()
+        for item in items:
+            total.add(item)
+        sums.append(by_levels(items))
+        assert total.result() == by_levels(sums)
+
+
+def test_members_have_the_tree_of_all_and_those_in_any_order_are_held_once():
+    total, terms = PairwiseSum(), [Term(i) for i in range(11)]
+    for i, term in enumerate(terms):
+        if i in (0, 4):
+            total.begin_group()
+        total.add(ManySums((term, ManySums((Union(i), term)))))
+    tree = f"({by_levels(terms[:4])} {by_levels(terms[4:])})"
+    chain = functools.reduce(operator.add, map(Union, range(11)))
+    assert total.result() == ManySums((tree, ManySums((chain, tree))))
 
 
 def test_no_items_have_no_sum():
