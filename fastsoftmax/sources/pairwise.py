@@ -53,9 +53,10 @@ class PairwiseSum(Generic[Answer]):
     def add(self, item: Answer) -> None:
         """Take the next item."""
         if isinstance(item, ManySums):
+            sums: tuple[Any, ...] = item.each
             if self._members is None:
-                self._members = [PairwiseSum() for _ in item.each]
-            for member, each in zip(self._members, item.each, strict=True):
+                self._members = [PairwiseSum() for _ in sums]
+            for member, each in zip(self._members, sums, strict=True):
                 member.add(each)
         elif self._parts and _is_exact(item):
             self._parts = [(0, self._parts.pop()[1] + item)]

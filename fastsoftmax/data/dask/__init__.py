@@ -55,8 +55,8 @@ def on_workers(
     y, sample_weight : dask.array, dask.dataframe or Series, list, or array_like, optional
         In as many blocks as X. Those of `open_rows` are part of its rows.
     memory : int or str, optional
-        As for `open_rows`: an eighth of it is the most that the sample takes on the client, and the rows that a
-        task chooses in some readings. By default 1 GiB, or that of the rows.
+        As for `open_rows`: an eighth of it is the most that the sample takes on the client, and the rows that
+        a task chooses in some readings. By default 1 GiB, or that of the rows.
 
     Returns
     -------
