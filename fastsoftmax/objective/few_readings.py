@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 REBUILD_COST = 1.0
 # The optima of the sample that a fit may begin at, by the strength of their penalty in units of that which
 # gives the sample the same sum of losses against the penalty; and how exactly they are found.
-STRENGTHS, START_TOL, START_STEPS = (10.0, 1.0), 1e-3, 100
+STRENGTHS, START_TOL, START_STEPS = (100.0, 10.0, 1.0), 1e-3, 100
 # A bound without a reading of its own is good enough if the intercepts' part of its gap is this fraction of
 # the coefficients' part.
 NEGLIGIBLE_PART = 0.5
@@ -45,6 +45,8 @@ RIDING = 0.3
 MAX_NEWTON_STEPS = 6
 # Of the usual number of rows, for the preconditioner of conjugate gradients.
 INNER_FRACTION = 1.0
+# What this class adds to the attributes of an objective.
+OF_READINGS = {"_sampled", "_last", "_unpaid", "_curvature", "_hessian", "_moments", "_squares", "_model"}
 SPIKE = 1000.0  # an intercept so far above the others makes its class certain
 
 
@@ -370,7 +372,8 @@ class FewReadings(SourceObjective):
         source = self._rows.source
         in_memory = source.of(rows) if isinstance(source, ScaledSource) else rows
         other = SourceObjective.__new__(SourceObjective)
-        other.__dict__.update(self.__dict__)
+        # not what readings have told: a model of before would live as long as the one that follows it
+        other.__dict__.update({name: each for name, each in self.__dict__.items() if name not in OF_READINGS})
         SourceObjective._join(other, CountedSource(in_memory), self._penalty)
         return other
 

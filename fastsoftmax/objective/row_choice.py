@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from fastsoftmax.contracts.device import PassDevice
 
 CHUNK_BYTES = 2**22  # of the squares of dense rows that are held at a time
-SLACK = 1.1  # more bytes than are to be kept: from there on the rows with the largest keys are dropped
+SLACK = 1.25  # more bytes than are to be kept: from there on the rows with the largest keys are dropped
 OTHER_ROWS = 2**62  # added to a row's place: its key here has nothing to do with that of the plain sample
 
 

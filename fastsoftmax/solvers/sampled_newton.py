@@ -263,6 +263,8 @@ def _searched(
             pairs.add(length * step, excess)
         if good:
             return trial, trial_value, trial_grad, new_model
+        if objective.is_float32 and length * -slope <= RESOLUTION * abs(value):
+            return None  # what a shorter step may gain is the rounding of F
         length *= _shortening(value, length * slope, trial_value, length * algebra.dot(trial_grad, step))
     return None
 
