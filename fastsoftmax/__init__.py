@@ -25,6 +25,7 @@ _MODULE_OF = {
     "load": "estimator",
     "log_softmax": "functional",
     "logsumexp": "functional",
+    "on_workers": "data.dask",
     "open_rows": "data.blocks.row_set",
     "rows_from": "data.blocks.row_set",
     "set_executor": "runtime.executor",
@@ -47,6 +48,7 @@ __all__ = [
     "load",
     "log_softmax",
     "logsumexp",
+    "on_workers",
     "open_rows",
     "rows_from",
     "set_executor",
@@ -58,6 +60,7 @@ __all__ = [
 if TYPE_CHECKING:
     from fastsoftmax.contracts import DeviceUnavailable
     from fastsoftmax.data.blocks.row_set import open_rows, rows_from
+    from fastsoftmax.data.dask import on_workers
     from fastsoftmax.estimator import SoftmaxRegression, load
     from fastsoftmax.estimator.cross_validation import SoftmaxRegressionCV
     from fastsoftmax.functional import (

@@ -24,7 +24,11 @@ Answer_co = TypeVar("Answer_co", bound="Addable", covariant=True)
 
 
 class Addable(Protocol):
-    """The answer to a query about some rows; it can be added to the answer for other rows."""
+    """The answer to a query about some rows; it can be added to the answer for other rows.
+
+    One whose attribute `in_any_order` is True adds up to the same, to the bit, in whatever pairs neighbours
+    are added.
+    """
 
     def __add__(self, other: Any, /) -> Any:
         """Return the answer for both sets of rows together."""

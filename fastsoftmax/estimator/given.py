@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sklearn.utils.validation import validate_data
 
 from fastsoftmax import devices
-from fastsoftmax.data import validation
+from fastsoftmax.data import dask, validation
 from fastsoftmax.data.blocks.row_set import RowSet
 
 if TYPE_CHECKING:
@@ -27,6 +27,11 @@ class GivenRows:
         if isinstance(X, RowSet):
             raise TypeError(
                 "rows of open_rows and rows_from go to fit, fit_path, score and the predict methods of "
+                "SoftmaxRegression; this takes rows in memory"
+            )
+        if dask.is_dask(X):
+            raise TypeError(
+                "collections of Dask go to fit, fit_path, score and the predict methods of "
                 "SoftmaxRegression; this takes rows in memory"
             )
         # y is passed on only if it is None, for scikit-learn's message.

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from fastsoftmax import devices
 from fastsoftmax.contracts import Csr, Params, is_narrow, row_slice
 from fastsoftmax.contracts.wording import shown
-from fastsoftmax.data import validation
+from fastsoftmax.data import dask, validation
 from fastsoftmax.data.blocks.row_set import RowSet
 from fastsoftmax.estimator import progress_line, streamed_prediction
 from fastsoftmax.estimator.streamed_prediction import over_rows
@@ -44,7 +44,8 @@ class Prediction:
     otherwise.
 
     For rows of `fastsoftmax.open_rows` a method returns an iterator of its results for the blocks; with
-    `out=` an array or the name of a file (.npy, .parquet, .csv) it writes them there.
+    `out=` an array or the name of a file (.npy, .parquet, .csv) it writes them there. For collections of Dask
+    it returns a lazy dask.array of the same blocks.
     """
 
     coef_: Any
@@ -152,6 +153,7 @@ class Prediction:
         self, X: MatrixLike | RowSet, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None
     ) -> float:
         """Return the mean accuracy of the predicted labels, weighted by `sample_weight`, as a float."""
+        X, y, sample_weight = dask.taken(X, y, sample_weight)
         if isinstance(X, RowSet):
             return streamed_prediction.score(self, X)
         from sklearn.metrics import accuracy_score

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 
-from fastsoftmax.data import validation
+from fastsoftmax.data import dask, validation
 from fastsoftmax.data.blocks.row_set import RowSet
 from fastsoftmax.estimator import callbacks as observers
 from fastsoftmax.estimator import fitting, hyperparameters, interrupts, liblinear, progress_line, streamed
@@ -329,6 +329,7 @@ class SoftmaxRegression(
         self, X: MatrixLike | RowSet, y: ArrayLike | None, sample_weight: ArrayLike | None, settings: Settings
     ) -> tuple[Fit, Labels]:
         """Return the fit and the labels of validated arguments."""
+        X, y, sample_weight = dask.taken(X, y, sample_weight)
         if isinstance(X, RowSet):
             return streamed.prepared(self, X, y, sample_weight, settings)
         rows, y, sample_weight = self._given(X, y, sample_weight, reset=True)

@@ -21,8 +21,8 @@ from fastsoftmax.estimator.progress_line import ProgressLine
 from fastsoftmax.objective.few_readings import FewReadings
 from fastsoftmax.penalties.squared_norm import SquaredNorm
 from fastsoftmax.runtime.buffers import BufferPool
+from fastsoftmax.sources.dear import source_of
 from fastsoftmax.sources.scaled import ScaledSource
-from fastsoftmax.sources.stream import StreamSource
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -122,7 +122,7 @@ class StreamedFit(Fit):
         self.device = "cpu"
         loss = self._family.for_targets(labels.target, targets.n_outputs)
         buffers = BufferPool()
-        source = StreamSource(rows, targets, loss, model.n_threads, buffers)
+        source = source_of(rows, targets, loss, model.n_threads, buffers)
         self.total_weight = source.spec.weight
         self._loss, self._source, self._targets = loss, source, targets
         self.data: Any = rows, labels, _weights(look, targets)

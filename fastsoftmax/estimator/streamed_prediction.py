@@ -13,9 +13,12 @@ import numpy as np
 
 from fastsoftmax.contracts import Csr, Halves
 from fastsoftmax.contracts.wording import shown
+from fastsoftmax.data import dask
 from fastsoftmax.data.blocks.labels import Encoder
+from fastsoftmax.data.blocks.remote import Remote
 from fastsoftmax.data.blocks.row_set import RowSet, as_array
 from fastsoftmax.data.readers.table import check_finite, listed
+from fastsoftmax.estimator import dask_prediction
 from fastsoftmax.persistence import columns, container
 from fastsoftmax.runtime.read_ahead import read_ahead
 
@@ -32,7 +35,8 @@ def over_rows(method: Callable[..., Any]) -> Callable[..., Any]:
     """Let a method of X (n, d) that returns an array with n rows take rows elsewhere, too.
 
     For a `RowSet` it returns an iterator of the results of its blocks, in order; with the keyword `out`, an
-    array or the name of a file (.npy, .parquet, .csv), these are written there, and `out` is returned.
+    array or the name of a file (.npy, .parquet, .csv), these are written there, and `out` is returned. For
+    collections of Dask it returns lazy ones.
     """
 
     @functools.wraps(method)
@@ -41,6 +45,11 @@ def over_rows(method: Callable[..., Any]) -> Callable[..., Any]:
             self._check_is_fitted()
             results = _results(self, X, functools.partial(method, **options), arguments)
             return results if out is None else written(results, out, self, method.__name__)
+        if dask.is_dask(X):
+            self._check_is_fitted()
+            if out is not None:
+                raise ValueError("out= is for arrays and rows of open_rows; Dask stores what this returns")
+            return dask_prediction.lazy(functools.partial(method, **options), self, X, arguments)
         result = method(self, X, *arguments, **options)
         return result if out is None else written(iter([result]), out, self, method.__name__)
 
@@ -61,18 +70,36 @@ def score(model: Any, rows: RowSet) -> float:
         encoder = Encoder(model.classes_)
         plain.classes_ = np.arange(len(model.classes_))
     right = total = 0.0
+    if isinstance(rows.supply, Remote):
+        plain.n_threads = plain.n_threads or 1
+        there = rows.supply.mapped(_right_of_each, (plain, encoder), "score", rows.limits.block)
+        for right_there, total_there in itertools.chain.from_iterable(there):
+            right += right_there
+            total += total_there
+        return right / total
     with read_ahead(functools.partial(checked, rows, model.coef_.shape[1])) as blocks:
         for block in blocks:
             rows.check_size(block.file)  # it may have been cut since the block was read ahead
-            predicted = plain.predict(as_array(block.X))
-            if encoder is None or (isinstance(block.y, np.ndarray) and block.y.ndim == 2):
-                correct = np.all(predicted == np.asarray(block.y), axis=1)
-            else:
-                correct = predicted == encoder.codes(block)
-            weight = np.ones(len(correct)) if block.weight is None else np.asarray(block.weight, np.float64)
-            right += float(weight[correct].sum())
-            total += float(weight.sum())
+            right_here, total_here = _right_of(block, plain, encoder)
+            right += right_here
+            total += total_here
     return right / total
+
+
+def _right_of_each(blocks: Iterator[Block], plain: Any, encoder: Encoder | None) -> list[tuple[float, float]]:
+    """Return `_right_of` each of some blocks."""
+    return [_right_of(block, plain, encoder) for block in blocks]
+
+
+def _right_of(block: Block, plain: Any, encoder: Encoder | None) -> tuple[float, float]:
+    """Return the weights of the rows that are predicted rightly, and of all; `plain` predicts codes."""
+    predicted = plain.predict(as_array(block.X))
+    if encoder is None or (isinstance(block.y, np.ndarray) and block.y.ndim == 2):
+        correct = np.all(predicted == np.asarray(block.y), axis=1)
+    else:
+        correct = predicted == encoder.codes(block)
+    weight = np.ones(len(correct)) if block.weight is None else np.asarray(block.weight, np.float64)
+    return float(weight[correct].sum()), float(weight.sum())
 
 
 def _results(

@@ -20,8 +20,8 @@ from fastsoftmax.objective.row_scores import Lacking, choice_of_rows, curvature_
 from fastsoftmax.objective.source_objective import SourceObjective
 from fastsoftmax.objective.surrogate import Surrogate
 from fastsoftmax.solvers import lbfgs
+from fastsoftmax.sources.dear import DearSource
 from fastsoftmax.sources.scaled import ScaledSource
-from fastsoftmax.sources.stream import StreamSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +51,7 @@ SPIKE = 1000.0  # an intercept so far above the others makes its class certain
 
 
 class FewReadings(SourceObjective):
-    """F, ∇F and the rest over the rows of a `StreamSource`, in as few readings as a solver can do with."""
+    """F, ∇F and the rest over the rows of a `DearSource`, in as few readings as a solver can do with."""
 
     def _join(self, rows: CountedSource, penalty: Penalty) -> None:
         super()._join(rows, penalty)
@@ -82,10 +82,10 @@ class FewReadings(SourceObjective):
         return self._sampled
 
     @property
-    def _stream(self) -> StreamSource:
+    def _stream(self) -> DearSource:
         source = self._rows.source
         source = source.rows if isinstance(source, ScaledSource) else source
-        assert isinstance(source, StreamSource)
+        assert isinstance(source, DearSource)
         return source
 
     def with_l2(self, l2: float) -> Self:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from fastsoftmax import devices, losses
 from fastsoftmax.contracts import RowBlock
 from fastsoftmax.contracts.wording import shown
-from fastsoftmax.data import moments, validation
+from fastsoftmax.data import dask, moments, validation
 from fastsoftmax.data.blocks.row_set import RowSet
 from fastsoftmax.objective import streamed
 from fastsoftmax.objective.direct import DirectObjective, passes_of
@@ -142,6 +142,7 @@ class SoftmaxObjective(FeatureUnits):
         n_threads: int | None = None,
         standardize: bool = False,
     ) -> None:
+        X, y, sample_weight = dask.taken(X, y, sample_weight)
         if isinstance(X, RowSet):
             if y is not None or sample_weight is not None:
                 raise ValueError("y and sample_weight are part of the rows: give them to open_rows")

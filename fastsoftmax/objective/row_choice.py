@@ -13,7 +13,7 @@ certain.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from fastsoftmax import losses
 from fastsoftmax.contracts import Csr, Halves, Params, RowBlock, Sums, row_slice
 from fastsoftmax.contracts.storages import storage_of
 from fastsoftmax.data.blocks.block import n_bytes
-from fastsoftmax.data.blocks.sample import keys, rows_of
+from fastsoftmax.data.blocks.sample import keys, row_bytes, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,6 +59,8 @@ class ChosenRows:
     more rows than that until `rows` is called.
     """
 
+    in_any_order: ClassVar[bool] = True  # keys alone tell which rows are left out
+
     parts: tuple[Chosen, ...]
     limit: float
     max_bytes: int
@@ -73,12 +75,17 @@ class ChosenRows:
         both = ChosenRows(parts, limit, self.max_bytes)
         return both.pruned() if sum(n_bytes(part.X) for part in parts) > SLACK * self.max_bytes else both
 
+    def __sizeof__(self) -> int:
+        """Return the bytes with those of the rows: schedulers that move answers ask for it."""
+        beside = (array for part in self.parts for array in part[1:])
+        return 256 + sum(n_bytes(part.X) for part in self.parts) + sum(array.nbytes for array in beside)
+
     def pruned(self) -> ChosenRows:
         """Return the same with one part, of no more bytes than are to be kept."""
         if not self.parts:
             return self
         key = np.concatenate([part.key for part in self.parts])
-        size = np.concatenate([_row_bytes(part.X) for part in self.parts])
+        size = np.concatenate([row_bytes(part.X) for part in self.parts])
         order = np.argsort(key, kind="stable")
         fits = np.cumsum(size[order]) <= self.max_bytes
         fits[0] = True
@@ -145,7 +152,7 @@ class ChooseRows:
         everything = Chosen(X, target, block.weight, key, score)
         order = np.argsort(key, kind="stable")
         last = int(np.isfinite(key).sum())  # rows of weight zero are not among them
-        n_kept = min(last, int(np.searchsorted(np.cumsum(_row_bytes(X)[order]), self.max_bytes, "right")))
+        n_kept = min(last, int(np.searchsorted(np.cumsum(row_bytes(X)[order]), self.max_bytes, "right")))
         n_kept = max(n_kept, min(1, last))
         limit = float(key[order[n_kept]]) if n_kept < last else np.inf
         part = everything.taken(np.sort(order[:n_kept]))
@@ -198,11 +205,3 @@ def _squares(X: HostRows) -> Any:
     if isinstance(X, Halves):
         return np.square(X.bits.view(np.float16).astype(np.float32))
     return np.square(X if X.dtype.kind == "f" else X.astype(np.float32))
-
-
-def _row_bytes(X: HostRows) -> NDArray[np.int64]:
-    """Return the bytes of each row in memory."""
-    if isinstance(X, Csr):
-        entry = X.data.itemsize + X.indices.itemsize
-        return np.diff(X.indptr).astype(np.int64) * entry + X.indptr.itemsize
-    return np.full(X.shape[0], n_bytes(X) // max(1, X.shape[0]), np.int64)

@@ -12,7 +12,7 @@ from fastsoftmax.data import validation
 from fastsoftmax.data.blocks.targets import Targets
 from fastsoftmax.penalties.squared_norm import SquaredNorm
 from fastsoftmax.runtime.buffers import BufferPool
-from fastsoftmax.sources.stream import StreamSource
+from fastsoftmax.sources.dear import DearSource, source_of
 
 if TYPE_CHECKING:
     from fastsoftmax.contracts import Loss
@@ -27,7 +27,7 @@ def parts(
     loss: str,
     device: str,
     n_threads: int | None,
-) -> tuple[StreamSource, Loss, SquaredNorm]:
+) -> tuple[DearSource, Loss, SquaredNorm]:
     """Return the source, the loss and the penalty of `SoftmaxObjective(rows, …)`. One reading, if none was.
 
     Raises
@@ -52,5 +52,5 @@ def parts(
     targets = Targets(classes, len(classes), loss, is_matrix, look.dtype)
     like = np.zeros((1, len(classes)), look.dtype) if is_matrix else np.zeros(1, np.int64)
     the_loss = family.for_targets(like, len(classes), label_smoothing=label_smoothing)
-    source = StreamSource(rows, targets, the_loss, validation.thread_count(n_threads), BufferPool())
+    source = source_of(rows, targets, the_loss, validation.thread_count(n_threads), BufferPool())
     return source, the_loss, penalty

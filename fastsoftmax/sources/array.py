@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import operator
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -13,6 +11,7 @@ from fastsoftmax.contracts import Csr, Halves, KeptLogits, RowBlock, compute_dty
 from fastsoftmax.contracts.protocols import SourceSpec
 from fastsoftmax.data import sparse
 from fastsoftmax.runtime.lazy_attributes import lazy
+from fastsoftmax.sources.pairwise import pairwise_sum
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -127,8 +126,8 @@ class ArraySource:
         return None if self.block is None else self._blocks[0]
 
     def sum(self, query: Query[Answer]) -> Answer:
-        """Return the sum of the query's answers for all blocks, added in order. One reading of the rows."""
-        return functools.reduce(operator.add, [self._answer(query, block) for block in self._blocks])
+        """Return the sum of the query's answers for all blocks, added pairwise. One reading of the rows."""
+        return pairwise_sum(self._answer(query, block) for block in self._blocks)
 
     def _answer(self, query: Query[Answer], block: RowBlock) -> Answer:
         """Return the device's answer for one block, computed on its rows' stream."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import operator
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -10,6 +13,7 @@ from fastsoftmax import devices, losses
 from fastsoftmax.contracts import Csr, Params, RowBlock, row_slice
 from fastsoftmax.contracts.queries import Together, placed
 from fastsoftmax.objective.row_choice import ChooseRows
+from fastsoftmax.sources.pairwise import pairwise_sum
 
 N, D, K = 4000, 7, 3
 
@@ -26,18 +30,21 @@ def rows(sparse):
     return RowBlock(X, y, weight)
 
 
-def chosen(block, step, max_bytes, n_threads=1):
+def one_by_one(answers):
+    return functools.reduce(operator.add, answers)
+
+
+def chosen(block, step, max_bytes, n_threads=1, added=one_by_one):
     params = Params(np.zeros((K, D)), np.array([0.0, 0.0, -8.0]))
     inverse = Params(np.ones((K, D)) / np.geomspace(0.01, 100.0, D), np.array([4.0, 4.0, 1e3]))
     query = Together((ChooseRows((params,), (inverse,), 1.0, max_bytes),))
     loss = losses.family("softmax").for_targets(block.target, K)
-    answer = None
+    answers = []
     for first in range(0, N, step):
         stop = min(first + step, N)
         part = RowBlock(row_slice(block.X, first, stop), block.target[first:stop], block.weight[first:stop])
-        found = devices.answer(placed(query, first), loss, "cpu", part, n_threads).each[0]
-        answer = found if answer is None else answer + found
-    return answer.rows()
+        answers.append(devices.answer(placed(query, first), loss, "cpu", part, n_threads).each[0])
+    return added(answers).rows()
 
 
 @pytest.mark.parametrize("sparse", [False, True])
@@ -48,6 +55,26 @@ def test_how_rows_are_cut_changes_nothing(sparse):
         parts = chosen(block, step, 30_000, n_threads)
         np.testing.assert_array_equal(parts.target, whole.target)
         np.testing.assert_allclose(parts.weight, whole.weight, rtol=1e-12)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("max_bytes", [1, 5_000, 60_000])
+def test_the_tree_of_additions_changes_nothing(sparse, max_bytes):
+    block = rows(sparse)
+    chain = chosen(block, 97, max_bytes)
+
+    def from_the_right(answers):
+        return functools.reduce(lambda right, left: left + right, reversed(answers))
+
+    for added in (pairwise_sum, from_the_right):
+        tree = chosen(block, 97, max_bytes, added=added)
+        for ours, theirs in zip(_arrays(tree), _arrays(chain), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def _arrays(found):
+    X = (found.X.data, found.X.indices, found.X.indptr) if isinstance(found.X, Csr) else (found.X,)
+    return *X, found.target, found.weight
 
 
 @pytest.mark.parametrize("sparse", [False, True])

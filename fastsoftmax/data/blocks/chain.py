@@ -116,6 +116,33 @@ class Chain:
         parts = [p.based(True) if isinstance(p, SvmlightBlocks) else p for p in self._parts]
         return Chain(parts, self._target, self._weight)
 
+    @property
+    def name(self) -> str:
+        """The path of the first file."""
+        return self._parts[0].files[0]
+
+    def shards(self, counts: Sequence[int] | None) -> list[Chain]:
+        """Return each file as rows of its own, of the dtype of all, with its labels and weights.
+
+        `counts` are the rows of each file, for labels and weights that were given as arrays; without it they
+        are left out.
+        """
+        stops = np.cumsum([0 for _ in self._parts] if counts is None else counts)
+        shards = []
+        for i, part in enumerate(self._parts):
+            rows = slice(int(stops[i - 1]) if i else 0, int(stops[i]))
+            shard = Chain.__new__(Chain)
+            shard._parts, shard._stamps = (part,), [self._stamps[i]]
+            shard._stamps_of = {part.files[0]: self._stamps[i]}
+            shard._target, shard._weight = (
+                None if given is None or counts is None else given[rows]
+                for given in (self._target, self._weight)
+            )
+            known = part.head().n_rows if counts is None else counts[i]
+            shard.head = self.head._replace(n_rows=known)
+            shards.append(shard)
+        return shards
+
     def check_size(self, file: str) -> None:
         """Raise ValueError if a file, or one beside it, is no longer as long as it was."""
         for path, stamp in self._stamps_of.get(file, {}).items():

@@ -70,13 +70,26 @@ class Learner:
             _refuse_missing(value, block, inverse, j)
             code = self._index.setdefault(value, len(self._index))
             if code == len(self._n_rows):
-                self._refuse_other_kind(value, block, inverse, j)
+                row = block.first + int(np.flatnonzero(inverse == j)[0]) + 1
+                self._refuse_other_kind(value, f"{block.file!r}: the label of row {row}")
                 self._n_rows.append(0)
                 self._weight.append(0.0)
             self._n_rows[code] += int(counts[j])
             self._weight[code] += float(weights[j])
             codes[j] = code
         return codes[inverse]
+
+    def join(self, other: Learner, file: str) -> None:
+        """Take the labels that another learnt of the blocks that follow; `file` is for messages."""
+        self._dtypes |= other._dtypes
+        for value, n_rows, weight in zip(other._index, other._n_rows, other._weight):
+            code = self._index.setdefault(value, len(self._index))
+            if code == len(self._n_rows):
+                self._refuse_other_kind(value, f"{file!r}: a label")
+                self._n_rows.append(0)
+                self._weight.append(0.0)
+            self._n_rows[code] += n_rows
+            self._weight[code] += weight
 
     def learnt(self, *, is_text: bool, has_float_labels: bool) -> Learnt:
         """Return the classes. `is_text` and `has_float_labels` are those of the files' head.
@@ -104,18 +117,15 @@ class Learner:
                 return labels.astype(dtype.newbyteorder("="))
         return labels
 
-    def _refuse_other_kind(self, value: Any, block: Block, inverse: Array, j: int) -> None:
+    def _refuse_other_kind(self, value: Any, place: str) -> None:
         """Raise ValueError for text among numbers, and for more classes than there can be."""
         first = next(iter(self._index))
-        row = block.first + int(np.flatnonzero(inverse == j)[0]) + 1
         if isinstance(value, str) != isinstance(first, str):
-            raise ValueError(
-                f"{block.file!r}: the label of row {row} is {shown(value)}, where others are {shown(first)}"
-            )
+            raise ValueError(f"{place} is {shown(value)}, where others are {shown(first)}")
         if len(self._index) > MAX_CLASSES:
             raise ValueError(
-                f"{block.file!r}: with row {row} there are more than {MAX_CLASSES} different labels, the "
-                f"last {shown(value)}; is it the column of the labels?"
+                f"{place} is {shown(value)}, and with it there are more than {MAX_CLASSES} different ones; "
+                "is it the column of the labels?"
             )
 
 

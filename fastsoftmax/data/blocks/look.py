@@ -20,7 +20,8 @@ from fastsoftmax.data.readers.table import check_finite
 from fastsoftmax.runtime.read_ahead import read_ahead
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import TypeAlias
 
     from fastsoftmax.contracts import Array, DType
     from fastsoftmax.data.blocks.block import Block, Head
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from fastsoftmax.data.blocks.chain import Supply
     from fastsoftmax.data.blocks.labels import Learnt
     from fastsoftmax.data.blocks.sample import Sample
+
+    Part: TypeAlias = "list[tuple[str, _Reading]]"
 
 
 class Limits(NamedTuple):
@@ -119,7 +122,7 @@ def look(
         A number is NaN or infinite, a label or weight cannot be, files do not fit together, or there is no
         row; the message names the file and the row.
     """
-    reading = _Reading(supply, limits, new_cache, with_moments=with_moments)
+    reading = _Reading(supply.head, limits, new_cache, supply.likely_rows(), with_moments=with_moments)
     try:
         with read_ahead(lambda: _checked(supply, limits.block)) as blocks:
             for each in blocks:
@@ -133,23 +136,93 @@ def look(
         raise
 
 
+def part_of_look(
+    blocks: Iterable[Block], head: Head, limits: Limits, position: int, limit: int, *, with_moments: bool
+) -> Part:
+    """Return what some blocks tell of the look at all rows, each block by itself.
+
+    Parameters
+    ----------
+    blocks : iterable of Block
+        Checked, but for their labels.
+    head : Head
+        Of all rows.
+    limits : Limits
+    position : int
+        The place of the first row among all.
+    limit : int
+        The largest key of a row of the sample (`fastsoftmax.data.blocks.sample.keys`).
+    with_moments : bool
+        As for `look`.
+
+    Raises ValueError, naming the file, for labels that cannot be.
+    """
+    part: Part = []
+    for each in blocks:
+        reading = _Reading(head, limits._replace(whole=-1), with_moments=with_moments)
+        reading._sampler = Sampler(limits.sample, position, limit)
+        reading.take(each)
+        reading._sampler.pruned()
+        part.append((each.file, reading))
+        position += each.n_rows
+    return part
+
+
+def joined_look(
+    parts: Iterable[Part], head: Head, limits: Limits, *, with_moments: bool
+) -> tuple[Look, bool]:
+    """Return the look at all rows from parts in the order of the rows, and whether its sample is cut.
+
+    A sample is cut if rows within the limit of its keys were left out; then it does not depend on that limit.
+    The look is that of `look`, to the bit, but that no block is kept.
+    """
+    reading = _Reading(head, limits._replace(whole=-1), with_moments=with_moments)
+    reading._kept = None
+    for part in parts:
+        for file, each in part:
+            reading.join(each, file)
+    look = reading.result()
+    return look, reading._sampler.is_cut
+
+
+def checked(each: Block, names: Sequence[str] | None) -> Block:
+    """Return a block whose numbers and weights are finite. Raises ValueError, naming the file and the row."""
+    X = each.X.bits.view(np.float16) if isinstance(each.X, Halves) else each.X
+    check_finite(each.file, "", X, names, first=each.first)
+    return _with_checked_weights(each)
+
+
 def moments_of(read: Callable[[], Iterator[Block]]) -> Moments:
     """Return the features' moments from one reading: read() yields the blocks."""
     with read_ahead(read) as blocks:
-        each = (moments.of_rows(block.X, block.weight) for block in blocks)
-        return functools.reduce(Moments.merged, each, Moments.none())
+        return joined_moments(map(_moments_of_block, blocks))
+
+
+def moments_of_each(blocks: Iterable[Block]) -> list[Moments]:
+    """Return the moments of each of some blocks."""
+    return [_moments_of_block(block) for block in blocks]
+
+
+def joined_moments(each: Iterable[Moments]) -> Moments:
+    """Return the moments of all rows from those of their blocks in order."""
+    return functools.reduce(Moments.merged, each, Moments.none())
+
+
+def _moments_of_block(block: Block) -> Moments:
+    return moments.of_rows(block.X, block.weight)
 
 
 def _checked(supply: Supply, block_bytes: int) -> Iterator[Block]:
     """Yield the blocks, checked to hold finite numbers; those of a caller's function have been checked."""
     names = supply.head.names
     for each in supply.blocks(block_bytes):
-        if not isinstance(supply, Made):
-            X = each.X.bits.view(np.float16) if isinstance(each.X, Halves) else each.X
-            check_finite(each.file, "", X, names, first=each.first)
-        if each.weight is not None:
-            each = each._replace(weight=block_module.weights(each.weight, each.file, each.first))
-        yield each
+        yield _with_checked_weights(each) if isinstance(supply, Made) else checked(each, names)
+
+
+def _with_checked_weights(each: Block) -> Block:
+    if each.weight is None:
+        return each
+    return each._replace(weight=block_module.weights(each.weight, each.file, each.first))
 
 
 class _Reading:
@@ -157,19 +230,20 @@ class _Reading:
 
     def __init__(
         self,
-        supply: Supply,
+        head: Head,
         limits: Limits,
-        new_cache: Callable[[int], CacheWriter] | None,
+        new_cache: Callable[[int], CacheWriter] | None = None,
+        likely_rows: int | None = None,
         *,
         with_moments: bool,
     ) -> None:
-        self._likely_rows = supply.likely_rows()
+        self._likely_rows = likely_rows
         self._cache_bytes = 0
-        self._supply, self._limits, self._new_cache = supply, limits, new_cache
+        self._head, self._limits, self._new_cache = head, limits, new_cache
         self._learner = Learner()
         self._sampler = Sampler(limits.sample)
         self._kept: list[tuple[Block, Array | None]] | None = []
-        self._width = supply.head.n_features or 0
+        self._width = head.n_features or 0
         self._weight = 0.0
         self._moments = Moments.none() if with_moments else None
         self._n_columns: int | None = None
@@ -189,7 +263,7 @@ class _Reading:
         self._weight += float(block.n_rows if block.weight is None else block.weight.sum())
         codes = self._codes(block)
         if self._moments is not None:
-            self._moments = self._moments.merged(moments.of_rows(X, block.weight))
+            self._moments = self._moments.merged(_moments_of_block(block))
         self._sampler.add(X, block.y, block.weight)
         if self._kept is not None:
             self._kept.append((block, codes))
@@ -205,6 +279,24 @@ class _Reading:
         elif self.writer is not None:
             self.writer.add(block, codes)
 
+    def join(self, other: _Reading, file: str) -> None:
+        """Take what was found in the blocks that follow: the same, to the bit, as by `take` of each.
+
+        `file` is for messages.
+        """
+        self._dtype = other._dtype or self._dtype
+        self._width = max(self._width, other._width)
+        self.n_rows += other.n_rows
+        self.n_bytes += other.n_bytes
+        self.n_blocks += other.n_blocks
+        self._weight += other._weight
+        self._learner.join(other._learner, file)
+        self._sampler.join(other._sampler)
+        if self._moments is not None and other._moments is not None:
+            self._moments = self._moments.merged(other._moments)
+        if other._n_columns is not None:
+            self._join_columns(other._n_columns, other._column_range, file)
+
     @property
     def so_far(self) -> SoFar:
         """How far the reading is."""
@@ -218,7 +310,7 @@ class _Reading:
         if self._weight <= 0.0:
             raise ValueError("sample_weight is zero for every row; at least one must be positive")
         validation.check_divisor("sample_weight", self._weight)
-        head = self._supply.head._replace(n_rows=self.n_rows, n_features=self._width)
+        head = self._head._replace(n_rows=self.n_rows, n_features=self._width)
         learnt = None
         table = None
         if head.has_labels and self._n_columns is None:
@@ -238,29 +330,28 @@ class _Reading:
 
     def _codes(self, block: Block) -> Array | None:
         """Return what the cache holds in place of a block's labels."""
-        if not self._supply.head.has_labels:
+        if not self._head.has_labels:
             return None
         y = block.y
         if y is None:
             raise ValueError(f"{block.file!r} has no labels, where the first rows have them")
         if not isinstance(y, Coded) and y.ndim == 2 and y.shape[1] > 1:
-            if self._n_columns not in (None, y.shape[1]):
-                raise ValueError(
-                    f"{block.file!r} has {y.shape[1]} columns of labels, others {self._n_columns}"
-                )
-            self._n_columns = y.shape[1]
             counted = y if block.weight is None else y[block.weight > 0]
-            if len(counted):
-                low, high = counted.min(axis=0), counted.max(axis=0)
-                if self._column_range is not None:
-                    low, high = (
-                        np.minimum(low, self._column_range[0]),
-                        np.maximum(high, self._column_range[1]),
-                    )
-                self._column_range = np.stack((low, high))
+            span = np.stack((counted.min(axis=0), counted.max(axis=0))) if len(counted) else None
+            self._join_columns(y.shape[1], span, block.file)
             return y
         codes = self._learner.add(block, block.weight)
         return codes.astype(np.int32)
+
+    def _join_columns(self, n_columns: int, span: Array | None, file: str) -> None:
+        """Take the number and the range (2, K) of the columns of labels that are a matrix."""
+        if self._n_columns not in (None, n_columns):
+            raise ValueError(f"{file!r} has {n_columns} columns of labels, others {self._n_columns}")
+        self._n_columns = n_columns
+        if span is not None and self._column_range is not None:
+            low, high = (np.stack(pair) for pair in zip(span, self._column_range))
+            span = np.stack((low.min(axis=0), high.max(axis=0)))
+        self._column_range = self._column_range if span is None else span
 
 
 def _wide(block: Block, width: int) -> Block:

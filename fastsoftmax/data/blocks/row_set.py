@@ -19,9 +19,10 @@ from fastsoftmax.data.blocks.block import Coded
 from fastsoftmax.data.blocks.cache import Cache, CacheWriter
 from fastsoftmax.data.blocks.chain import OtherBase
 from fastsoftmax.data.blocks.labels import Encoder
-from fastsoftmax.data.blocks.look import Limits, look, moments_of
+from fastsoftmax.data.blocks.look import Limits, joined_moments, look, moments_of, moments_of_each
 from fastsoftmax.data.blocks.made import Made
 from fastsoftmax.data.blocks.memory import memory_of
+from fastsoftmax.data.blocks.remote import Remote
 from fastsoftmax.runtime.read_ahead import read_ahead
 
 if TYPE_CHECKING:
@@ -215,6 +216,16 @@ class RowSet:
         return f"RowSet(n_rows={head.n_rows}, n_features={head.n_features}, n_bytes={head.n_bytes})"
 
     @property
+    def supply(self) -> Supply:
+        """What the rows are read from."""
+        return self._supply
+
+    @property
+    def memory(self) -> int:
+        """The bytes that a fit holds besides its parameters."""
+        return self._memory
+
+    @property
     def has_open_width(self) -> bool:
         """Whether the files say how wide the rows are only by their largest index (svmlight)."""
         return self._supply.head.n_features is None
@@ -351,8 +362,21 @@ class RowSet:
         """Return the features' means and deviations: one more reading, unless the first found them."""
         found = self.look(with_moments=True)
         if found.moments is None:
-            self._look = found = found._replace(moments=moments_of(self.read))
+            self._look = found = found._replace(moments=self._moments_of_all())
         return found.moments  # type: ignore[return-value]
+
+    def _moments_of_all(self) -> Moments:
+        """Return the moments from one reading, made where the rows are."""
+        if not isinstance(self._supply, Remote):
+            return moments_of(self.read)
+        self.count_reading()
+        parts = self._supply.mapped(moments_of_each, (), "moments", self.limits.block)
+        return joined_moments(each for part in parts for each in part)
+
+    def count_reading(self) -> None:
+        """Count one more reading, which was made where the rows are."""
+        self.n_readings += 1
+        self.bytes_read += self.look().n_bytes
 
     def digest(self) -> str:
         """Return what tells these rows from others: a digest of names, sizes, times and samples of files."""
@@ -382,6 +406,11 @@ class RowSet:
         return each.y.decoded() if isinstance(each.y, Coded) else each.y
 
     def _first_look(self, progress: Callable[[SoFar], None] | None, with_moments: bool) -> Look:
+        if isinstance(self._supply, Remote):
+            self.n_readings += 1
+            found = self._supply.look(self.limits, progress, with_moments=with_moments)
+            self.bytes_read += found.n_bytes
+            return found
         choice = self._cache_choice
         folder = None if choice is None or isinstance(choice, bool) else str(choice)
         supply = self._supply

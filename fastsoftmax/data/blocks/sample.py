@@ -52,17 +52,27 @@ class _Taken(NamedTuple):
 
 
 class Sampler:
-    """Keeps the rows with the smallest keys, as many as take that many bytes.
+    """Keeps the rows with the smallest keys, in their order as many as take at most that many bytes.
 
-    A row's key depends on its position alone, so that the sample depends neither on the blocks nor on n.
+    A row's key depends on its position alone, so that the sample depends neither on the blocks nor on n. At
+    least one row is kept.
+
+    Parameters
+    ----------
+    max_bytes : int
+    position : int
+        That of the first row that is added.
+    limit : int
+        The largest key that is taken.
     """
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, position: int = 0, limit: int = 2**64 - 1) -> None:
         self._max_bytes = max_bytes
         self._taken: list[_Taken] = []
         self._n_taken = self._n_bytes = 0
-        self._limit = np.uint64(2**64 - 1)
-        self._position = 0
+        self._limit = np.uint64(limit)
+        self._position = position
+        self.is_cut = False  # whether rows within the limit were left out for want of memory
 
     def add(self, X: HostRows, y: Labels, weight: Vector | None) -> None:
         """Take the rows of a block whose keys are small enough, copied."""
@@ -86,6 +96,22 @@ class Sampler:
         if self._n_bytes > SLACK * self._max_bytes:
             self._prune()
 
+    def join(self, other: Sampler) -> None:
+        """Take the rows that another took of other positions, within the same limit and memory."""
+        self._taken += other._taken
+        self._n_taken += other._n_taken
+        self._n_bytes += other._n_bytes
+        self._limit = min(self._limit, other._limit)
+        self.is_cut |= other.is_cut
+        if self._n_bytes > SLACK * self._max_bytes:
+            self._prune()
+
+    def pruned(self) -> Sampler:
+        """Return itself, with no row that is beyond its memory."""
+        if self._taken:
+            self._prune()
+        return self
+
     def sample(self) -> Sample:
         """Return the rows with the smallest keys."""
         self._prune()
@@ -95,12 +121,16 @@ class Sampler:
         """Keep as many rows as the bytes allow, in the order of their keys."""
         key = np.concatenate([taken.key for taken in self._taken])
         n_kept = self._n_taken
-        if self._n_bytes > self._max_bytes:
-            n_kept = max(1, int(self._n_taken * (self._max_bytes / self._n_bytes)))
-            self._limit = np.sort(key)[n_kept - 1]
+        order = np.argsort(key)
         parts = [taken.rows for taken in self._taken]
+        if self._n_bytes > self._max_bytes:
+            sizes = np.concatenate([row_bytes(part.X) for part in parts])[order]
+            n_kept = max(1, int(np.searchsorted(np.cumsum(sizes), self._max_bytes, side="right")))
+            if n_kept < self._n_taken:
+                self._limit = min(self._limit, key[order[n_kept - 1]])
+                self.is_cut = True
         self._taken = []
-        order = np.argsort(key)[:n_kept]
+        order = order[:n_kept]
         labels = block.joined_labels([part.y for part in parts])
         weight = None
         if parts[0].weight is not None:
@@ -113,6 +143,14 @@ class Sampler:
         )
         self._taken = [_Taken(key[order], kept)]
         self._n_taken, self._n_bytes = n_kept, block.n_bytes(kept.X)
+
+
+def row_bytes(X: HostRows) -> NDArray[np.int64]:
+    """Return the bytes of each row, (n,)."""
+    if isinstance(X, Csr):
+        entry = X.data.itemsize + X.indices.itemsize
+        return np.diff(X.indptr).astype(np.int64) * entry + X.indptr.itemsize
+    return np.full(X.shape[0], block.n_bytes(X) // max(1, X.shape[0]), np.int64)
 
 
 def rows_of(parts: list[HostRows], order: NDArray[np.intp]) -> HostRows:
@@ -148,4 +186,4 @@ def keys(position: NDArray[np.int64]) -> NDArray[np.uint64]:
     return mixed
 
 
-__all__ = ["Coded", "Sample", "Sampler", "keys", "rows_of"]
+__all__ = ["Coded", "Sample", "Sampler", "keys", "row_bytes", "rows_of"]

@@ -13,6 +13,8 @@ from fastsoftmax.data.blocks.block import Coded
 from fastsoftmax.data.blocks.labels import Encoder
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from fastsoftmax.contracts import Array, DType, Vector
     from fastsoftmax.data.blocks.block import Block
 
@@ -63,6 +65,14 @@ class Targets:
         itemsize = 8 if self.is_wide else np.dtype(self.dtype).itemsize
         return self.n_outputs * itemsize if self.one_vs_rest and not self.is_matrix else 0
 
+    def most_rows(self, n_bytes: int) -> int:
+        """Return the rows whose targets, if they are made of labels, take so many bytes."""
+        return n_bytes // max(1, self.made_bytes)
+
+    def as_codes(self) -> Targets:
+        """Return targets that are the codes of which these are made (`made_of`)."""
+        return replace(self, one_vs_rest=False)
+
     def of(self, block: Block) -> tuple[Array, Vector]:
         """Return the targets (n,) or (n, n_outputs), and the weights (n,), of a block.
 
@@ -80,8 +90,12 @@ class Targets:
             weight = np.multiply(weight, self.by_class[codes], out=np.zeros_like(weight), where=weight > 0)
         if self.n_outputs > 1 and not self.one_vs_rest:
             return codes, weight
+        return self.made_of(codes), weight
+
+    def made_of(self, codes: NDArray[np.int64]) -> Array:
+        """Return 0 and 1 (n, n_outputs) of the codes (n,) of labels."""
         own = np.arange(self.n_outputs) if self.one_vs_rest else 1
-        return (codes[:, np.newaxis] == own).astype(np.float64 if self.is_wide else self.dtype), weight
+        return (codes[:, np.newaxis] == own).astype(np.float64 if self.is_wide else self.dtype)
 
     def _matrix(self, block: Block) -> Array:
         y = block.y

@@ -150,6 +150,6 @@ def test_a_file_that_is_cut_while_its_block_waits_is_a_message(tmp_path, monkeyp
     source = objective._rows.source
     os.truncate(tmp_path / "X.npy", 1000)
     # the block is ready, and its pages are gone: a sum over it would end the process
-    monkeypatch.setattr(source, "_blocks", lambda **_: iter([(blocks[0], whole[0].file)]))
+    monkeypatch.setattr(source, "_blocks", lambda _: iter([(True, whole[0].file, blocks[0])]))
     with pytest.raises(ValueError, match=r"X\.npy.*it had \d+ bytes and has 1000 now"):
         objective.value_and_grad(np.zeros(objective.n_params))

@@ -1,0 +1,53 @@
+"""Arrays that arrive from other processes, moved to where kernels can read them.
+
+The first array of a message that a Dask worker receives begins at an odd address
+(findings/dask_arrays_arrive_unaligned.py). Kernels for such arrays would be compiled on every worker, and
+compiled libraries have none.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+def aligned(value: Any) -> Any:
+    """Return a value with its unaligned arrays copied: in tuples, lists, named tuples and dataclasses.
+
+    Examples
+    --------
+    >>> odd = np.zeros(17, np.uint8)[1:].view(np.float64)
+    >>> aligned((odd, 1))[0].flags.aligned
+    True
+    """
+    if isinstance(value, np.ndarray):
+        return value if value.flags.aligned or value.dtype.hasobject else value.copy(order="K")
+    if isinstance(value, list):
+        return [aligned(each) for each in value]
+    if isinstance(value, tuple):
+        fields = [aligned(each) for each in value]
+        if all(new is old for new, old in zip(fields, value)):
+            return value
+        return tuple(fields) if type(value) is tuple else type(value)(*fields)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        named = {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.init}
+        moved = {name: aligned(each) for name, each in named.items()}
+        changed = {name: each for name, each in moved.items() if each is not named[name]}
+        return dataclasses.replace(value, **changed) if changed else value
+    return value
+
+
+def arrived(kind: type, fields: tuple[Any, ...]) -> Any:
+    """Return kind(*fields) with aligned arrays: what unpickles a class whose `__reduce__` names it."""
+    return kind(*map(aligned, fields))
+
+
+class Parcel(NamedTuple):
+    """Anything that goes to other processes; its arrays are aligned once, when it arrives."""
+
+    value: Any
+
+    def __reduce__(self) -> Any:
+        return arrived, (Parcel, tuple(self))

@@ -1,0 +1,66 @@
+"""Law: a fit on a cluster of processes has the bits of one machine, and errors name the block."""
+
+from __future__ import annotations
+
+import dask
+import numpy as np
+import pytest
+from dask.sizeof import sizeof
+
+from fastsoftmax import SoftmaxRegression, on_workers
+from fastsoftmax.contracts import ManySums
+from fastsoftmax.data.blocks.targets import Targets
+from fastsoftmax.data.dask import tasks
+from fastsoftmax.objective.row_choice import Chosen, ChosenRows
+from fastsoftmax.sources import dask as source
+from tests.dask.problems import MEMORY, arrays, lists, on_one_machine, problem, said
+
+
+@pytest.fixture(scope="module")
+def expected():
+    return said(SoftmaxRegression().fit(on_one_machine(*problem())))
+
+
+@pytest.mark.parametrize(("case", "options"), [
+    ({"dtype": np.float32, "n_classes": 5}, {}), ({"sparse": True}, {}),
+    ({"sparse": True}, {"multi_class": "ovr"}), ({}, {"standardize": True}),
+], ids=str)  # fmt: skip
+def test_arrays_have_the_bits_of_one_machine(client, case, options):
+    X, y, w = problem(**case)
+    rows = on_workers(*arrays(X, y, w), memory=MEMORY)
+    found = said(SoftmaxRegression(**options).fit(rows))
+    assert found == said(SoftmaxRegression(**options).fit(on_one_machine(X, y, w)))
+
+
+def test_futures_of_blocks(client, expected):
+    futures = [client.compute(part) for part in lists(*problem())]
+    assert said(SoftmaxRegression().fit(on_workers(*futures, memory=MEMORY))) == expected
+
+
+def test_a_block_that_cannot_be_made_is_named(client):
+    X, y, _ = lists(*problem())
+    X[4] = dask.delayed(_broken)()
+    with pytest.raises(OSError, match="block 4: the disk is gone"):
+        SoftmaxRegression().fit(X, y)
+
+
+def _broken():
+    raise OSError("the disk is gone")
+
+
+def test_what_workers_hold_is_measured():
+    X, y, w = problem(sparse=True)
+    block = tasks.prepared(X, y, w, 0)
+    targets = Targets(np.unique(y), 4, "softmax", False, np.dtype(np.float64))
+    encoded = source._encoded(block, 0, targets, 4, 2**20)
+    # X is that of the block; what comes besides are the transpose, targets and weights
+    back = encoded.parts[0].X.transpose
+    assert sizeof(encoded) == 256 + back.data.nbytes + back.indices.nbytes + back.indptr.nbytes + 16 * len(y)
+    assert sizeof(block) > X.data.nbytes
+
+
+def test_what_chosen_rows_take_is_measured():
+    X, y, w = problem(dtype=np.float32)
+    chosen = ChosenRows((Chosen(X, y, w, w, w),), 1.0, 2**20)
+    n_bytes = X.nbytes + y.nbytes + 3 * w.nbytes
+    assert n_bytes <= sizeof(ManySums((chosen, chosen))) / 2 <= n_bytes + 512
