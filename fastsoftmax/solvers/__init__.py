@@ -15,6 +15,7 @@ SOLVERS = {
     "lbfgs": "fastsoftmax.solvers.lbfgs",
     "newton-cg": "fastsoftmax.solvers.newton_cg",
     "newton-cholesky": "fastsoftmax.solvers.newton_cholesky",
+    "proximal-newton": "fastsoftmax.solvers.proximal_newton",
 }
 
 
