@@ -23,6 +23,7 @@ from fastsoftmax.estimator.many import ManyFitting
 from fastsoftmax.estimator.path import RegularizationPath
 from fastsoftmax.estimator.prediction import Prediction
 from fastsoftmax.estimator.saving import Persistence
+from fastsoftmax.estimator.sparse_fitting import SparseFit
 from fastsoftmax.persistence.checkpoint import FitCheckpoint
 from fastsoftmax.runtime import compile_ahead, compiling, library
 from fastsoftmax.runtime.scikit_learn import (
@@ -68,8 +69,11 @@ class SoftmaxRegression(
     ----------
     C : float, default 1.0
         Inverse strength of the penalty; `inf` means none.
-    l1_ratio : float, default 0.0
-        Only 0.0: the penalty is the squared norm. None is 0.0, with scikit-learn's deprecation warning.
+    l1_ratio : float in [0, 1], default 0.0
+        α of the elastic net: the penalty is l2 [(1 − α)/2 ‖W‖² + α Σ |Wⱼₖ|], with exact zeros for α > 0. Such
+        fits take rows in memory, on the CPU, with solver "auto", "saga" or (α = 1) "liblinear"; not
+        `standardize`, `checkpoint`, `partial_fit` and `fit_many`. None is 0.0, with scikit-learn's
+        deprecation warning.
     fit_intercept : bool, default True
     class_weight : dict or "balanced", optional
         Weights of the classes, multiplied into the sample weights. For labels, not for probabilities.
@@ -122,6 +126,12 @@ class SoftmaxRegression(
         that is constant has the deviation 1. Without an intercept features are divided by their deviations
         only. Not with solver "liblinear" and an intercept, which is penalised there; `partial_fit` goes on
         from a `fit`, with the deviations of its rows.
+    penalty_weights : array_like (d,) or (K, d), optional
+        Factors of each coefficient's part of the penalty, not negative; K is 1 for two classes. 0 leaves a
+        coefficient free: there is no duality gap then, and the fit ends by the estimate.
+    group_classes : bool, default False
+        True: in place of absolute values the norms ‖W·ⱼ‖₂ of the features' coefficients, so that a feature is
+        in or out for all classes. `penalty_weights` are then (d,).
     penalty, dual, intercept_scaling, n_jobs
         As scikit-learn 1.9 has them, for programs that pass them: `penalty` is deprecated there (use
         `l1_ratio` and C), `dual=True` and `intercept_scaling` go with solver "liblinear" (the optimum of
@@ -229,6 +239,8 @@ class SoftmaxRegression(
         n_jobs: int | None = None,
         keep_on_interrupt: bool = False,
         standardize: bool = False,
+        penalty_weights: ArrayLike | None = None,
+        group_classes: bool = False,
     ) -> None:
         self.C = C
         self.l1_ratio = l1_ratio
@@ -252,6 +264,8 @@ class SoftmaxRegression(
         self.n_jobs = n_jobs
         self.keep_on_interrupt = keep_on_interrupt
         self.standardize = standardize
+        self.penalty_weights = penalty_weights
+        self.group_classes = group_classes
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -337,6 +351,8 @@ class SoftmaxRegression(
         labels = label_reader.read(y, rows, self.loss, multi_class=self.multi_class)
         liblinear.check_two_classes(self.solver, labels)
         weight = label_reader.weights(y, sample_weight, self.class_weight)
+        if settings.is_sparse:
+            return SparseFit(self, rows, labels, weight, settings), labels
         given = validation.sample_weights(sample_weight, rows.shape[0])
         features = fitting.features_of(self, rows, [given])
         return Fit(self, rows, labels, weight, settings, features=features), labels

@@ -251,11 +251,25 @@ class SparseObjective:
         self._coef(out)[:] = np.where(kept | (self.penalty.thresholds == 0.0), coef, 0.0)
         return out
 
+    def first_crossing(self, x: Vector, step: Vector) -> float:
+        """Return the least part of a step at which a penalised coefficient becomes zero; inf if none does."""
+        if self.penalty.grouped:
+            return np.inf
+        coef, change = self._coef(x), self._coef(step)
+        crosses = (coef * change < 0.0) & (self.penalty.thresholds > 0.0)
+        ratio = np.abs(coef[crosses] / change[crosses]) if crosses.any() else np.empty(0)
+        return float(ratio.min(initial=np.inf)) * (1.0 + 1e-12)
+
     # --- some features --------------------------------------------------------------------------------
 
     def excess(self, grad: Vector) -> Vector:
         """Return each feature's largest gradient as a multiple of what keeps it at zero, (d,)."""
         return self.penalty.excess(self._coef(grad))
+
+    def excess_of_penalised(self, grad: Vector) -> float:
+        """Return the largest gradient of a penalised coefficient as a multiple of what keeps it at zero."""
+        penalised = self.penalty.thresholds > 0.0
+        return float(self.penalty.excess(np.where(penalised, self._coef(grad), 0.0)).max(initial=0.0))
 
     def in_use(self, x: Vector) -> NDArray[np.bool_]:
         """Return which features have a coefficient that is not zero, (d,), or is free."""

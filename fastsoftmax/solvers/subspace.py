@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SUFFICIENT_DECREASE = 1e-4  # Armijo's condition, at its usual value
 MAX_HALVINGS = 12  # of a Newton step that is bent where signs change; then a proximal step is all there is
+BENT_TRIES = 3  # steps across changes of sign, before the step ends at the first of them
 MAX_GROWTH = 40  # of the factor of the proximal step's curvature: doublings
 # A proximal step is left out while what it could gain beyond the support is a small part of what is left there.
 OUTSIDE = 0.25
@@ -160,7 +161,10 @@ def descend(
             point, growth = _proximal(function, shape, point, steps, growth)
             free = shape.is_free(point.x)
         forcing = min(0.25, float(np.sqrt(promised / first))) if first > 0.0 else 0.25
-        point = _newton(function, shape, point, free, forcing)
+        moved = _newton(function, shape, point, free, forcing)
+        if moved is before:
+            moved, growth = _proximal(function, shape, point, steps, growth)
+        point = moved
         decrease = before.value - point.value
         if decrease <= ROUNDED * abs(point.value) and not is_lower(shape, point, before):
             point = before if decrease < 0.0 else point
@@ -209,7 +213,11 @@ def _newton(
     if not slope < 0.0:
         return point
     length = 1.0
-    for _ in range(MAX_HALVINGS):
+    crossing = shape.first_crossing(point.x, step)
+    for n_tried in range(MAX_HALVINGS):
+        if n_tried >= BENT_TRIES and crossing < length:
+            length = crossing  # up to there nothing bends: a quadratic falls all the way
+            crossing = np.inf
         x = shape.without_crossings(point.x + length * step, point.x)
         trial = function.at(x)
         expected = float(residual @ (x - point.x))
