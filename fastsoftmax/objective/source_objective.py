@@ -376,6 +376,10 @@ class SourceObjective:
         flat[places, places] += self._penalty.curvature
         return flat
 
+    def count_reading(self) -> None:
+        """Count a reading of X that was made beside the source."""
+        self._rows.passes += 1
+
     @property
     def family(self) -> LossFamily:
         """The family of the rows' loss."""

@@ -11,9 +11,13 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import scipy.special
 
+from fastsoftmax.contracts import Csr
 from fastsoftmax.data.feature_columns import columns_of, n_entries
 from fastsoftmax.objective.objective import Options, SoftmaxObjective
+from fastsoftmax.objective.reduced_hessian import Among, reduced_hessian
+from fastsoftmax.penalties.separable import Separable
 from fastsoftmax.runtime.lazy_attributes import lazy
 
 if TYPE_CHECKING:
@@ -179,6 +183,41 @@ class SparseObjective:
         places = np.arange(self._n_coef)
         matrix[places, places] += self.penalty.curvature.ravel()
         return matrix
+
+    @property
+    def has_reduced_hessian(self) -> bool:
+        """Whether there is `reduced_hessian`: not of sparse rows that are centred."""
+        rows, _, centre, _ = self._given
+        return centre is None or not isinstance(rows.X, Csr)
+
+    def reduced_hessian(self, x: Vector, places: NDArray[np.intp]) -> Vector:
+        """Return the smooth part's Hessian at x among some parameters, (m, m). One pass over X.
+
+        `places` are ascending. See `fastsoftmax.objective.reduced_hessian`.
+        """
+        rows, _, centre, _ = self._given
+        exclusive = self._loss.family.SHIFT_INVARIANT
+        coefs = places[places < self._n_coef]
+        classes, features = np.divmod(coefs, self.n_features)
+        intercepts = places[len(coefs) :] - self._n_coef
+        among = Among(classes, features, intercepts, None if centre is None else centre.mean)
+        matrix = reduced_hessian(
+            rows, self.unpack(x), _softmax if exclusive else scipy.special.expit, exclusive, among
+        )
+        self._loss.count_reading()
+        matrix[np.arange(len(coefs)), np.arange(len(coefs))] += self.penalty.curvature.ravel()[coefs]
+        return matrix
+
+    def among(self, places: NDArray[np.intp]) -> Separable:
+        """Return what the absolute values are to some parameters, ascending; of groups there is no such part."""
+        thresholds = np.zeros(self.size)
+        self._coef(thresholds)[:] = self.penalty.thresholds
+        number = np.full(self.size, -1)
+        number[places] = np.arange(len(places))
+        member = np.zeros(self.size, bool)
+        member[places] = True
+        blocks = np.where(places < self._n_coef, places // self.n_features, self.n_classes)
+        return Separable(thresholds[places], number[self.flat_sums(member)], blocks)
 
     # --- the absolute values --------------------------------------------------------------------------
 
@@ -381,6 +420,11 @@ class SparseObjective:
     def _coef(self, x: Vector) -> Vector:
         """Return the coefficients in a vector, as a view (K, d)."""
         return x[: self._n_coef].reshape(self.n_classes, -1)
+
+
+def _softmax(logits: Vector) -> Vector:
+    """Return the probabilities of rows of logits."""
+    return np.asarray(scipy.special.softmax(logits, axis=1))
 
 
 def _entropy(q: Vector, exclusive: bool) -> float:

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 NEEDS = frozenset({"prox", "hessp"})  # of an objective
 
-# Up to so many parameters the Hessian of a working set is one matrix, and steps on it read no rows.
-MATRIX_ORDER = 768
+# Up to so many parameters that are not zero, or about to be, their Hessian is one matrix (32 MiB), and steps
+# of the model read no rows. Of groups it is that of all parameters.
+MATRIX_ORDER, GROUPED_ORDER = 2048, 768
 # A working set is grown by at most as many features as it has, and these at least.
 MIN_GROWTH = 32
 # The part of what a step gained that is left to gain on a working set before all features are looked at.
@@ -130,34 +131,64 @@ def _working_set(objective: Any, point: Reached) -> NDArray[np.intp]:
 
 
 def _stepped(objective: Any, point: Reached, goal: float, *, full: bool) -> tuple[Reached, float]:
-    """Return a lower point of the objective, and an estimate of what was to be gained by the last step."""
-    if objective.size <= MATRIX_ORDER and objective.has_explicit_hessian:
-        decrement = np.inf
-        for _ in range(1 if full else MAX_PART_STEPS):
-            new, decrement = _model_step(objective, point, goal)
-            lower = new.value < point.value
-            point = new
-            if decrement <= goal or not lower:
-                break
-        return point, decrement
-    diagonal = objective.diagonal(point.x)
-    n_steps = 1 if full else MAX_PART_STEPS
-    return descend(Direct(objective, diagonal), objective, point, diagonal, goal, n_steps)
+    """Return a lower point of the objective, and what was to be gained by the last step.
+
+    One step, or as many as it takes to leave less than `goal` unless `full`.
+    """
+    decrement = np.inf
+    for _ in range(1 if full else MAX_PART_STEPS):
+        candidates = _candidates(objective, point)
+        if candidates is None:
+            diagonal = objective.diagonal(point.x)
+            function = Direct(objective, diagonal)
+            return descend(function, objective, point, diagonal, goal, 1 if full else MAX_PART_STEPS)
+        new, decrement = _model_step(objective, point, candidates, goal)
+        lower = new.x is not point.x
+        point = new
+        if decrement <= goal or not lower:
+            break
+    return point, decrement
 
 
-def _model_step(objective: Any, point: Reached, goal: float) -> tuple[Reached, float]:
-    """Return the point of a proximal Newton step, and what the model promised."""
-    matrix = objective.hessian_matrix(point.x)
-    model = Quadratic(objective, point, matrix)
-    best, _ = descend(model, objective, point, matrix.diagonal(), 0.01 * goal, MAX_MODEL_STEPS)
-    decrement = point.value - best.value
-    step = best.x - point.x
+def _candidates(objective: Any, point: Reached) -> NDArray[np.intp] | None:
+    """Return the parameters of a quadratic model, ascending; None if they are too many for a matrix.
+
+    Those that are not at zero, and those whose gradient is beyond what keeps them there.
+    """
+    rest = objective.least_subgradient(point.x, point.grad)
+    free = objective.is_free(point.x)
+    beyond = np.flatnonzero(~free & (rest != 0.0))
+    n_new = max(MIN_GROWTH, int(np.count_nonzero(free)))
+    if len(beyond) > n_new:
+        beyond = beyond[np.argpartition(-np.abs(rest[beyond]), n_new)[:n_new]]
+    free[beyond] = True
+    places = np.flatnonzero(free)
+    if objective.bends:
+        fits = objective.size <= GROUPED_ORDER and objective.has_explicit_hessian
+        return np.arange(objective.size) if fits else None
+    return places if len(places) <= MATRIX_ORDER and objective.has_reduced_hessian else None
+
+
+def _model_step(
+    objective: Any, point: Reached, places: NDArray[np.intp], goal: float
+) -> tuple[Reached, float]:
+    """Return the point of a proximal Newton step of some parameters, and what the model promised."""
+    if objective.bends:
+        matrix, shape = objective.hessian_matrix(point.x), objective
+    else:
+        matrix, shape = objective.reduced_hessian(point.x, places), objective.among(places)
+    start = Reached(point.x[places], point.value, point.grad[places])
+    model = Quadratic(shape, start, matrix)
+    best, _ = descend(model, shape, start, matrix.diagonal().copy(), 0.01 * goal, MAX_MODEL_STEPS)
+    decrement = start.value - best.value
+    step = best.x - start.x
     length = 1.0
     for _ in range(MAX_HALVINGS):
-        x = best.x if length == 1.0 else point.x + length * step
+        x = point.x.copy()
+        x[places] = best.x if length == 1.0 else start.x + length * step
         trial = Reached(x, *objective.value_and_grad(x))
         if trial.value <= point.value - SUFFICIENT_DECREASE * length * decrement:
-            return trial, decrement if length == 1.0 else max(decrement, goal * 2.0)
+            return trial, decrement if length == 1.0 else max(decrement, 2.0 * goal)
         if length * decrement <= ROUNDED * abs(point.value):
             return (trial if is_lower(objective, trial, point) else point), decrement
         length *= 0.5

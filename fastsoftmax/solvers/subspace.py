@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -22,6 +23,9 @@ MAX_GROWTH = 40  # of the factor of the proximal step's curvature: doublings
 OUTSIDE = 0.25
 RIDGE = 1e-9  # of the diagonal: along equal columns, and what all classes have in common, the model is flat
 MAX_CG = 100
+# More free parameters than these are not factorised together, but by blocks, for conjugate gradients.
+FACTOR_ORDER = 256
+BLOCK_FORCING = 1e-3
 MODEL_FORCING = 1e-6  # of conjugate gradients on a model, which read no rows
 # The change of a function that is taken for its rounding: the subgradient then tells whether a step is one down.
 ROUNDED = 16.0 * float(np.finfo(np.float64).eps)
@@ -50,16 +54,16 @@ class Quadratic:
 
     Parameters
     ----------
-    objective : Objective
-        With the capability "prox".
+    shape : Objective or Separable
+        What there is to know of the absolute values.
     point : Reached
     matrix : ndarray (m, m)
         H. Not changed.
     """
 
-    def __init__(self, objective: Any, point: Reached, matrix: Vector) -> None:
-        self._objective, self._base, self._matrix = objective, point, matrix
-        self._absolutes = objective.of_absolutes(point.x)
+    def __init__(self, shape: Any, point: Reached, matrix: Vector) -> None:
+        self._objective, self._base, self._matrix = shape, point, matrix
+        self._absolutes = shape.of_absolutes(point.x)
 
     def at(self, x: Vector) -> Reached:
         """Return the point of the model at x."""
@@ -80,12 +84,36 @@ class Quadratic:
 
             return conjugate_gradients(product, diagonal, free, residual, MODEL_FORCING, sums)
         places = np.flatnonzero(free)
+        if len(places) > FACTOR_ORDER:
+            return self._by_blocks(places, free, residual, sums)
         part = matrix[np.ix_(places, places)]
         number = np.cumsum(free) - 1
         for among in number[sums]:
             part[np.ix_(among, among)] += part[among, among].mean() / len(among)
         step = np.zeros_like(residual)
         step[places] = solved(part, residual[places])
+        return step
+
+
+    def _by_blocks(
+        self, places: NDArray[np.intp], free: NDArray[np.bool_], residual: Vector, sums: NDArray[np.intp]
+    ) -> Vector:
+        """Return the Newton direction by conjugate gradients, preconditioned by the factors of blocks."""
+        matrix, blocks = self._matrix, self._objective.blocks[places]
+        part = matrix[np.ix_(places, places)]
+        factors = []
+        for start, stop in itertools.pairwise([0, *(np.flatnonzero(np.diff(blocks)) + 1), len(places)]):
+            factors.append((slice(start, stop), factor(part[start:stop, start:stop])))
+        number = np.cumsum(free) - 1
+
+        def precondition(v: Vector) -> Vector:
+            return np.concatenate([solve(*each, v[block]) for block, each in factors])
+
+        step = np.zeros_like(residual)
+        step[places] = conjugate_gradients(
+            lambda v: part @ v, part.diagonal(), np.ones(len(places), bool), residual[places], BLOCK_FORCING,
+            number[sums], precondition,
+        )  # fmt: skip
         return step
 
 
@@ -123,8 +151,8 @@ def descend(
     Parameters
     ----------
     function : Smooth
-    shape : Objective
-        With the capability "prox": what it says of the absolute values.
+    shape : Objective or Separable
+        What there is to know of the absolute values.
     point : Reached
         Where to start.
     diagonal : ndarray (m,)
@@ -231,6 +259,11 @@ def _newton(
 
 def solved(matrix: Vector, vector: Vector) -> Vector:
     """Return matrix⁻¹ vector, of a positive semidefinite matrix with a ridge that makes it definite."""
+    return solve(*factor(matrix), vector)
+
+
+def factor(matrix: Vector) -> tuple[Vector, Vector]:
+    """Return the Cholesky factor of a matrix that is brought to a unit diagonal, with a ridge, and its scale."""
     scale = matrix.diagonal().copy()
     scale[scale <= 0.0] = 1.0
     scale = 1.0 / np.sqrt(scale)
@@ -239,13 +272,18 @@ def solved(matrix: Vector, vector: Vector) -> Vector:
     while True:
         trial = unit.copy()
         trial[np.diag_indices_from(trial)] += ridge
-        factor, info = lapack.dpotrf(trial, lower=1, overwrite_a=1)
+        lower, info = lapack.dpotrf(trial, lower=1, overwrite_a=1)
         if info == 0:
             break
         ridge *= 100.0
         if not np.isfinite(ridge) or ridge > 1.0:
             raise FloatingPointError("the Hessian is not finite; X or the parameters are too large")
-    solution, _ = lapack.dpotrs(factor, scale * vector, lower=1)
+    return lower, scale
+
+
+def solve(lower: Vector, scale: Vector, vector: Vector) -> Vector:
+    """Return matrix⁻¹ vector by the result of `factor`."""
+    solution, _ = lapack.dpotrs(lower, scale * vector, lower=1)
     return np.asarray(scale * solution)
 
 
@@ -256,6 +294,7 @@ def conjugate_gradients(
     residual: Vector,
     forcing: float,
     sums: NDArray[np.intp],
+    precondition: Callable[[Vector], Vector] | None = None,
 ) -> Vector:
     """Return s with (A s)_free ≈ residual_free and zero elsewhere, preconditioned by the diagonal.
 
@@ -264,9 +303,10 @@ def conjugate_gradients(
     weight = diagonal[sums].mean(axis=1, keepdims=True) / max(sums.shape[1], 1)
     floor = 1e-12 * diagonal.max(initial=0.0) or 1.0
     inverse = np.where(free, 1.0 / np.maximum(diagonal, floor), 0.0)
+    apply = precondition or (lambda v: inverse * v)
     step = np.zeros_like(residual)
     left = np.where(free, residual, 0.0)
-    scaled = inverse * left
+    scaled = apply(left)
     direction = scaled.copy()
     energy = float(left @ scaled)
     target = forcing**2 * energy
@@ -281,7 +321,7 @@ def conjugate_gradients(
         length = energy / curvature
         step += length * direction
         left -= length * image
-        scaled = inverse * left
+        scaled = apply(left)
         energy, last = float(left @ scaled), energy
         direction = scaled + energy / last * direction
-    return step if step.any() else inverse * residual
+    return step if step.any() else apply(np.where(free, residual, 0.0))
