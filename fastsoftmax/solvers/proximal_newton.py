@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 NEEDS = frozenset({"prox", "hessp"})  # of an objective
 
-# Up to so many parameters that are not zero, or about to be, their Hessian is one matrix (32 MiB), and steps
+# Up to so many parameters that are not zero, or about to be, their Hessian is one matrix, and steps
 # of the model read no rows. Of groups it is that of all parameters.
-MATRIX_ORDER, GROUPED_ORDER = 2048, 768
+MATRIX_ORDER, GROUPED_ORDER = 512, 768
 # A working set is grown by at most as many features as it has, and these at least.
-MIN_GROWTH = 32
+MIN_GROWTH = 128
 # The part of what a step gained that is left to gain on a working set before all features are looked at.
-PART_GOAL = 0.05
-MAX_MODEL_STEPS, MAX_PART_STEPS = 60, 20
+PART_GOAL = 0.1
+MAX_MODEL_STEPS, MAX_PART_STEPS = 60, 4
 MAX_HALVINGS = 20
 SUFFICIENT_DECREASE = 1e-4
 
@@ -158,7 +158,10 @@ def _candidates(objective: Any, point: Reached) -> NDArray[np.intp] | None:
     rest = objective.least_subgradient(point.x, point.grad)
     free = objective.is_free(point.x)
     beyond = np.flatnonzero(~free & (rest != 0.0))
-    n_new = max(MIN_GROWTH, int(np.count_nonzero(free)))
+    n_free = int(np.count_nonzero(free))
+    n_new = max(MIN_GROWTH, n_free)
+    if not objective.bends and n_free < MATRIX_ORDER:
+        n_new = min(n_new, MATRIX_ORDER - n_free)
     if len(beyond) > n_new:
         beyond = beyond[np.argpartition(-np.abs(rest[beyond]), n_new)[:n_new]]
     free[beyond] = True

@@ -174,7 +174,7 @@ def descend(
        convex functions", SIAM J. Optim. 27 (2017).
     """
     steps = shape.steps(diagonal)
-    growth, decrease, first = 1.0, np.inf, 0.0
+    growth, decrease, first, length = 1.0, np.inf, 0.0, 1.0
     for _ in range(max_steps):
         before = point
         rest = shape.least_subgradient(point.x, point.grad)
@@ -185,11 +185,11 @@ def descend(
         if promised <= 0.1 * goal and decrease <= goal:
             break
         outside = 0.5 * float(gains[~free].sum())
-        if outside > OUTSIDE * promised or decrease <= goal:
+        if outside > OUTSIDE * promised or decrease <= goal or length < 1.0:
             point, growth = _proximal(function, shape, point, steps, growth)
             free = shape.is_free(point.x)
         forcing = min(0.25, float(np.sqrt(promised / first))) if first > 0.0 else 0.25
-        moved = _newton(function, shape, point, free, forcing)
+        moved, length = _newton(function, shape, point, free, forcing)
         if moved is before:
             moved, growth = _proximal(function, shape, point, steps, growth)
         point = moved
@@ -230,16 +230,19 @@ def _proximal(
 
 def _newton(
     function: Smooth, shape: Any, point: Reached, free: NDArray[np.bool_], forcing: float
-) -> Reached:
-    """Return the point of a Newton step of the free parameters, or `point` where none lowers the function."""
+) -> tuple[Reached, float]:
+    """Return the point of a Newton step of the free parameters, and which part of the step was taken.
+
+    `point` and 0 where none lowers the function.
+    """
     rest = shape.least_subgradient(point.x, point.grad)
     residual = np.where(free, -rest, 0.0)
     if not residual.any():
-        return point
+        return point, 1.0
     step = function.newton(point, free, residual, forcing)
     slope = -float(residual @ step)
     if not slope < 0.0:
-        return point
+        return point, 0.0
     length = 1.0
     crossing = shape.first_crossing(point.x, step)
     for n_tried in range(MAX_HALVINGS):
@@ -250,11 +253,11 @@ def _newton(
         trial = function.at(x)
         expected = float(residual @ (x - point.x))
         if expected > 0.0 and trial.value <= point.value - SUFFICIENT_DECREASE * expected:
-            return trial
+            return trial, length
         if -length * slope <= ROUNDED * abs(point.value):
-            return trial if is_lower(shape, trial, point) else point
+            return (trial, length) if is_lower(shape, trial, point) else (point, 0.0)
         length *= 0.5
-    return point
+    return point, 0.0
 
 
 def solved(matrix: Vector, vector: Vector) -> Vector:
