@@ -315,8 +315,8 @@ class SparseObjective:
         return np.asarray(((self._coef(x) != 0.0) | (self.penalty.thresholds == 0.0)).any(axis=0))
 
     def of_features(self, features: NDArray[np.intp]) -> SparseObjective | None:
-        """Return the objective of some features alone, or None if they are most. Copies their columns."""
-        if len(features) >= MOST * self.n_features:
+        """Return the objective of some features alone, or None if they are most, or none. Copies columns."""
+        if len(features) == 0 or len(features) >= MOST * self.n_features:
             return None
         if self._part is not None:
             self._part_passes += self._part[1] * self._part[0].passes

@@ -185,7 +185,8 @@ def descend(
         if promised <= 0.1 * goal and decrease <= goal:
             break
         outside = 0.5 * float(gains[~free].sum())
-        if outside > OUTSIDE * promised or decrease <= goal or length < 1.0:
+        # Newton steps of a norm shrink it, and never take it to zero.
+        if outside > OUTSIDE * promised or decrease <= goal or length < 1.0 or shape.bends:
             point, growth = _proximal(function, shape, point, steps, growth)
             free = shape.is_free(point.x)
         forcing = min(0.25, float(np.sqrt(promised / first))) if first > 0.0 else 0.25
