@@ -262,13 +262,28 @@ def elastic_net_kkt(X, target, coef, intercept, strength, l1_ratio, weights=None
             size = math.hypot(*ws)
             moved = [g + t[0] * w / size for g, w in zip(smooth, ws)] if size else _shrunk(smooth, t, True)
         else:
-            moved = [g + math.copysign(s, w) if w else _shrunk([g], [s], False)[0] for g, s, w in zip(smooth, t, ws)]
+            moved = [
+                g + math.copysign(s, w) if w else _shrunk([g], [s], False)[0]
+                for g, s, w in zip(smooth, t, ws)
+            ]
         rest += moved
     return math.hypot(*rest)
 
 
-def elastic_net(X, target, n_outputs, strength, l1_ratio, *, weights=None, grouped=False, fit_intercept=True,
-                n_steps=3000, loss="softmax", **options):
+def elastic_net(
+    X,
+    target,
+    n_outputs,
+    strength,
+    l1_ratio,
+    *,
+    weights=None,
+    grouped=False,
+    fit_intercept=True,
+    n_steps=3000,
+    loss="softmax",
+    **options,
+):
     """Least mean loss plus `elastic_net_penalty`: F, coef, intercept, by FISTA [1]_ with restarts [2]_.
 
     .. [1] A. Beck, M. Teboulle, SIAM J. Imaging Sciences 2 (2009).
@@ -294,7 +309,7 @@ def elastic_net(X, target, n_outputs, strength, l1_ratio, *, weights=None, group
     ahead, t = (coef, intercept), 1.0
     for _ in range(n_steps):
         new = stepped(*ahead)
-        before, flat, reached = ([*sum(a, []), *b] for a, b in ((coef, intercept), new, ahead))
+        before, flat, reached = ([w for ws in a for w in ws] + b for a, b in ((coef, intercept), new, ahead))
         if math.fsum((y - z) * (z - x) for x, z, y in zip(before, flat, reached)) > 0:
             ahead, t = (coef, intercept), 1.0  # the momentum leads uphill
             continue

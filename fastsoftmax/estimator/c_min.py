@@ -18,7 +18,7 @@ NEVER = 1e100  # a strength that no coefficient withstands, and whose products d
 TOL = 1e-12  # of F without the penalised coefficients: Newton's last step leaves far less
 
 
-def C_min(  # noqa: N802 - named as the hyperparameter
+def C_min(
     X: MatrixLike,
     y: ArrayLike,
     sample_weight: ArrayLike | None = None,
@@ -62,7 +62,9 @@ def C_min(  # noqa: N802 - named as the hyperparameter
     [0, 1]
     """
     if not l1_ratio > 0.0:
-        raise ValueError(f"l1_ratio must be above 0: squares alone leave no coefficient at zero; got {l1_ratio}")
+        raise ValueError(
+            f"l1_ratio must be above 0: squares alone leave no coefficient at zero; got {l1_ratio}"
+        )
     model = SoftmaxRegression(**{**options, "C": 1.0, "l1_ratio": l1_ratio})
     model._validate_params()
     settings = hyperparameters.settle(model)

@@ -74,9 +74,10 @@ class RegularizationPath(BalancedClasses):
         Notes
         -----
         X and y are validated once. The most penalised fit comes first; each later one starts at the last
-        optimum, with (of the squared norm) the Hessian's blocks (or the rows' principal axes) that were summed there: the path
-        holds one more copy of them, 40 MiB at most. `callbacks` get the records of all fits in turn;
-        scikit-learn's own callbacks and `checkpoint` are not used.
+        optimum, of the squared norm with the Hessian's blocks (or the rows' principal axes) that were summed
+        there: the path holds one more copy of them, 40 MiB at most. `callbacks` get the records of all fits
+        in turn; scikit-learn's own callbacks and `checkpoint` are not used. With `l1_ratio` above 0 a C of
+        `inf` is refused.
 
         Examples
         --------

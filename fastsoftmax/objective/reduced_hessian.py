@@ -1,4 +1,4 @@
-"""The Hessian of a mean loss among a few of its parameters, by NumPy and SciPy: nothing is compiled for it."""
+"""The Hessian of a mean loss among a few parameters, by NumPy and SciPy: nothing is compiled for it."""
 
 from __future__ import annotations
 

@@ -365,7 +365,7 @@ class SourceObjective:
         sums = self._rows.sum(self._preconditioning.hessian_query(self.unpack(params)))
         K, d = self.n_classes, self.n_features
         matrix = np.empty((K, d + 1, K, d + 1))
-        for place, (k, other) in enumerate((k, other) for k in range(K) for other in range(k + 1)):
+        for place, (k, other) in enumerate(zip(*np.tril_indices(K), strict=True)):
             block = np.tril(sums.coef[place])
             block = (block + np.tril(block, -1).T) / sums.weight
             matrix[k, :, other], matrix[other, :, k] = block, block

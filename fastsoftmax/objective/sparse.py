@@ -46,7 +46,7 @@ class SparseObjective:
     centre : Centre, optional
         As `SourceObjective.centred` takes it.
     options
-        Of `SoftmaxObjective.of_rows`, but for the penalty.
+        Of `SoftmaxObjective.of_rows`, without a penalty.
 
     Notes
     -----
@@ -69,7 +69,7 @@ class SparseObjective:
         options: Options | None = None,
     ) -> None:
         self._given = rows, n_outputs, centre, options or Options()
-        loss = SoftmaxObjective.of_rows(rows, n_outputs, **{**self._given[3], "l2": 0.0})
+        loss = SoftmaxObjective.of_rows(rows, n_outputs, **self._given[3])
         loss = loss.in_float64() or loss
         self._loss: Any = loss if centre is None else loss.centred(centre)
         self.penalty = penalty
@@ -94,7 +94,8 @@ class SparseObjective:
     @property
     def algebra(self) -> Algebra:
         """The arithmetic of parameter vectors."""
-        return self._loss.algebra
+        algebra: Algebra = self._loss.algebra
+        return algebra
 
     @property
     def size(self) -> int:
@@ -209,15 +210,19 @@ class SparseObjective:
         return matrix
 
     def among(self, places: NDArray[np.intp]) -> Separable:
-        """Return what the absolute values are to some parameters, ascending; of groups there is no such part."""
+        """Return what the absolute values are to some ascending parameters; not of groups."""
         thresholds = np.zeros(self.size)
         self._coef(thresholds)[:] = self.penalty.thresholds
         number = np.full(self.size, -1)
         number[places] = np.arange(len(places))
         member = np.zeros(self.size, bool)
         member[places] = True
-        blocks = np.where(places < self._n_coef, places // self.n_features, self.n_classes)
-        return Separable(thresholds[places], number[self.flat_sums(member)], blocks)
+        return Separable(thresholds[places], number[self.flat_sums(member)], self.blocks_of(places))
+
+    def blocks_of(self, places: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Return the classes of some parameters, ascending; of intercepts a number of their own."""
+        of_class = places // max(self.n_features, 1)
+        return np.asarray(np.where(places < self._n_coef, of_class, self.n_classes))
 
     # --- the absolute values --------------------------------------------------------------------------
 
@@ -272,12 +277,14 @@ class SparseObjective:
         places = np.arange(self._n_coef).reshape(self.n_classes, -1).T
         if not self._loss.family.SHIFT_INVARIANT or self.n_classes == 1:
             return np.empty((0, self.n_classes), np.intp)
-        flat = self._coef(free).all(axis=0) & (self.penalty.curvature == 0.0).all(axis=0)
+        flat = free[: self._n_coef].reshape(self.n_classes, -1).all(axis=0) & (
+            self.penalty.curvature == 0.0
+        ).all(axis=0)
         if self.penalty.grouped:
             flat &= self.penalty.weights[0] == 0.0
         places = places[flat]
         if not self.fit_intercept:
-            return places
+            return np.asarray(places)
         intercepts = np.arange(self._n_coef, self.size)
         return np.concatenate((places, intercepts[np.newaxis]))
 

@@ -106,7 +106,7 @@ class ElasticNet(NamedTuple):
     def prox(self, coef: Vector, step: Vector) -> Vector:
         """Return the proximal map of the absolute values, scaled by `step` (K, d), at `coef`.
 
-        It minimises Σ (V − W)² / (2 step) plus them over V. With `grouped`, steps are the same in all classes.
+        It minimises Σ (V − W)² / (2 step) plus them over V. Steps of a group are the same in all classes.
         """
         thresholds = step * self.thresholds
         if not self.grouped:
@@ -149,7 +149,7 @@ class ElasticNet(NamedTuple):
         free = coef != 0.0
         if self.grouped:
             free = np.broadcast_to(free.any(axis=0), coef.shape)
-        return free | (self.thresholds == 0.0)
+        return np.asarray(free | (self.thresholds == 0.0))
 
     def excess(self, grad: Vector) -> Vector:
         """Return each feature's largest |grad| as a multiple of what keeps it at zero, (d,).
@@ -165,7 +165,7 @@ class ElasticNet(NamedTuple):
         return np.asarray(ratio)
 
     def conjugate(self, algebra: Algebra, vector: Vector, divisor: float = 1.0) -> float:
-        """Return the conjugate at vector / divisor; infinite where it is, as beyond the thresholds if α = 1."""
+        """Return the conjugate at vector / divisor; infinite beyond the thresholds if α = 1."""
         over, curvature = self._beyond(vector.reshape(self.weights.shape) / divisor, 1.0)
         if not over.any():
             return 0.0
@@ -234,7 +234,6 @@ class ElasticNet(NamedTuple):
                 coef[:, j] -= _median(coef[:, j], self.weights[:, j])
         return coef
 
-
     def _beyond(self, vector: Vector, scale: float) -> tuple[Vector, Vector]:
         """Return what sizes are beyond the thresholds, and the curvatures there."""
         if self.grouped:
@@ -244,7 +243,7 @@ class ElasticNet(NamedTuple):
 
 
 def _median(values: Vector, weights: Vector) -> float:
-    """Return the weighted median of some values; of an interval of them the end that `representative` says."""
+    """Return the weighted median of some values; of an interval the end that `representative` says."""
     order = np.argsort(values, kind="stable")
     ordered = values[order]
     sums = np.cumsum(weights[order])

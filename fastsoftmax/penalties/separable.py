@@ -29,7 +29,10 @@ class Separable(NamedTuple):
     sums: NDArray[np.intp]
     blocks: NDArray[np.intp]
 
-    bends = False
+    @property
+    def bends(self) -> bool:
+        """False: it has no curvature."""
+        return False
 
     def steps(self, diagonal: Vector) -> Vector:
         """Return the step lengths 1 / diagonal for `prox`."""
@@ -51,7 +54,7 @@ class Separable(NamedTuple):
 
     def is_free(self, x: Vector) -> NDArray[np.bool_]:
         """Return which parameters are not at a kink."""
-        return (x != 0.0) | (self.thresholds == 0.0)
+        return np.asarray((x != 0.0) | (self.thresholds == 0.0))
 
     def flat_sums(self, free: NDArray[np.bool_]) -> NDArray[np.intp]:
         """Return the sets of `sums` that are free."""
@@ -66,3 +69,11 @@ class Separable(NamedTuple):
         crosses = (x * step < 0.0) & (self.thresholds > 0.0)
         ratio = np.abs(x[crosses] / step[crosses])
         return float(ratio.min(initial=np.inf)) * (1.0 + 1e-12)
+
+    def bend(self, x: Vector, direction: Vector) -> Vector:
+        """Return zeros: there is no curvature."""
+        return np.zeros_like(direction)
+
+    def blocks_of(self, places: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Return the numbers of the blocks of some parameters."""
+        return self.blocks[places]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from fastsoftmax.contracts import Vector
     from fastsoftmax.contracts.protocols import Objective
+    from fastsoftmax.contracts.proximal import ProximalObjective
 
 TINY = float(np.finfo(np.float64).tiny)
 EPS = float(np.finfo(np.float64).eps)
@@ -156,7 +157,9 @@ class Progress:
             predicted_gap = max(decrement, self._objective.likely_gap(grad))
         bound_is_due = warm_start or waited >= (interval if predicted_gap <= goal else PASSES_A_BOUND)
         bound_is_due |= self._bound_is_free
-        subgradient = grad if self._is_smooth else self._objective.least_subgradient(x, grad)
+        subgradient = grad
+        if not self._is_smooth:
+            subgradient = cast("ProximalObjective", self._objective).least_subgradient(x, grad)
         grad_norm = self._objective.algebra.norm(subgradient)
         weak = decrement <= goal < predicted_gap  # the penalty is too weak for the gradient as it is
         far = predicted_gap > WEAK * goal or self._stalled_steps >= UNCHANGED

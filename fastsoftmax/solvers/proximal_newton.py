@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from fastsoftmax.contracts import Record, Solution, Vector
     from fastsoftmax.contracts.protocols import Checkpoint
+    from fastsoftmax.contracts.proximal import Absolutes, ProximalObjective
 
 NEEDS = frozenset({"prox", "hessp"})  # of an objective
 
@@ -32,7 +33,7 @@ SUFFICIENT_DECREASE = 1e-4
 
 
 def minimize(
-    objective: Any,
+    objective: ProximalObjective,
     x0: Vector,
     *,
     tol: float = 1e-6,
@@ -68,11 +69,11 @@ def minimize(
 
     Notes
     -----
-    A step takes the features in use, and those whose gradient is beyond what keeps them at zero, the farthest
-    first; the others stay at zero, and their gradients are looked at after it [1]_. With few parameters it
-    minimises the quadratic model there (`subspace`), from one Hessian, and halves the way to its minimum until
-    F falls [2]_; with more it takes proximal and truncated Newton steps of F itself, on a copy of the columns.
-    Then one pass over all features gives F, the gradient and the bound.
+    A step takes the features in use, and those whose gradient is beyond what keeps them at zero, the
+    farthest first; the others stay at zero, and their gradients are looked at after it [1]_. With few
+    parameters it minimises the quadratic model there (`subspace`), from one Hessian, and halves the way to
+    its minimum until F falls [2]_; with more it takes proximal and truncated Newton steps of F itself, on a
+    copy of the columns. Then one pass over all features gives F, the gradient and the bound.
 
     References
     ----------
@@ -87,7 +88,7 @@ def minimize(
     x = np.array(x0, dtype=np.float64)
     point = Reached(x, *objective.value_and_grad(x))
     done = progress.at(*point)
-    last: tuple[NDArray[np.intp], Any] | None = None
+    last: tuple[NDArray[np.intp], ProximalObjective | None] | None = None
     decrement = np.inf
     for _ in range(max_iter):
         if done:
@@ -116,7 +117,7 @@ def minimize(
     return progress.solution(*point)
 
 
-def _working_set(objective: Any, point: Reached) -> NDArray[np.intp]:
+def _working_set(objective: ProximalObjective, point: Reached) -> NDArray[np.intp]:
     """Return the features that the next step changes, ascending."""
     in_use = objective.in_use(point.x)
     excess = np.where(in_use, 0.0, objective.excess(point.grad))
@@ -130,7 +131,9 @@ def _working_set(objective: Any, point: Reached) -> NDArray[np.intp]:
     return np.flatnonzero(chosen)
 
 
-def _stepped(objective: Any, point: Reached, goal: float, *, full: bool) -> tuple[Reached, float]:
+def _stepped(
+    objective: ProximalObjective, point: Reached, goal: float, *, full: bool
+) -> tuple[Reached, float]:
     """Return a lower point of the objective, and what was to be gained by the last step.
 
     One step, or as many as it takes to leave less than `goal` unless `full`.
@@ -150,7 +153,7 @@ def _stepped(objective: Any, point: Reached, goal: float, *, full: bool) -> tupl
     return point, decrement
 
 
-def _candidates(objective: Any, point: Reached) -> NDArray[np.intp] | None:
+def _candidates(objective: ProximalObjective, point: Reached) -> NDArray[np.intp] | None:
     """Return the parameters of a quadratic model, ascending; None if they are too many for a matrix.
 
     Those that are not at zero, and those whose gradient is beyond what keeps them there.
@@ -173,11 +176,12 @@ def _candidates(objective: Any, point: Reached) -> NDArray[np.intp] | None:
 
 
 def _model_step(
-    objective: Any, point: Reached, places: NDArray[np.intp], goal: float
+    objective: ProximalObjective, point: Reached, places: NDArray[np.intp], goal: float
 ) -> tuple[Reached, float]:
     """Return the point of a proximal Newton step of some parameters, and what the model promised."""
+    shape: Absolutes = objective
     if objective.bends:
-        matrix, shape = objective.hessian_matrix(point.x), objective
+        matrix = objective.hessian_matrix(point.x)
     else:
         matrix, shape = objective.reduced_hessian(point.x, places), objective.among(places)
     start = Reached(point.x[places], point.value, point.grad[places])

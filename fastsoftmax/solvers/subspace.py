@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 from scipy.linalg import lapack
@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastsoftmax.contracts import Vector
+    from fastsoftmax.contracts.proximal import Absolutes, ProximalObjective
 
 SUFFICIENT_DECREASE = 1e-4  # Armijo's condition, at its usual value
 MAX_HALVINGS = 12  # of a Newton step that is bent where signs change; then a proximal step is all there is
 BENT_TRIES = 3  # steps across changes of sign, before the step ends at the first of them
 MAX_GROWTH = 40  # of the factor of the proximal step's curvature: doublings
-# A proximal step is left out while what it could gain beyond the support is a small part of what is left there.
+# A proximal step is left out while what it could gain beyond the support is a small part of all.
 OUTSIDE = 0.25
 RIDGE = 1e-9  # of the diagonal: along equal columns, and what all classes have in common, the model is flat
 MAX_CG = 100
@@ -27,7 +28,7 @@ MAX_CG = 100
 FACTOR_ORDER = 256
 BLOCK_FORCING = 1e-3
 MODEL_FORCING = 1e-6  # of conjugate gradients on a model, which read no rows
-# The change of a function that is taken for its rounding: the subgradient then tells whether a step is one down.
+# The change of a function that is taken for its rounding: the subgradient then tells what a step is worth.
 ROUNDED = 16.0 * float(np.finfo(np.float64).eps)
 
 
@@ -61,7 +62,7 @@ class Quadratic:
         H. Not changed.
     """
 
-    def __init__(self, shape: Any, point: Reached, matrix: Vector) -> None:
+    def __init__(self, shape: Absolutes, point: Reached, matrix: Vector) -> None:
         self._objective, self._base, self._matrix = shape, point, matrix
         self._absolutes = shape.of_absolutes(point.x)
 
@@ -94,12 +95,11 @@ class Quadratic:
         step[places] = solved(part, residual[places])
         return step
 
-
     def _by_blocks(
         self, places: NDArray[np.intp], free: NDArray[np.bool_], residual: Vector, sums: NDArray[np.intp]
     ) -> Vector:
         """Return the Newton direction by conjugate gradients, preconditioned by the factors of blocks."""
-        matrix, blocks = self._matrix, self._objective.blocks[places]
+        matrix, blocks = self._matrix, self._objective.blocks_of(places)
         part = matrix[np.ix_(places, places)]
         factors = []
         for start, stop in itertools.pairwise([0, *(np.flatnonzero(np.diff(blocks)) + 1), len(places)]):
@@ -123,7 +123,7 @@ class Direct:
     `diagonal` is that of the Hessian somewhere near.
     """
 
-    def __init__(self, objective: Any, diagonal: Vector) -> None:
+    def __init__(self, objective: ProximalObjective, diagonal: Vector) -> None:
         self._objective, self.diagonal = objective, diagonal
 
     def at(self, x: Vector) -> Reached:
@@ -144,7 +144,7 @@ class Direct:
 
 
 def descend(
-    function: Smooth, shape: Any, point: Reached, diagonal: Vector, goal: float, max_steps: int
+    function: Smooth, shape: Absolutes, point: Reached, diagonal: Vector, goal: float, max_steps: int
 ) -> tuple[Reached, float]:
     """Return a point from which little is to be gained, and the decrease of the last step.
 
@@ -201,8 +201,8 @@ def descend(
     return point, max(decrease, 0.0)
 
 
-def is_lower(shape: Any, point: Reached, before: Reached) -> bool:
-    """Return whether a point whose function differs by rounding from that before has a shorter subgradient."""
+def is_lower(shape: Absolutes, point: Reached, before: Reached) -> bool:
+    """Return whether a point, whose function is not higher but for rounding, has a shorter subgradient."""
     if not point.value <= before.value + ROUNDED * abs(before.value):
         return False
     rest, last = (shape.least_subgradient(each.x, each.grad) for each in (point, before))
@@ -210,7 +210,7 @@ def is_lower(shape: Any, point: Reached, before: Reached) -> bool:
 
 
 def _proximal(
-    function: Smooth, shape: Any, point: Reached, steps: Vector, growth: float
+    function: Smooth, shape: Absolutes, point: Reached, steps: Vector, growth: float
 ) -> tuple[Reached, float]:
     """Return the point of a proximal step, and the factor of the metric that made it lower the function."""
     absolutes = shape.of_absolutes(point.x)
@@ -230,7 +230,7 @@ def _proximal(
 
 
 def _newton(
-    function: Smooth, shape: Any, point: Reached, free: NDArray[np.bool_], forcing: float
+    function: Smooth, shape: Absolutes, point: Reached, free: NDArray[np.bool_], forcing: float
 ) -> tuple[Reached, float]:
     """Return the point of a Newton step of the free parameters, and which part of the step was taken.
 
@@ -267,7 +267,7 @@ def solved(matrix: Vector, vector: Vector) -> Vector:
 
 
 def factor(matrix: Vector) -> tuple[Vector, Vector]:
-    """Return the Cholesky factor of a matrix that is brought to a unit diagonal, with a ridge, and its scale."""
+    """Return the Cholesky factor of a matrix brought to a unit diagonal, with a ridge, and its scale."""
     scale = matrix.diagonal().copy()
     scale[scale <= 0.0] = 1.0
     scale = 1.0 / np.sqrt(scale)

@@ -41,6 +41,7 @@ ELSE = {
     "asks that nearly unpenalised, separable classes count as fitted once the gradient is small, and that "
     "newton-cholesky falls back to lbfgs with a warning": ("test_newton_cholesky_fallback_to_lbfgs",),
     "asks for l1_ratio": (
+        "XXX",
         "test_sample_and_class_weight_equivalence_liblinear",
         "test_logreg_l1",
         "test_logistic_regression_cv_refit[42-1]",

@@ -173,7 +173,9 @@ def test_working_sets_and_long_supports_end_at_the_same_minimum(order, grouped, 
     """With few features at a time, and with Newton steps by conjugate gradients in place of a matrix."""
     rng = np.random.default_rng(5)
     X = sp.random_array((150, 90), density=0.1, rng=rng, format="csr")
-    y = np.argmax(X @ np.vstack((3.0 * rng.normal(size=(6, 3)), np.zeros((84, 3)))) + rng.normal(size=(150, 3)), 1)
+    y = np.argmax(
+        X @ np.vstack((3.0 * rng.normal(size=(6, 3)), np.zeros((84, 3)))) + rng.normal(size=(150, 3)), 1
+    )
     options = {"C": 0.7, "l1_ratio": 0.9, "group_classes": grouped, "tol": 1e-9}
     expected = SoftmaxRegression(**options).fit(X.toarray(), y)
     monkeypatch.setattr(proximal_newton, "MIN_GROWTH", 4)
@@ -278,7 +280,7 @@ REFUSED = {
     "standardize": ({"standardize": True}, "standardize=True"),
     "checkpoint": ({"checkpoint": "state.npz"}, "checkpoint"),
     "a solver without": ({"solver": "lbfgs"}, "supports only 'l2'"),
-    "weights of another shape": ({"penalty_weights": [1.0, 2.0]}, r"penalty_weights must be \(4,\) or \(3, 4\)"),
+    "weights of another shape": ({"penalty_weights": [1.0]}, r"penalty_weights must be \(4,\) or \(3, 4\)"),
     "negative weights": ({"penalty_weights": [1.0, 2.0, -1.0, 0.0]}, "not negative"),
     "weights of classes for groups": (
         {"penalty_weights": np.ones((3, 4)), "group_classes": True}, r"penalty_weights must be \(4,\)"

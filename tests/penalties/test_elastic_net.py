@@ -120,7 +120,7 @@ def test_of_equal_minima_one_is_kept(coef, expected):
 
 
 def test_what_it_says_of_itself(penalty):
-    assert not (penalty.smooth or penalty.rotation_invariant or penalty.centres_classes)
+    assert not any((penalty.smooth, penalty.rotation_invariant, penalty.centres_classes))
     assert penalty.has_conjugate
     assert not penalty._replace(weights=np.where(W > 0, 1.0, 0.0)).has_conjugate
     again = pickle.loads(pickle.dumps(penalty))
