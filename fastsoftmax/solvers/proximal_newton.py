@@ -27,7 +27,7 @@ MATRIX_ORDER, GROUPED_ORDER = 512, 768
 MIN_GROWTH = 128
 # The part of what a step gained that is left to gain on a working set before all features are looked at.
 PART_GOAL = 0.1
-MAX_MODEL_STEPS, MAX_PART_STEPS = 60, 4
+MAX_MODEL_STEPS, MAX_PART_STEPS = 200, 4
 MAX_HALVINGS = 20
 SUFFICIENT_DECREASE = 1e-4
 

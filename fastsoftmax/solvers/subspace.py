@@ -158,7 +158,7 @@ def descend(
     diagonal : ndarray (m,)
         Of the Hessian: the metric of proximal steps.
     goal : float
-        End when a step lowers the function by less, and the diagonal metric promises no more.
+        End when a whole Newton step lowers the function by less, and the diagonal metric promises no more.
     max_steps : int
 
     Notes
@@ -174,7 +174,7 @@ def descend(
        convex functions", SIAM J. Optim. 27 (2017).
     """
     steps = shape.steps(diagonal)
-    growth, decrease, first, length = 1.0, np.inf, 0.0, 1.0
+    growth, decrease, first, length, is_whole = 1.0, np.inf, 0.0, 1.0, False
     for _ in range(max_steps):
         before = point
         rest = shape.least_subgradient(point.x, point.grad)
@@ -182,7 +182,7 @@ def descend(
         free = shape.is_free(point.x)
         promised = 0.5 * float(gains.sum())
         first = first or promised
-        if promised <= 0.1 * goal and decrease <= goal:
+        if promised <= 0.1 * goal and decrease <= goal and is_whole:
             break
         outside = 0.5 * float(gains[~free].sum())
         # Newton steps of a norm shrink it, and never take it to zero.
@@ -190,7 +190,7 @@ def descend(
             point, growth = _proximal(function, shape, point, steps, growth)
             free = shape.is_free(point.x)
         forcing = min(0.25, float(np.sqrt(promised / first))) if first > 0.0 else 0.25
-        moved, length = _newton(function, shape, point, free, forcing)
+        moved, length, is_whole = _newton(function, shape, point, free, forcing)
         if moved is before:
             moved, growth = _proximal(function, shape, point, steps, growth)
         point = moved
@@ -231,21 +231,22 @@ def _proximal(
 
 def _newton(
     function: Smooth, shape: Absolutes, point: Reached, free: NDArray[np.bool_], forcing: float
-) -> tuple[Reached, float]:
-    """Return the point of a Newton step of the free parameters, and which part of the step was taken.
+) -> tuple[Reached, float, bool]:
+    """Return the point of a Newton step of the free parameters, which part was taken, and if it was whole.
 
-    `point` and 0 where none lowers the function.
+    `point` and 0 where none lowers the function; whole is one that changes no sign.
     """
     rest = shape.least_subgradient(point.x, point.grad)
     residual = np.where(free, -rest, 0.0)
     if not residual.any():
-        return point, 1.0
+        return point, 1.0, True
     step = function.newton(point, free, residual, forcing)
     slope = -float(residual @ step)
     if not slope < 0.0:
-        return point, 0.0
+        return point, 0.0, True
     length = 1.0
     crossing = shape.first_crossing(point.x, step)
+    is_smooth = crossing > 1.0
     for n_tried in range(MAX_HALVINGS):
         if n_tried >= BENT_TRIES and crossing < length:
             length = crossing  # up to there nothing bends: a quadratic falls all the way
@@ -254,11 +255,11 @@ def _newton(
         trial = function.at(x)
         expected = float(residual @ (x - point.x))
         if expected > 0.0 and trial.value <= point.value - SUFFICIENT_DECREASE * expected:
-            return trial, length
+            return trial, length, is_smooth and length == 1.0
         if -length * slope <= ROUNDED * abs(point.value):
-            return (trial, length) if is_lower(shape, trial, point) else (point, 0.0)
+            return (trial, length, True) if is_lower(shape, trial, point) else (point, 0.0, True)
         length *= 0.5
-    return point, 0.0
+    return point, 0.0, True
 
 
 def solved(matrix: Vector, vector: Vector) -> Vector:
