@@ -54,6 +54,14 @@ class Absolutes(Protocol):
         """Return a number for each of some ascending parameters: equal ones share most of their curvature."""
 
 
+class Separate(Absolutes, Protocol):
+    """Absolute values of single parameters, Σ t |x|."""
+
+    @property
+    def thresholds(self) -> Vector:
+        """The factors t, (m,)."""
+
+
 class ProximalObjective(Absolutes, Objective, Protocol):
     """An objective with the capability "prox": F is a smooth function plus absolute values.
 
@@ -77,7 +85,7 @@ class ProximalObjective(Absolutes, Objective, Protocol):
     def reduced_hessian(self, x: Vector, places: NDArray[np.intp]) -> Vector:
         """Return the smooth function's Hessian among some ascending parameters, (m, m). One pass."""
 
-    def among(self, places: NDArray[np.intp]) -> Absolutes:
+    def among(self, places: NDArray[np.intp]) -> Separate:
         """Return what the absolute values are to some ascending parameters; not of norms."""
 
     def excess(self, grad: Vector) -> Vector:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastsoftmax.solvers.interior_point import EPS, minimum
 from fastsoftmax.solvers.progress import Progress
 from fastsoftmax.solvers.subspace import ROUNDED, Direct, Quadratic, Reached, descend, is_lower
 
@@ -27,7 +28,8 @@ MATRIX_ORDER, GROUPED_ORDER = 512, 768
 MIN_GROWTH = 128
 # The part of what a step gained that is left to gain on a working set before all features are looked at.
 PART_GOAL = 0.1
-MAX_MODEL_STEPS, MAX_PART_STEPS = 200, 4
+MAX_MODEL_STEPS, MAX_PART_STEPS = 30, 4
+MAX_DIRECT_STEPS = 8
 MAX_HALVINGS = 20
 SUFFICIENT_DECREASE = 1e-4
 
@@ -144,7 +146,8 @@ def _stepped(
         if candidates is None:
             diagonal = objective.diagonal(point.x)
             function = Direct(objective, diagonal)
-            return descend(function, objective, point, diagonal, goal, 1 if full else MAX_PART_STEPS)
+            new, left = descend(function, objective, point, diagonal, goal, 1 if full else MAX_DIRECT_STEPS)
+            return new, min(left, max(point.value - new.value, 0.0))
         new, decrement = _model_step(objective, point, candidates, goal)
         lower = new.x is not point.x
         point = new
@@ -186,7 +189,15 @@ def _model_step(
         matrix, shape = objective.reduced_hessian(point.x, places), objective.among(places)
     start = Reached(point.x[places], point.value, point.grad[places])
     model = Quadratic(shape, start, matrix)
-    best, _ = descend(model, shape, start, matrix.diagonal().copy(), 0.01 * goal, MAX_MODEL_STEPS)
+    diagonal, near = matrix.diagonal().copy(), 0.01 * goal
+    best, left = descend(model, shape, start, diagonal, near, MAX_MODEL_STEPS)
+    if left > near and not objective.bends:
+        thresholds = objective.among(places).thresholds
+        sums = shape.flat_sums(thresholds == 0.0)
+        inner = minimum(matrix, start.grad, start.x, thresholds, sums, max(0.01 * near, EPS * start.value))
+        reached = model.at(inner)
+        if reached.value < best.value:
+            best, _ = descend(model, shape, reached, diagonal, near, MAX_MODEL_STEPS)
     decrement = start.value - best.value
     step = best.x - start.x
     length = 1.0

@@ -146,7 +146,7 @@ class Direct:
 def descend(
     function: Smooth, shape: Absolutes, point: Reached, diagonal: Vector, goal: float, max_steps: int
 ) -> tuple[Reached, float]:
-    """Return a point from which little is to be gained, and the decrease of the last step.
+    """Return a point from which little is to be gained, and the last step's decrease: inf if more were due.
 
     Parameters
     ----------
@@ -183,7 +183,7 @@ def descend(
         promised = 0.5 * float(gains.sum())
         first = first or promised
         if promised <= 0.1 * goal and decrease <= goal and is_whole:
-            break
+            return point, decrease
         outside = 0.5 * float(gains[~free].sum())
         # Newton steps of a norm shrink it, and never take it to zero.
         if outside > OUTSIDE * promised or decrease <= goal or length < 1.0 or shape.bends:
@@ -196,9 +196,8 @@ def descend(
         point = moved
         decrease = before.value - point.value
         if decrease <= ROUNDED * abs(point.value) and not is_lower(shape, point, before):
-            point = before if decrease < 0.0 else point
-            break
-    return point, max(decrease, 0.0)
+            return before if decrease < 0.0 else point, max(decrease, 0.0)
+    return point, np.inf
 
 
 def is_lower(shape: Absolutes, point: Reached, before: Reached) -> bool:
