@@ -70,10 +70,9 @@ class SoftmaxRegression(
     C : float, default 1.0
         Inverse strength of the penalty; `inf` means none.
     l1_ratio : float in [0, 1], default 0.0
-        α of the elastic net: the penalty is l2 [(1 − α)/2 ‖W‖² + α Σ |Wⱼₖ|], with exact zeros for α > 0. Such
-        fits take rows in memory, on the CPU, with solver "auto", "saga" or (α = 1) "liblinear"; not
-        `standardize`, `checkpoint`, `partial_fit` and `fit_many`. None is 0.0, with scikit-learn's
-        deprecation warning.
+        α of the elastic net: the penalty is l2 [(1 − α)/2 ‖W‖² + α Σ |Wⱼₖ|], with exact zeros for α > 0. Rows
+        in memory, on the CPU, with solver "auto", "saga" or (α = 1) "liblinear"; without `standardize` and
+        `checkpoint`. None is 0.0, with scikit-learn's deprecation warning.
     fit_intercept : bool, default True
     class_weight : dict or "balanced", optional
         Weights of the classes, multiplied into the sample weights. For labels, not for probabilities.
@@ -127,11 +126,10 @@ class SoftmaxRegression(
         only. Not with solver "liblinear" and an intercept, which is penalised there; `partial_fit` goes on
         from a `fit`, with the deviations of its rows.
     penalty_weights : array_like (d,) or (K, d), optional
-        Factors of each coefficient's part of the penalty, not negative; K is 1 for two classes. 0 leaves a
-        coefficient free: there is no duality gap then, and the fit ends by the estimate.
+        Factors of the coefficients' penalties, K = 1 for two classes. 0 leaves a coefficient free: there is no
+        duality gap then, and the fit ends by the estimate.
     group_classes : bool, default False
-        True: in place of absolute values the norms ‖W·ⱼ‖₂ of the features' coefficients, so that a feature is
-        in or out for all classes. `penalty_weights` are then (d,).
+        True: norms ‖W·ⱼ‖₂ in place of absolute values: a feature is in or out for all classes.
     penalty, dual, intercept_scaling, n_jobs
         As scikit-learn 1.9 has them, for programs that pass them: `penalty` is deprecated there (use
         `l1_ratio` and C), `dual=True` and `intercept_scaling` go with solver "liblinear" (the optimum of

@@ -17,6 +17,7 @@ from fastsoftmax.contracts import Csr
 from fastsoftmax.data.feature_columns import columns_of, n_entries
 from fastsoftmax.objective.objective import Options, SoftmaxObjective
 from fastsoftmax.objective.reduced_hessian import Among, reduced_hessian
+from fastsoftmax.objective.riding_bound import CERTAIN, Dual, entropy_at, made_feasible, moments_of
 from fastsoftmax.penalties.separable import Separable
 from fastsoftmax.runtime.lazy_attributes import lazy
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from fastsoftmax.contracts.protocols import Algebra
     from fastsoftmax.penalties.elastic_net import ElasticNet
 
-SPIKE = 1000.0  # a logit that makes its class certain
 # Half of the features or more are taken as all of them: their copy would save little.
 MOST = 0.5
 
@@ -361,33 +361,20 @@ class SparseObjective:
     def lower_bound(self, x: Vector, value: float, grad: Vector) -> float | None:
         """Return a lower bound of min F, in nats, from F and the smooth gradient at x; None if there is none.
 
-        No pass, but for two at the first call that finds the gradient of the intercepts not to be zero.
-
-        Notes
-        -----
-        By Fenchel's equality Σ v Σ p log p = Σ v (p − y)·z − Σ v ℓ, which is linear in the gradients of the
-        mean loss. Where those of free intercepts are not zero, the probabilities are mixed with one
-        distribution q for all rows, (1 − θ) p + θ q, whose means are those of the targets; the entropy is
-        concave. `ElasticNet.dual_bound` does the rest.
+        No pass, but for two at the first call that finds the gradient of the intercepts not to be zero. See
+        `fastsoftmax.objective.riding_bound`.
         """
         if not self.has_lower_bound:
             return None
         coef = self._coef(x)
         residual = self._coef(grad) - self.penalty.curvature * coef
+        excess, intercept = grad[self._n_coef :], x[self._n_coef :]
         loss = value - self.penalty.value(self.algebra, coef)
-        excess = grad[self._n_coef :]
-        entropy = loss - float(np.sum(residual * coef)) - float(excess @ x[self._n_coef :])
+        dual = Dual(entropy_at(loss, residual, coef, excess, intercept), residual)
         if self.fit_intercept:
-            family = self._loss.family
             target = self._loss.mean_target
-            theta, q = family.feasible_mixture(target + excess, target)
-            if theta >= 1.0:
-                return 0.0
-            if theta > 0.0:
-                mean, with_target = self._moments
-                entropy = (1.0 - theta) * entropy + theta * _entropy(q, family.SHIFT_INVARIANT)
-                residual = (1.0 - theta) * residual + theta * (np.outer(q, mean) - with_target)
-        return max(0.0, self.penalty.dual_bound(entropy, residual))
+            dual = made_feasible(dual, excess, target, self._loss.family, lambda: self._moments)
+        return max(0.0, self.penalty.dual_bound(dual.entropy, dual.residual))
 
     def corrected_bound(
         self, x: Vector, grad: Vector, goal: float, n_passes: int
@@ -411,14 +398,11 @@ class SparseObjective:
         if self._grad_at_zero is None:
             self._grad_at_zero = self._loss.value_and_grad(np.zeros(self.size))[1]
         invariant = self._loss.family.SHIFT_INVARIANT
-        spike = np.zeros(self.size)
-        spike[self._n_coef :] = 0.0 if invariant else SPIKE
-        spike[self._n_coef] = SPIKE
-        at_spike = self._coef(self._loss.value_and_grad(spike)[1])
-        at_zero = self._coef(self._grad_at_zero)
-        even = 1.0 / self.n_classes if invariant else 0.5
-        mean = (at_spike[0] - at_zero[0]) / (1.0 - even)
-        return mean, even * mean - at_zero
+        certain = np.zeros(self.size)
+        certain[self._n_coef :] = 0.0 if invariant else CERTAIN
+        certain[self._n_coef] = CERTAIN
+        at_certain = self._coef(self._loss.value_and_grad(certain)[1])
+        return moments_of(self._coef(self._grad_at_zero), at_certain, invariant)
 
     @property
     def _n_coef(self) -> int:
@@ -432,10 +416,3 @@ class SparseObjective:
 def _softmax(logits: Vector) -> Vector:
     """Return the probabilities of rows of logits."""
     return np.asarray(scipy.special.softmax(logits, axis=1))
-
-
-def _entropy(q: Vector, exclusive: bool) -> float:
-    """Return −Σ q log q, or that of independent labels, −Σ q log q + (1 − q) log(1 − q)."""
-    parts = q if exclusive else np.concatenate((q, 1.0 - q))
-    positive = parts[parts > 0.0]
-    return -float(positive @ np.log(positive))

@@ -26,7 +26,7 @@ def minimum(
     sums: NDArray[np.intp],
     goal: float,
 ) -> Vector:
-    """Return y near the minimum of grad · (y − x) + ½ (y − x)ᵀ H (y − x) + Σ t |y|. No entry is exactly zero.
+    """Return y near the minimum of grad · (y − x) + ½ (y − x)ᵀ H (y − x) + Σ t |y|; no entry is exactly zero.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def minimum(
 
         def step(cu: Vector, cv: Vector) -> tuple[Vector, Vector, Vector, Vector, Vector, Vector]:
             """Return Δy, H Δy, Δu, Δv, Δzu, Δzv that bring u zu to cu and v zv to cv, to first order."""
-            right = -slope
+            right = -slope  # noqa: B023 - called in this round only
             right[bound] = (cu / zu - cv / zv - (u - v) - u / zu * ru + v / zv * rv) / width  # noqa: B023
             dy = solve(lower, scale, right)  # noqa: B023
             change = curved @ dy
