@@ -50,9 +50,6 @@ class Absolutes(Protocol):
     def bend(self, x: Vector, direction: Vector) -> Vector:
         """Return its Hessian at x times a direction, of free parameters."""
 
-    def blocks_of(self, places: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Return a number for each of some ascending parameters: equal ones share most of their curvature."""
-
 
 class Separate(Absolutes, Protocol):
     """Absolute values of single parameters, Σ t |x|."""

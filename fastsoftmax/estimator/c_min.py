@@ -72,5 +72,7 @@ def C_min(
     null = fit.objective.with_l2(NEVER)
     start = model._start(fit, labels)
     solution = fitting.minimize(null, start, fit.solver, tol=TOL, max_iter=model.max_iter, callback=None)
-    excess = fit.objective.with_l2(1.0).excess_of_penalised(solution.grad)
+    penalty = fit.objective.penalty.with_strength(1.0)
+    slope = solution.grad[: penalty.weights.size].reshape(penalty.weights.shape)
+    excess = float(penalty.excess(np.where(penalty.weights > 0.0, slope, 0.0)).max(initial=0.0))
     return float(np.inf if excess == 0.0 else 1.0 / (excess * fit.total_weight))

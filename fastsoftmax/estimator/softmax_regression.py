@@ -89,10 +89,9 @@ class SoftmaxRegression(
     warm_start : bool, default False
         Start from the coefficients of the last fit if their shape and the classes are the same.
     random_state : int, RandomState or None
-        Not used: fits are deterministic. Kept so that programs written for LogisticRegression run.
+        Not used: fits are deterministic.
     verbose : int, default 0
-        1 writes the progress to standard error: one live line on a terminal and in a notebook, a line a step
-        elsewhere. While kernels are compiled, once on a machine, it says so, here and in predictions.
+        1 writes the progress to standard error, and while kernels are compiled, once on a machine, that.
     n_threads : int, optional
         None takes every processor that the process may use. The result does not depend on it.
     device : {"cpu", "cuda", "auto"}
@@ -126,14 +125,13 @@ class SoftmaxRegression(
         only. Not with solver "liblinear" and an intercept, which is penalised there; `partial_fit` goes on
         from a `fit`, with the deviations of its rows.
     penalty_weights : array_like (d,) or (K, d), optional
-        Factors of the coefficients' penalties, K = 1 for two classes. 0 leaves a coefficient free: there is no
-        duality gap then, and the fit ends by the estimate.
+        Factors of the coefficients' penalties, K = 1 for two classes. 0 leaves a coefficient free; there is
+        no duality gap then.
     group_classes : bool, default False
         True: norms ‖W·ⱼ‖₂ in place of absolute values: a feature is in or out for all classes.
     penalty, dual, intercept_scaling, n_jobs
-        As scikit-learn 1.9 has them, for programs that pass them: `penalty` is deprecated there (use
-        `l1_ratio` and C), `dual=True` and `intercept_scaling` go with solver "liblinear" (the optimum of
-        the dual is the same), `n_jobs` has no effect, with a warning.
+        As scikit-learn 1.9 has them: `penalty` is deprecated there (use `l1_ratio` and C), `dual=True` and
+        `intercept_scaling` go with solver "liblinear", `n_jobs` has no effect, with a warning.
 
     Attributes
     ----------
@@ -178,10 +176,9 @@ class SoftmaxRegression(
     gradients and parameters are float64. The last point is checked by float64 products of at most 512 rows;
     where those find that float32 hid more than a quarter of what `tol` allows, the fit goes on with them.
 
-    With a free intercept, columns whose mean is more than 100 times their deviation (timestamps, dates as
-    numbers; told from 512 rows) are centred in the parametrisation: X is not copied, sparse X stays sparse,
-    coefficients and F are those of X as it is. Unless they are constant, products with narrow X are then
-    float64, in predictions, too.
+    With a free intercept, columns whose mean is more than 100 times their deviation (timestamps; told from
+    512 rows) are centred in the parametrisation: coefficients and F are those of X as it is, which is not
+    copied. Unless they are constant, products with narrow X are then float64, in predictions, too.
 
     Without a penalty, nearly equal columns are told apart down to differences of some 1e-13 of their size
     (1e-6 if products are float32, or K d² above some 5 million); nearer ones are taken for equal.
@@ -190,9 +187,12 @@ class SoftmaxRegression(
     unless a small problem ends before that is worth it: the solver then sees the rows' n float64 coordinates
     in the row space. The optimum is the same; the passes of `history_` are then passes over those.
 
-    A class whose rows all weigh zero stays in `classes_`, as in LogisticRegression, and is never predicted:
-    its free intercept, whose optimum is −∞, is set 1000 below the others, for a probability of 0. So is that
-    of a label that no row has; with "sigmoid", that of a label that all rows have is set to +1000.
+    With absolute values in the penalty products are float64, `coef_` of more than two classes is unique: of
+    pure absolute values each feature's (weighted) median over classes is zero; see docs/solver.md.
+
+    A class whose rows all weigh zero stays in `classes_` and is never predicted: its free intercept, whose
+    optimum is −∞, is set 1000 below the others, for a probability of 0. So is that of a label that no row
+    has; with "sigmoid", that of a label that all rows have is set to +1000.
 
     References
     ----------

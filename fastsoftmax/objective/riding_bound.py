@@ -1,4 +1,4 @@
-"""Lower bounds that ride on a gradient: dual points from F and ∇F at one point, without a sum of their own."""
+"""Lower bounds that ride on a gradient: dual points from F and ∇F at a point, without sums of their own."""
 
 from __future__ import annotations
 

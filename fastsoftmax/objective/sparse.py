@@ -7,6 +7,7 @@ proximal map.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from fastsoftmax.contracts.protocols import Algebra
     from fastsoftmax.penalties.elastic_net import ElasticNet
 
+_SOFTMAX = functools.partial(scipy.special.softmax, axis=1)
 # Half of the features or more are taken as all of them: their copy would save little.
 MOST = 0.5
 
@@ -85,11 +87,6 @@ class SparseObjective:
         other.penalty = self.penalty.with_strength(strength)
         other._part, other._part_passes = None, 0.0
         return other
-
-    @property
-    def l2(self) -> float:
-        """The strength of the penalty."""
-        return self.penalty.strength
 
     @property
     def algebra(self) -> Algebra:
@@ -203,7 +200,7 @@ class SparseObjective:
         intercepts = places[len(coefs) :] - self._n_coef
         among = Among(classes, features, intercepts, None if centre is None else centre.mean)
         matrix = reduced_hessian(
-            rows, self.unpack(x), _softmax if exclusive else scipy.special.expit, exclusive, among
+            rows, self.unpack(x), _SOFTMAX if exclusive else scipy.special.expit, exclusive, among
         )
         self._loss.count_reading()
         matrix[np.arange(len(coefs)), np.arange(len(coefs))] += self.penalty.curvature.ravel()[coefs]
@@ -217,12 +214,7 @@ class SparseObjective:
         number[places] = np.arange(len(places))
         member = np.zeros(self.size, bool)
         member[places] = True
-        return Separable(thresholds[places], number[self.flat_sums(member)], self.blocks_of(places))
-
-    def blocks_of(self, places: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Return the classes of some parameters, ascending; of intercepts a number of their own."""
-        of_class = places // max(self.n_features, 1)
-        return np.asarray(np.where(places < self._n_coef, of_class, self.n_classes))
+        return Separable(thresholds[places], number[self.flat_sums(member)])
 
     # --- the absolute values --------------------------------------------------------------------------
 
@@ -311,11 +303,6 @@ class SparseObjective:
     def excess(self, grad: Vector) -> Vector:
         """Return each feature's largest gradient as a multiple of what keeps it at zero, (d,)."""
         return self.penalty.excess(self._coef(grad))
-
-    def excess_of_penalised(self, grad: Vector) -> float:
-        """Return the largest gradient of a penalised coefficient as a multiple of what keeps it at zero."""
-        penalised = self.penalty.thresholds > 0.0
-        return float(self.penalty.excess(np.where(penalised, self._coef(grad), 0.0)).max(initial=0.0))
 
     def in_use(self, x: Vector) -> NDArray[np.bool_]:
         """Return which features have a coefficient that is not zero, (d,), or is free."""
@@ -411,8 +398,3 @@ class SparseObjective:
     def _coef(self, x: Vector) -> Vector:
         """Return the coefficients in a vector, as a view (K, d)."""
         return x[: self._n_coef].reshape(self.n_classes, -1)
-
-
-def _softmax(logits: Vector) -> Vector:
-    """Return the probabilities of rows of logits."""
-    return np.asarray(scipy.special.softmax(logits, axis=1))

@@ -21,13 +21,10 @@ class Separable(NamedTuple):
         t, zero for a free parameter.
     sums : ndarray (r, K), int
         Sets of parameters along whose sum the smooth part is flat, if all of them are free.
-    blocks : ndarray (m,), int
-        Parameters with one number, which are neighbours, have most of their curvature among themselves.
     """
 
     thresholds: Vector
     sums: NDArray[np.intp]
-    blocks: NDArray[np.intp]
 
     @property
     def bends(self) -> bool:
@@ -73,7 +70,3 @@ class Separable(NamedTuple):
     def bend(self, x: Vector, direction: Vector) -> Vector:
         """Return zeros: there is no curvature."""
         return np.zeros_like(direction)
-
-    def blocks_of(self, places: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Return the numbers of the blocks of some parameters."""
-        return self.blocks[places]

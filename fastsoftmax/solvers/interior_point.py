@@ -26,7 +26,7 @@ def minimum(
     sums: NDArray[np.intp],
     goal: float,
 ) -> Vector:
-    """Return y near the minimum of grad · (y − x) + ½ (y − x)ᵀ H (y − x) + Σ t |y|; no entry is exactly zero.
+    """Return y near the minimum of grad · (y − x) + ½ (y − x)ᵀ H (y − x) + Σ t |y|, without zeros.
 
     Parameters
     ----------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
@@ -24,9 +23,6 @@ MAX_GROWTH = 40  # of the factor of the proximal step's curvature: doublings
 OUTSIDE = 0.25
 RIDGE = 1e-9  # of the diagonal: along equal columns, and what all classes have in common, the model is flat
 MAX_CG = 100
-# More free parameters than these are not factorised together, but by blocks, for conjugate gradients.
-FACTOR_ORDER = 256
-BLOCK_FORCING = 1e-3
 MODEL_FORCING = 1e-6  # of conjugate gradients on a model, which read no rows
 # The change of a function that is taken for its rounding: the subgradient then tells what a step is worth.
 ROUNDED = 16.0 * float(np.finfo(np.float64).eps)
@@ -85,35 +81,12 @@ class Quadratic:
 
             return conjugate_gradients(product, diagonal, free, residual, MODEL_FORCING, sums)
         places = np.flatnonzero(free)
-        if len(places) > FACTOR_ORDER:
-            return self._by_blocks(places, free, residual, sums)
         part = matrix[np.ix_(places, places)]
         number = np.cumsum(free) - 1
         for among in number[sums]:
             part[np.ix_(among, among)] += part[among, among].mean() / len(among)
         step = np.zeros_like(residual)
         step[places] = solved(part, residual[places])
-        return step
-
-    def _by_blocks(
-        self, places: NDArray[np.intp], free: NDArray[np.bool_], residual: Vector, sums: NDArray[np.intp]
-    ) -> Vector:
-        """Return the Newton direction by conjugate gradients, preconditioned by the factors of blocks."""
-        matrix, blocks = self._matrix, self._objective.blocks_of(places)
-        part = matrix[np.ix_(places, places)]
-        factors = []
-        for start, stop in itertools.pairwise([0, *(np.flatnonzero(np.diff(blocks)) + 1), len(places)]):
-            factors.append((slice(start, stop), factor(part[start:stop, start:stop])))
-        number = np.cumsum(free) - 1
-
-        def precondition(v: Vector) -> Vector:
-            return np.concatenate([solve(*each, v[block]) for block, each in factors])
-
-        step = np.zeros_like(residual)
-        step[places] = conjugate_gradients(
-            lambda v: part @ v, part.diagonal(), np.ones(len(places), bool), residual[places], BLOCK_FORCING,
-            number[sums], precondition,
-        )  # fmt: skip
         return step
 
 
@@ -298,7 +271,6 @@ def conjugate_gradients(
     residual: Vector,
     forcing: float,
     sums: NDArray[np.intp],
-    precondition: Callable[[Vector], Vector] | None = None,
 ) -> Vector:
     """Return s with (A s)_free ≈ residual_free and zero elsewhere, preconditioned by the diagonal.
 
@@ -307,10 +279,9 @@ def conjugate_gradients(
     weight = diagonal[sums].mean(axis=1, keepdims=True) / max(sums.shape[1], 1)
     floor = 1e-12 * diagonal.max(initial=0.0) or 1.0
     inverse = np.where(free, 1.0 / np.maximum(diagonal, floor), 0.0)
-    apply = precondition or (lambda v: inverse * v)
     step = np.zeros_like(residual)
     left = np.where(free, residual, 0.0)
-    scaled = apply(left)
+    scaled = inverse * left
     direction = scaled.copy()
     energy = float(left @ scaled)
     target = forcing**2 * energy
@@ -325,7 +296,7 @@ def conjugate_gradients(
         length = energy / curvature
         step += length * direction
         left -= length * image
-        scaled = apply(left)
+        scaled = inverse * left
         energy, last = float(left @ scaled), energy
         direction = scaled + energy / last * direction
-    return step if step.any() else apply(np.where(free, residual, 0.0))
+    return step if step.any() else inverse * residual
