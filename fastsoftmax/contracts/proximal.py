@@ -76,8 +76,8 @@ class ProximalObjective(Absolutes, Objective, Protocol):
         """Return the smooth function's Hessian, (size, size). One pass."""
 
     @property
-    def has_reduced_hessian(self) -> bool:
-        """Whether there is `reduced_hessian`."""
+    def reduced_order(self) -> int:
+        """For how many parameters `reduced_hessian` is worth its cost."""
 
     def reduced_hessian(self, x: Vector, places: NDArray[np.intp]) -> Vector:
         """Return the smooth function's Hessian among some ascending parameters, (m, m). One pass."""

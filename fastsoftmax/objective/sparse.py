@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from fastsoftmax.penalties.elastic_net import ElasticNet
 
 _SOFTMAX = functools.partial(scipy.special.softmax, axis=1)
+# Products with sparse rows are cheap beside their Gram matrix, whose entries are gathered one by one: 20
+# newsgroups at C = 1 take half the time with 192 in place of 512.
+DENSE_ORDER, SPARSE_ORDER = 512, 192
 # Half of the features or more are taken as all of them: their copy would save little.
 MOST = 0.5
 
@@ -183,10 +186,12 @@ class SparseObjective:
         return matrix
 
     @property
-    def has_reduced_hessian(self) -> bool:
-        """Whether there is `reduced_hessian`: not of sparse rows that are centred."""
+    def reduced_order(self) -> int:
+        """For how many parameters `reduced_hessian` is worth its cost; 0 of sparse rows that are centred."""
         rows, _, centre, _ = self._given
-        return centre is None or not isinstance(rows.X, Csr)
+        if not isinstance(rows.X, Csr):
+            return DENSE_ORDER
+        return SPARSE_ORDER if centre is None else 0
 
     def reduced_hessian(self, x: Vector, places: NDArray[np.intp]) -> Vector:
         """Return the smooth part's Hessian at x among some parameters, (m, m). One pass over X.

@@ -42,10 +42,10 @@ def minimum(
 
     Notes
     -----
-    y = u − v with u, v ≥ 0, whose multipliers are z = t ± (H (y − x) + grad): predictor and corrector steps by
-    one Cholesky factor of H + D⁻¹ each, D = u / z + v / z' [1]_. Its number of steps, some 20, hardly depends
-    on the conditioning of H, nor on how many signs change on the way, of which methods that follow the
-    support take one at a time.
+    y = u − v with u, v ≥ 0, whose multipliers are z = t ± (H (y − x) + grad): predictor and corrector steps
+    by one Cholesky factor of H + D⁻¹ each, D = u / z + v / z' [1]_. Its number of steps, some 20, hardly
+    depends on the conditioning of H, nor on how many signs change on the way, of which methods that follow
+    the support take one at a time.
 
     References
     ----------

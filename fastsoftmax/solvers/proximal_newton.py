@@ -166,8 +166,6 @@ def _candidates(objective: ProximalObjective, point: Reached) -> NDArray[np.intp
     beyond = np.flatnonzero(~free & (rest != 0.0))
     n_free = int(np.count_nonzero(free))
     n_new = max(MIN_GROWTH, n_free)
-    if not objective.bends and n_free < MATRIX_ORDER:
-        n_new = min(n_new, MATRIX_ORDER - n_free)
     if len(beyond) > n_new:
         beyond = beyond[np.argpartition(-np.abs(rest[beyond]), n_new)[:n_new]]
     free[beyond] = True
@@ -175,7 +173,7 @@ def _candidates(objective: ProximalObjective, point: Reached) -> NDArray[np.intp
     if objective.bends:
         fits = objective.size <= GROUPED_ORDER and objective.has_explicit_hessian
         return np.arange(objective.size) if fits else None
-    return places if len(places) <= MATRIX_ORDER and objective.has_reduced_hessian else None
+    return places if len(places) <= min(MATRIX_ORDER, objective.reduced_order) else None
 
 
 def _model_step(
