@@ -84,14 +84,12 @@ class SparseFit(Fit):
         )
 
     @property
-    def plan(self) -> list[tuple[str, str, str]] | None:
-        """The kernels that the fit is going to call."""
-        return self._usual_plan()
+    def plan(self) -> None:
+        """None: the kernels of plans are those of the rows' dtype, and products here are float64."""
 
     @property
-    def plan_ahead(self) -> list[tuple[str, str, str]] | None:
-        """The plan."""
-        return self.plan
+    def plan_ahead(self) -> None:
+        """None, as `plan`."""
 
     def at(self, C: float) -> SparseFit:
         """Return the same fit with another C."""
