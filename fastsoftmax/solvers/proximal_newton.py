@@ -23,12 +23,12 @@ NEEDS = frozenset({"prox", "hessp"})  # of an objective
 
 # Up to so many parameters that are not zero, or about to be, their Hessian is one matrix, and steps
 # of the model read no rows. Of groups it is that of all parameters.
-MATRIX_ORDER, GROUPED_ORDER = 512, 768
+MATRIX_ORDER, GROUPED_ORDER = 2048, 768
 # A working set is grown by at most as many features as it has, and these at least.
 MIN_GROWTH = 128
 # The part of what a step gained that is left to gain on a working set before all features are looked at.
 PART_GOAL = 0.1
-MAX_MODEL_STEPS, MAX_PART_STEPS = 30, 4
+MAX_MODEL_STEPS, MAX_PART_STEPS = 10, 4
 MAX_DIRECT_STEPS = 8
 MAX_HALVINGS = 20
 SUFFICIENT_DECREASE = 1e-4
