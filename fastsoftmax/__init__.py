@@ -13,6 +13,7 @@ from fastsoftmax.runtime import lazy_imports
 __version__ = "0.1.0"
 
 _MODULE_OF = {
+    "C_min": "estimator.c_min",
     "DeviceUnavailable": "contracts",
     "SoftmaxObjective": "objective",
     "SoftmaxRegression": "estimator",
@@ -35,6 +36,7 @@ _MODULE_OF = {
 }
 
 __all__ = [
+    "C_min",
     "DeviceUnavailable",
     "SoftmaxObjective",
     "SoftmaxRegression",
@@ -62,6 +64,7 @@ if TYPE_CHECKING:
     from fastsoftmax.data.blocks.row_set import open_rows, rows_from
     from fastsoftmax.data.dask import on_workers
     from fastsoftmax.estimator import SoftmaxRegression, load
+    from fastsoftmax.estimator.c_min import C_min
     from fastsoftmax.estimator.cross_validation import SoftmaxRegressionCV
     from fastsoftmax.functional import (
         cross_entropy,

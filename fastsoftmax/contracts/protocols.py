@@ -359,6 +359,8 @@ OFFERS = {
     "preconditioner": "an approximate inverse of its Hessian",
     "model": "a model of it by rows in memory (rows whose reading is dear)",
     "direct": "sums over few rows in memory (and a penalty)",
+    "prox": "a proximal map (absolute values, or norms, in its penalty)",
+    "free_bound": "a lower bound of its minimum that costs no pass",
     "inverse_hessian": "an inverse of its whole Hessian (of at most 2,048 parameters, and of one data set)",
 }
 """The capabilities that an objective may offer and a solver may need, with their names in messages."""

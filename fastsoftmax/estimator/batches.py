@@ -88,6 +88,8 @@ class BatchFitting:
         with fitting.kept_on_failure(model), progress_line.shown(model.verbose) as line:
             model._validate_params()  # scikit-learn's wrapper does this for the first batch only
             settings = hyperparameters.settle(self)
+            if settings.is_sparse:
+                hyperparameters.refuse_for_absolutes("partial_fit")
             precision = getattr(model, "_precision", None)
             if precision is None and model.standardize:
                 raise ValueError(

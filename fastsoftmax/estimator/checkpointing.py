@@ -43,6 +43,8 @@ def problem_of(
     """
     scaled = {} if scale is None else {"deviations (standardize)": digest(scale)}
     parameters = {**settings._asdict(), "tol": model.tol, "max_iter": model.max_iter, "device": device}
+    for name in ("l1_ratio", "weighted"):  # those of the squared norm, as in files of earlier versions
+        del parameters[name]
     return {
         **{name: shown(value) for name, value in parameters.items()},
         "fit_intercept": repr(bool(model.fit_intercept)),

@@ -233,6 +233,8 @@ multi_class, standardize
         model = self._fits_by(max(Cs.tolist()))
         with fitting.kept_on_failure(self), progress_line.shown(self.verbose) as line:
             settings = hyperparameters.settle(model)
+            if settings.is_sparse:
+                hyperparameters.refuse_for_absolutes("SoftmaxRegressionCV")
             problem = self._problem(model, settings, X, y, sample_weight)
             splits = list(check_cv(self.cv, y, classifier=True).split(X, y, **split_params))
             rows_of = np.arange(problem.rows.shape[0])  # by numbers of any kind, or a mask

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import warnings
 from numbers import Integral, Real
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
 from fastsoftmax import devices
-from fastsoftmax.contracts.wording import shown
 from fastsoftmax.runtime.scikit_learn import Hidden, Interval, StrOptions
 
 AUTO = "lbfgs"
@@ -47,6 +46,8 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "n_jobs": [None, Integral],
     "keep_on_interrupt": ["boolean"],
     "standardize": ["boolean"],
+    "penalty_weights": ["array-like", None],
+    "group_classes": ["boolean"],
 }
 
 
@@ -54,12 +55,28 @@ class Settings(NamedTuple):
     """The settings of a fit: inverse strength of its penalty, solver that runs, and kind of intercept.
 
     `intercept_scaling` is None if the intercept is not penalised; otherwise the intercept is the coefficient
-    of a constant feature of that value, penalised with the others, as in LIBLINEAR.
+    of a constant feature of that value, penalised with the others, as in LIBLINEAR. `l1_ratio` is that of the
+    penalty's absolute values; `weighted` tells whether it has `penalty_weights`.
     """
 
     C: float
     solver: str
     intercept_scaling: float | None
+    l1_ratio: float = 0.0
+    weighted: bool = False
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether the penalty is more than the squared norm."""
+        return self.l1_ratio > 0.0 or self.weighted
+
+
+def refuse_for_absolutes(what: str) -> NoReturn:
+    """Raise ValueError: `what` takes the squared norm as the penalty."""
+    raise ValueError(
+        f"{what} is not in this version for penalties other than the squared norm: give l1_ratio=0 and "
+        "penalty_weights=None"
+    )
 
 
 def settle(model: Any, C: float | None = None) -> Settings:
@@ -68,7 +85,7 @@ def settle(model: Any, C: float | None = None) -> Settings:
     Raises
     ------
     ValueError
-        If they contradict each other, or specify an L1 penalty.
+        If they contradict each other.
 
     Warns
     -----
@@ -81,11 +98,8 @@ def settle(model: Any, C: float | None = None) -> Settings:
     penalty = _penalty(model, C)
     _refuse_unsupported(model.solver, penalty, model.dual)
     _warn_of_ignored(model, penalty, C)
-    if penalty == "l1" or (penalty == "elasticnet" and model.l1_ratio != 0):
-        raise ValueError(
-            f"l1_ratio must be 0.0: only the squared penalty is here; got l1_ratio={shown(model.l1_ratio)} "
-            f"and penalty={shown(penalty)}"
-        )
+    finite = penalty is not None and np.isfinite(C)
+    l1_ratio = {"l1": 1.0, "elasticnet": model.l1_ratio}.get(str(penalty), 0.0) if finite else 0.0
     scaled = model.solver == "liblinear" and model.fit_intercept
     if scaled and model.standardize:
         raise ValueError(
@@ -96,6 +110,8 @@ def settle(model: Any, C: float | None = None) -> Settings:
         np.inf if penalty is None else C,
         RUNS[model.solver],
         float(model.intercept_scaling) if scaled else None,
+        float(l1_ratio),
+        finite and getattr(model, "penalty_weights", None) is not None,
     )
 
 
@@ -122,7 +138,7 @@ def _penalty(model: Any, C: float) -> str | None:
 
 def _refuse_unsupported(solver: str, penalty: str | None, dual: bool) -> None:
     """Raise ValueError for a combination that scikit-learn's solver of that name does not support."""
-    if solver not in ("liblinear", "saga") and penalty not in ("l2", None):
+    if solver not in ("auto", "liblinear", "saga") and penalty not in ("l2", None):
         raise ValueError(f"Solver {solver} supports only 'l2' or None penalties, got {penalty} penalty.")
     if solver != "liblinear" and dual:
         raise ValueError(f"Solver {solver} supports only dual=False, got dual={dual}")

@@ -146,6 +146,8 @@ class ManyFitting(BalancedClasses):
         strengths = _strengths(Cs, len(given), model.C)
         model.C = max(strengths)
         settings = hyperparameters.settle(model)
+        if settings.is_sparse:
+            hyperparameters.refuse_for_absolutes("fit_many")
         fits = None
         if settings.intercept_scaling is None and np.isfinite(settings.C):
             with progress_line.shown(model.verbose):

@@ -74,9 +74,10 @@ class RegularizationPath(BalancedClasses):
         Notes
         -----
         X and y are validated once. The most penalised fit comes first; each later one starts at the last
-        optimum, with the Hessian's blocks (or the rows' principal axes) that were summed there: the path
-        holds one more copy of them, 40 MiB at most. `callbacks` get the records of all fits in turn;
-        scikit-learn's own callbacks and `checkpoint` are not used.
+        optimum, of the squared norm with the Hessian's blocks (or the rows' principal axes) that were summed
+        there: the path holds one more copy of them, 40 MiB at most. `callbacks` get the records of all fits
+        in turn; scikit-learn's own callbacks and `checkpoint` are not used. With `l1_ratio` above 0 a C of
+        `inf` is refused.
 
         Examples
         --------
@@ -95,6 +96,9 @@ class RegularizationPath(BalancedClasses):
         if model.penalty is None:
             raise ValueError("fit_path needs a penalty whose strength C is; got penalty=None")
         settings = hyperparameters.settle(model, max(strengths))
+        finite = [C for C in strengths if np.isfinite(C)]
+        if len(finite) < len(strengths) and finite and hyperparameters.settle(model, max(finite)).is_sparse:
+            hyperparameters.refuse_for_absolutes("a path that ends at C=inf")
         points = {}
         with progress_line.shown(model.verbose) as line:
             fit, labels = model._prepared(X, y, sample_weight, settings)

@@ -21,6 +21,8 @@ LEFT_OUT = ("callbacks", "random_state", "n_threads", "n_jobs", "device", "check
 def parts_of(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the arrays and the JSON header of a fitted SoftmaxRegression."""
     parameters = {name: value for name, value in model.get_params().items() if name not in LEFT_OUT}
+    if model.penalty_weights is not None:
+        parameters["penalty_weights"] = validation.real("penalty_weights", model.penalty_weights).tolist()
     if isinstance(model.class_weight, dict):
         labels = np.array(list(model.class_weight))
         weights = [float(weight) for weight in model.class_weight.values()]

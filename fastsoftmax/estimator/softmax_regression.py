@@ -23,6 +23,7 @@ from fastsoftmax.estimator.many import ManyFitting
 from fastsoftmax.estimator.path import RegularizationPath
 from fastsoftmax.estimator.prediction import Prediction
 from fastsoftmax.estimator.saving import Persistence
+from fastsoftmax.estimator.sparse_fitting import SparseFit
 from fastsoftmax.persistence.checkpoint import FitCheckpoint
 from fastsoftmax.runtime import compile_ahead, compiling, library
 from fastsoftmax.runtime.scikit_learn import (
@@ -68,8 +69,10 @@ class SoftmaxRegression(
     ----------
     C : float, default 1.0
         Inverse strength of the penalty; `inf` means none.
-    l1_ratio : float, default 0.0
-        Only 0.0: the penalty is the squared norm. None is 0.0, with scikit-learn's deprecation warning.
+    l1_ratio : float in [0, 1], default 0.0
+        α of the elastic net: the penalty is l2 [(1 − α)/2 ‖W‖² + α Σ |Wⱼₖ|], with exact zeros for α > 0. Rows
+        in memory, on the CPU, with solver "auto", "saga" or (α = 1) "liblinear"; without `standardize` and
+        `checkpoint`. None is 0.0, with scikit-learn's deprecation warning.
     fit_intercept : bool, default True
     class_weight : dict or "balanced", optional
         Weights of the classes, multiplied into the sample weights. For labels, not for probabilities.
@@ -86,10 +89,9 @@ class SoftmaxRegression(
     warm_start : bool, default False
         Start from the coefficients of the last fit if their shape and the classes are the same.
     random_state : int, RandomState or None
-        Not used: fits are deterministic. Kept so that programs written for LogisticRegression run.
+        Not used: fits are deterministic.
     verbose : int, default 0
-        1 writes the progress to standard error: one live line on a terminal and in a notebook, a line a step
-        elsewhere. While kernels are compiled, once on a machine, it says so, here and in predictions.
+        1 writes the progress to standard error, and while kernels are compiled, once on a machine, that.
     n_threads : int, optional
         None takes every processor that the process may use. The result does not depend on it.
     device : {"cpu", "cuda", "auto"}
@@ -122,10 +124,14 @@ class SoftmaxRegression(
         that is constant has the deviation 1. Without an intercept features are divided by their deviations
         only. Not with solver "liblinear" and an intercept, which is penalised there; `partial_fit` goes on
         from a `fit`, with the deviations of its rows.
+    penalty_weights : array_like (d,) or (K, d), optional
+        Factors of the coefficients' penalties, K = 1 for two classes. 0 leaves a coefficient free; there is
+        no duality gap then.
+    group_classes : bool, default False
+        True: norms ‖W·ⱼ‖₂ in place of absolute values: a feature is in or out for all classes.
     penalty, dual, intercept_scaling, n_jobs
-        As scikit-learn 1.9 has them, for programs that pass them: `penalty` is deprecated there (use
-        `l1_ratio` and C), `dual=True` and `intercept_scaling` go with solver "liblinear" (the optimum of
-        the dual is the same), `n_jobs` has no effect, with a warning.
+        As scikit-learn 1.9 has them: `penalty` is deprecated there (use `l1_ratio` and C), `dual=True` and
+        `intercept_scaling` go with solver "liblinear", `n_jobs` has no effect, with a warning.
 
     Attributes
     ----------
@@ -170,10 +176,9 @@ class SoftmaxRegression(
     gradients and parameters are float64. The last point is checked by float64 products of at most 512 rows;
     where those find that float32 hid more than a quarter of what `tol` allows, the fit goes on with them.
 
-    With a free intercept, columns whose mean is more than 100 times their deviation (timestamps, dates as
-    numbers; told from 512 rows) are centred in the parametrisation: X is not copied, sparse X stays sparse,
-    coefficients and F are those of X as it is. Unless they are constant, products with narrow X are then
-    float64, in predictions, too.
+    With a free intercept, columns whose mean is more than 100 times their deviation (timestamps; told from
+    512 rows) are centred in the parametrisation: coefficients and F are those of X as it is, which is not
+    copied. Unless they are constant, products with narrow X are then float64, in predictions, too.
 
     Without a penalty, nearly equal columns are told apart down to differences of some 1e-13 of their size
     (1e-6 if products are float32, or K d² above some 5 million); nearer ones are taken for equal.
@@ -182,9 +187,12 @@ class SoftmaxRegression(
     unless a small problem ends before that is worth it: the solver then sees the rows' n float64 coordinates
     in the row space. The optimum is the same; the passes of `history_` are then passes over those.
 
-    A class whose rows all weigh zero stays in `classes_`, as in LogisticRegression, and is never predicted:
-    its free intercept, whose optimum is −∞, is set 1000 below the others, for a probability of 0. So is that
-    of a label that no row has; with "sigmoid", that of a label that all rows have is set to +1000.
+    With absolute values in the penalty products are float64, `coef_` of more than two classes is unique: of
+    pure absolute values each feature's (weighted) median over classes is zero; see docs/solver.md.
+
+    A class whose rows all weigh zero stays in `classes_` and is never predicted: its free intercept, whose
+    optimum is −∞, is set 1000 below the others, for a probability of 0. So is that of a label that no row
+    has; with "sigmoid", that of a label that all rows have is set to +1000.
 
     References
     ----------
@@ -229,6 +237,8 @@ class SoftmaxRegression(
         n_jobs: int | None = None,
         keep_on_interrupt: bool = False,
         standardize: bool = False,
+        penalty_weights: ArrayLike | None = None,
+        group_classes: bool = False,
     ) -> None:
         self.C = C
         self.l1_ratio = l1_ratio
@@ -252,6 +262,8 @@ class SoftmaxRegression(
         self.n_jobs = n_jobs
         self.keep_on_interrupt = keep_on_interrupt
         self.standardize = standardize
+        self.penalty_weights = penalty_weights
+        self.group_classes = group_classes
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -338,6 +350,8 @@ class SoftmaxRegression(
         labels = label_reader.read(y, rows, self.loss, multi_class=self.multi_class)
         liblinear.check_two_classes(self.solver, labels)
         weight = label_reader.weights(y, sample_weight, self.class_weight)
+        if settings.is_sparse:
+            return SparseFit(self, rows, labels, weight, settings), labels
         given = validation.sample_weights(sample_weight, rows.shape[0])
         features = fitting.features_of(self, rows, [given])
         return Fit(self, rows, labels, weight, settings, features=features), labels

@@ -15,6 +15,7 @@ from fastsoftmax.data import statistics
 from fastsoftmax.data.blocks.block import Block
 from fastsoftmax.data.blocks.row_set import RowSet
 from fastsoftmax.data.blocks.targets import Targets
+from fastsoftmax.estimator import hyperparameters
 from fastsoftmax.estimator.fitting import Fit
 from fastsoftmax.estimator.labels import Labels
 from fastsoftmax.estimator.progress_line import ProgressLine
@@ -56,6 +57,8 @@ def prepared(
         made: tuple[Fit, Labels] = model._prepared(X, given, weight, settings)
         _keep_names(model, rows)
         return made
+    if settings.is_sparse:
+        hyperparameters.refuse_for_absolutes("a fit of rows that are not in memory")
     if settings.intercept_scaling is not None:
         raise ValueError("solver='liblinear' takes rows in memory; solver='auto' leaves the intercept free")
     if model.device == "cuda":

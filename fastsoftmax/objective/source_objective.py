@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from fastsoftmax.contracts import Centre, DType, Loss, Params, Vector
-    from fastsoftmax.contracts.protocols import Penalty, Source
+    from fastsoftmax.contracts.protocols import LossFamily, Penalty, Source
     from fastsoftmax.objective.direct import DirectObjective
     from fastsoftmax.runtime.buffers import BufferPool
 
@@ -359,6 +359,36 @@ class SourceObjective:
         the factorisation.
         """
         return self._preconditioning.inverse_hessian(self.unpack(params))
+
+    def hessian_matrix(self, params: ArrayLike) -> Vector:
+        """Return ∇²F(params), (n_params, n_params). One pass over X of n (K d)² flops."""
+        sums = self._rows.sum(self._preconditioning.hessian_query(self.unpack(params)))
+        K, d = self.n_classes, self.n_features
+        matrix = np.empty((K, d + 1, K, d + 1))
+        for place, (k, other) in enumerate(zip(*np.tril_indices(K), strict=True)):
+            block = np.tril(sums.coef[place])
+            block = (block + np.tril(block, -1).T) / sums.weight
+            matrix[k, :, other], matrix[other, :, k] = block, block
+        by_class = np.arange(K * (d + 1)).reshape(K, d + 1)
+        order = np.concatenate((by_class[:, :d].ravel(), by_class[:, d]))[: self.n_params]
+        flat = matrix.reshape(K * (d + 1), -1)[np.ix_(order, order)]
+        places = np.arange(K * d)
+        flat[places, places] += self._penalty.curvature
+        return flat
+
+    def count_reading(self) -> None:
+        """Count a reading of X that was made beside the source."""
+        self._rows.passes += 1
+
+    @property
+    def family(self) -> LossFamily:
+        """The family of the rows' loss."""
+        return self._family
+
+    @property
+    def mean_target(self) -> Vector:
+        """The weighted mean of the targets, (K,). X is not read."""
+        return self._certificate.mean_target
 
     @property
     def has_explicit_hessian(self) -> bool:

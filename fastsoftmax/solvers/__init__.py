@@ -16,6 +16,7 @@ SOLVERS = {
     "newton-cg": "fastsoftmax.solvers.newton_cg",
     "newton-cholesky": "fastsoftmax.solvers.newton_cholesky",
     "sampled-newton": "fastsoftmax.solvers.sampled_newton",
+    "proximal-newton": "fastsoftmax.solvers.proximal_newton",
 }
 
 

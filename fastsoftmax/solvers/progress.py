@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from fastsoftmax.contracts import Vector
     from fastsoftmax.contracts.protocols import Objective
+    from fastsoftmax.contracts.proximal import ProximalObjective
 
 TINY = float(np.finfo(np.float64).tiny)
 EPS = float(np.finfo(np.float64).eps)
@@ -85,6 +86,8 @@ class Progress:
         self._objective = objective
         self._tol, self._margin = tol, margin
         self._callback = callback
+        self._is_smooth = "gradient" in objective.offers
+        self._bound_is_free = "free_bound" in objective.offers
         self._start = time.perf_counter()
         self._first_pass = objective.passes
         self._bound: float | None = None
@@ -154,7 +157,11 @@ class Progress:
         if decrement <= max(goal, resolved):
             predicted_gap = max(decrement, self._objective.likely_gap(grad))
         bound_is_due = warm_start or waited >= (interval if predicted_gap <= goal else PASSES_A_BOUND)
-        grad_norm = self._objective.algebra.norm(grad)
+        bound_is_due |= self._bound_is_free
+        subgradient = grad
+        if not self._is_smooth:
+            subgradient = cast("ProximalObjective", self._objective).least_subgradient(x, grad)
+        grad_norm = self._objective.algebra.norm(subgradient)
         weak = decrement <= goal < predicted_gap  # the penalty is too weak for the gradient as it is
         far = predicted_gap > WEAK * goal or self._stalled_steps >= UNCHANGED
         if self._bound is not None and value - self._bound <= goal:
@@ -166,7 +173,7 @@ class Progress:
         gap = None if self._bound is None else max(value - self._bound, 0.0)
         estimate = decrement if trusted and not self._objective.has_lower_bound else np.inf
         excess = estimate if gap is None else gap
-        at_minimum = grad_norm == 0.0 and "gradient" in self._objective.offers
+        at_minimum = grad_norm == 0.0
         stops = excess <= goal or at_minimum
         self._checked = None
         if stops and self._objective.is_float32:

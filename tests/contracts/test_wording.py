@@ -46,7 +46,7 @@ def fit(y=Y, **options):
 REFUSED = {
     "one class": lambda: fit(np.array(["a"] * 4)),
     "one class, objects": lambda: fit(np.array([np.str_("a")] * 4, dtype=object)),
-    "l1_ratio": lambda: fit(l1_ratio=np.float64(0.5), solver="saga"),
+    "l1_ratio": lambda: fit(l1_ratio=0.5, penalty_weights=[np.float64(-1.0), 1.0]),
     "Cs": lambda: SoftmaxRegression().fit_path(X, Y, [np.float64(-1.0)]),
     "k": lambda: fit().predict_top_k(X, np.int64(9)),
     "classes": lambda: fit(np.array(list("abcc"))).partial_fit(X, list("abcc"), [np.str_("a"), np.str_("z")]),

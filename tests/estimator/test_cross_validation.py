@@ -272,7 +272,7 @@ def test_the_parameters_of_logistic_regression_cv():
     [
         ({"l1_ratios": (0.5,)}, ValueError, r"l1_ratios must be None or \(0,\)"),
         ({"l1_ratios": (0, 1)}, ValueError, r"l1_ratios must be None or \(0,\)"),
-        ({"penalty": "l1", "solver": "saga"}, ValueError, "l1_ratio must be 0.0"),
+        ({"penalty": "l1", "solver": "saga"}, ValueError, "SoftmaxRegressionCV is not in"),
         ({"Cs": [1.0, 0.0]}, ValueError, "list of positive numbers"),
         ({"Cs": []}, ValueError, "list of positive numbers"),
         ({"Cs": 0}, ValueError, "Cs"),

@@ -36,6 +36,8 @@ DEFAULTS = {
     "n_jobs": None,
     "keep_on_interrupt": False,
     "standardize": False,
+    "penalty_weights": None,
+    "group_classes": False,
 }
 FITTED = [
     "coef_",
