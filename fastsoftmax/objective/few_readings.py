@@ -35,8 +35,11 @@ if TYPE_CHECKING:
 # A preconditioner costs no reading; one is built anew where more steps than so many remain.
 REBUILD_COST = 1.0
 # The optima of the sample that a fit may begin at, by the strength of their penalty in units of that which
-# gives the sample the same sum of losses against the penalty; and how exactly they are found.
+# gives the sample the same sum of losses against the penalty; and how exactly they are found. The strongest
+# only where the sample has less than so many rows for a feature, which it fits too well (a million rows of
+# 3,000 features, 11,000 sampled: F was 0.51 in place of 0.86 at the start, 0.36 at the end).
 STRENGTHS, START_TOL, START_STEPS = (100.0, 10.0, 1.0), 1e-3, 100
+FEW_ROWS = 8
 # A bound without a reading of its own is good enough if the intercepts' part of its gap is this fraction of
 # the coefficients' part.
 NEGLIGIBLE_PART = 0.5
@@ -183,7 +186,8 @@ class FewReadings(SourceObjective):
         x = np.zeros(self.size)
         candidates = []
         passing = self._over(self._stream.pool())  # its preconditioner's matrices go with it
-        for strength in STRENGTHS:
+        has_few = sampled._rows.spec.n_rows < FEW_ROWS * (spec.n_features + 1)
+        for strength in STRENGTHS if has_few else STRENGTHS[1:]:
             problem = passing.with_l2(strength * natural)
             x = lbfgs.minimize(problem, x, tol=START_TOL, max_iter=START_STEPS).x
             candidates.append(self._with_present_classes(x))

@@ -22,6 +22,8 @@ CG_READINGS = 4.0
 # Newton's steps of `solved`, and the part of a step's decrement at which it ends: the sample is no better.
 NEWTON_STEPS, SOLVED, ROUGH = 4, 1e-2, 0.1
 HALVINGS = 10
+# Of the second derivative in an intercept, which is at most 1/4: below it, no row is undecided.
+FLAT = 1e-10
 TINY = float(np.finfo(np.float64).tiny)
 # A step of another kind, or shorter, is taken in place of the first if other rows predict so much more of it.
 MORE = 1.1
@@ -81,9 +83,15 @@ class Surrogate:
         self, x: Vector, tol: float, max_steps: int, others: SourceObjective | None
     ) -> Callable[[Vector], Vector]:
         inner, product = self._inner, self._sampled.hessian(x)
-        lacking = self._lacking(x)
+        lacking, diagonal = self._lacking(x), self._sampled.diagonal(x)
+        intercepts = self._sampled._layout.split(diagonal).intercept
+        if self._sampled.fit_intercept and intercepts.min() < FLAT:
+            # the sample is certain of a class: its intercept may be anything there
+            flat = np.zeros(len(diagonal))
+            self._sampled._layout.split(flat).intercept[:] = np.where(intercepts < FLAT, FLAT, 0.0)
+            lacking = flat if lacking is None else lacking + flat
         if lacking is not None:
-            diagonal = np.maximum(self._sampled.diagonal(x), TINY)
+            diagonal = np.maximum(diagonal, TINY)
             inner = scaled(inner, np.sqrt(diagonal / (diagonal + lacking)))
             product = with_diagonal(product, lacking)
         algebra, other = self._sampled.algebra, None if others is None else others.hessian(x)

@@ -95,7 +95,14 @@ def test_history(name):
     model = fitted(name)
     history = model.history_
     assert len(history) >= 1
-    assert history[0]._fields == ("seconds", "objective", "grad_norm", "gap", "passes")
+    assert history[0]._fields == (
+        "seconds",
+        "objective",
+        "grad_norm",
+        "gap",
+        "passes",
+        "bytes_read",
+    )
     for field in ("seconds", "passes"):
         column = [getattr(record, field) for record in history]
         assert column == sorted(column)
