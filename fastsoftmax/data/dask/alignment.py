@@ -1,7 +1,7 @@
 """Arrays that arrive from other processes, moved to where kernels can read them.
 
 The first array of a message that a Dask worker receives begins at an odd address
-(findings/dask_arrays_arrive_unaligned.py). Kernels for such arrays would be compiled on every worker, and
+(findings/dask_arrays_arrive_unaligned.sh). Kernels for such arrays would be compiled on every worker, and
 compiled libraries have none.
 """
 
