@@ -7,6 +7,7 @@ a `RowSet` reads from. Dask is imported when there is an object of it, or when `
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from fastsoftmax.contracts.wording import shown
@@ -30,6 +31,8 @@ def is_dask(X: Any) -> bool:
     >>> is_dask([1.0, 2.0])
     False
     """
+    if "dask" not in sys.modules:  # of a library that nobody has imported, nobody has an object
+        return False
     first = X[0] if type(X) in (list, tuple) and len(X) else X
     return any(kind.__module__.partition(".")[0] in LIBRARIES for kind in type(first).__mro__)
 
@@ -72,6 +75,12 @@ def on_workers(
     Notes
     -----
     `SoftmaxRegression.fit` takes collections as they are; this is for files, and for another `memory`.
+
+    Examples
+    --------
+    >>> from fastsoftmax import SoftmaxRegression, on_workers
+    >>> X = dask.array.random.normal(size=(1000, 5), chunks=(250, 5))  # doctest: +SKIP
+    >>> model = SoftmaxRegression().fit(on_workers(X, X[:, 0] > 0, memory="4G"))  # doctest: +SKIP
     """
     try:
         parts: ModuleType = lazy_imports.module("fastsoftmax.data.dask.supply")
