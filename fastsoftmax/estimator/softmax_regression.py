@@ -24,6 +24,7 @@ from fastsoftmax.estimator.path import RegularizationPath
 from fastsoftmax.estimator.prediction import Prediction
 from fastsoftmax.estimator.saving import Persistence
 from fastsoftmax.estimator.sparse_fitting import SparseFit
+from fastsoftmax.estimator.statistical import Statistics
 from fastsoftmax.persistence.checkpoint import FitCheckpoint
 from fastsoftmax.runtime import compile_ahead, compiling, library
 from fastsoftmax.runtime.scikit_learn import (
@@ -55,6 +56,7 @@ class SoftmaxRegression(
     ManyFitting,
     BatchFitting,
     Persistence,
+    Statistics,
     LinearClassifierMixin,
     SparseCoefMixin,
     BaseEstimator,
