@@ -65,7 +65,8 @@ def of(fitted: Fitted, cov: Vector, classes: Array, features: list[str]) -> Marg
 
     Notes
     -----
-    One reading of X. For a softmax 2 n K³ q flops: sums of the products of three probabilities and a term.
+    One reading of X. For a softmax n K³ q flops, the sums of products of three probabilities and a term, of
+    which K² (K + 1) q / 2 are held.
     """
     build = _of_classes if fitted.exclusive else _of_labels
     effects, jacobian = build(fitted)
@@ -107,11 +108,12 @@ def _of_classes(fitted: Fitted) -> tuple[Vector, Vector]:
     weights = np.zeros((n_classes, q))
     weights[fitted.kept] = fitted.contrasts
     beta = weights[:, first:]
+    pairs = np.tril_indices(n_classes)
     ones = np.zeros((n_classes, q))  # Σ w pₖ xₜ
     twos = np.zeros((n_classes, n_classes, q))  # Σ w pₖ pₗ xₜ
-    slopes = np.zeros((n_classes, q - first, n_classes, q))  # Σᵣ βᵣ Σ w pₖ pᵣ pₗ xₜ
+    threes = np.zeros((len(pairs[0]), n_classes, q))  # Σ w pₖ pᵣ pₗ xₜ of the pairs r ≤ k
     means, squares = np.zeros(n_classes), np.zeros((n_classes, n_classes))
-    for some in chunks(fitted.rows, 2 * n_classes * q + 4 * n_classes):
+    for some in chunks(fitted.rows, n_classes * q + len(pairs[0]) + 4 * n_classes):
         columns = terms.of(some.X)
         proba = _softmax(columns @ weights.T)
         weighted = some.weight[:, np.newaxis] * proba
@@ -119,18 +121,18 @@ def _of_classes(fitted: Fitted) -> tuple[Vector, Vector]:
         squares += weighted.T @ proba
         ones += weighted.T @ columns
         each = (proba[:, :, np.newaxis] * columns[:, np.newaxis, :]).reshape(len(columns), -1)
-        mixed = proba @ beta  # Σᵣ pᵣ βᵣ of each row
-        for k in range(n_classes):
-            of_k = weighted[:, k : k + 1]
-            twos[k] += (of_k.T @ each).reshape(n_classes, q)
-            slopes[k] += ((of_k * mixed).T @ each).reshape(q - first, n_classes, q)
+        twos += (weighted.T @ each).reshape(twos.shape)
+        threes += ((weighted[:, pairs[0]] * proba[:, pairs[1]]).T @ each).reshape(threes.shape)
     total = fitted.total_weight
-    for array in (means, squares, ones, twos, slopes):
+    for array in (means, squares, ones, twos, threes):
         array /= total
     effects = means[:, np.newaxis] * beta - squares @ beta
     mixed_twos = np.einsum("rj,krt->kjt", beta, twos)
-    jacobian = 2.0 * slopes
+    jacobian = np.zeros((n_classes, q - first, n_classes, q))
+    places = np.empty((n_classes, n_classes), dtype=np.intp)
+    places[pairs] = places[pairs[::-1]] = np.arange(len(pairs[0]))
     for k in range(n_classes):
+        jacobian[k] = 2.0 * np.tensordot(beta, threes[places[k]], axes=(0, 0))
         jacobian[k] -= np.einsum("j,lt->jlt", beta[k], twos[k])
         jacobian[k] -= np.einsum("lj,lt->jlt", beta, twos[k])
         jacobian[k, :, k] += np.outer(beta[k], ones[k]) - mixed_twos[k]
