@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from fastsoftmax.contracts import MatrixLike
+    from fastsoftmax.estimator.calibration import CalibratedClassifier
     from fastsoftmax.estimator.inference import Inference
 
 
 class Statistics:
-    """The mixin of SoftmaxRegression with `inference`."""
+    """The mixin of SoftmaxRegression with `inference` and `calibrate`."""
 
     def inference(
         self,
@@ -98,3 +100,50 @@ class Statistics:
         from fastsoftmax.estimator.inferring import infer
 
         return infer(self, X, y, sample_weight, kind, groups, base)
+
+    def calibrate(
+        self,
+        X: MatrixLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        method: str = "temperature",
+        C: float = math.inf,
+    ) -> CalibratedClassifier:
+        """Return a classifier with this model's logits, rescaled so that its probabilities come true.
+
+        Parameters
+        ----------
+        X : array_like or SciPy sparse, (n, d)
+            Rows that the model was not fitted on.
+        y : array_like (n,) labels, or (n, K) probabilities
+        sample_weight : array_like (n,), optional
+        method : {"temperature", "vector", "matrix"}
+            One temperature; a slope and a shift for each class; or a whole matrix and shifts.
+        C : float, default inf
+            Inverse strength of the penalty of "matrix".
+
+        Returns
+        -------
+        calibrated : CalibratedClassifier
+            Fitted, and an estimator of scikit-learn; this model is not copied, and stays as it is.
+
+        Raises
+        ------
+        ValueError
+            For multi-label models, other options, or labels that are not among `classes_`.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from fastsoftmax import SoftmaxRegression
+        >>> X, y = load_iris(return_X_y=True)
+        >>> model = SoftmaxRegression(C=1e-3).fit(X[::2], y[::2])  # too little sure of itself
+        >>> bool(model.calibrate(X[1::2], y[1::2]).temperature_ < 1.0)
+        True
+        """
+        from sklearn.frozen import FrozenEstimator
+
+        from fastsoftmax.estimator.calibration import CalibratedClassifier
+
+        return CalibratedClassifier(FrozenEstimator(self), method=method, C=C).fit(X, y, sample_weight)
