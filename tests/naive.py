@@ -358,7 +358,9 @@ def information(terms, contrasts, sample_weight=None, loss="softmax"):
                 curvature = p[k] * ((k == r) - p[r])
                 for j in range(q):
                     for i in range(q):
-                        parts[k * q + j][r * q + i].append(float(w) * curvature * float(row[j]) * float(row[i]))
+                        parts[k * q + j][r * q + i].append(
+                            float(w) * curvature * float(row[j]) * float(row[i])
+                        )
     return [[math.fsum(part) for part in line] for line in parts]
 
 
@@ -375,7 +377,9 @@ def marginal_effects(terms, contrasts, n_constants, sample_weight=None, loss="so
         for j in range(n_constants, len(betas[0])):
             slopes = []
             for p, w in zip(each, weights):
-                rest = p[k] * betas[k][j] if loss == "sigmoid" else math.fsum(a * b[j] for a, b in zip(p, betas))
+                rest = (
+                    p[k] * betas[k][j] if loss == "sigmoid" else math.fsum(a * b[j] for a, b in zip(p, betas))
+                )
                 slopes.append(w * p[k] * (betas[k][j] - rest))
             effects.append(math.fsum(slopes) / total)
         found.append(effects)

@@ -6,6 +6,7 @@ import warnings
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from scipy.special import log_softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
@@ -15,7 +16,6 @@ from fastsoftmax.data import validation
 from fastsoftmax.estimator import labels as label_reader
 from fastsoftmax.estimator.fitting import kept_on_failure, minimize, shortfall
 from fastsoftmax.estimator.softmax_regression import SoftmaxRegression
-from scipy.special import log_softmax
 from fastsoftmax.objective.scaled_logits import ScaledLogits
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ class CalibratedClassifier(ClassifierMixin, BaseEstimator):
         Fitted, with `decision_function` or `predict_proba`; `clone` copies it unfitted unless it is in
         scikit-learn's FrozenEstimator, as `SoftmaxRegression.calibrate` puts it.
     method : {"temperature", "vector", "matrix"}
-        "temperature": z / T, one number, which changes no prediction; "vector": aₖ zₖ + bₖ for each class (for
-        two classes Platt's a z + b); "matrix": all of A and b, K² + K numbers, for which C should be finite.
+        "temperature": z / T, one number, which changes no prediction; "vector": aₖ zₖ + bₖ for each class (of
+        two, Platt's a z + b); "matrix": all of A and b, K² + K numbers, for which C should be finite.
     C : float, default inf
         Inverse strength of the penalty ‖A‖² / (2 C) of "matrix"; `inf` means none.
 
@@ -101,7 +101,9 @@ class CalibratedClassifier(ClassifierMixin, BaseEstimator):
             If the classifier is not fitted.
         """
         if self.method not in METHODS:
-            raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))}; got {shown(self.method)}")
+            raise ValueError(
+                f"method must be one of {', '.join(map(repr, METHODS))}; got {shown(self.method)}"
+            )
         if not self.C > 0.0:
             raise ValueError(f"C must be positive; got {shown(self.C)}")
         check_is_fitted(self.estimator)
@@ -121,7 +123,9 @@ class CalibratedClassifier(ClassifierMixin, BaseEstimator):
             objective: Any = ScaledLogits(z, target, weight, shared=self.method == "temperature")
             start = np.ones(objective.size)
             start[n_outputs:] = 0.0
-            solution = minimize(objective, start, "newton-cholesky", tol=TOL, max_iter=MAX_ITER, callback=None)
+            solution = minimize(
+                objective, start, "newton-cholesky", tol=TOL, max_iter=MAX_ITER, callback=None
+            )
             if not solution.converged:
                 warnings.warn(f"calibration: {shortfall(solution, TOL)}", ConvergenceWarning, stacklevel=4)
             slopes, self.intercept_ = objective.map_of(solution.x)
@@ -194,11 +198,12 @@ class CalibratedClassifier(ClassifierMixin, BaseEstimator):
             logits = np.log(np.maximum(proba, np.finfo(np.float64).tiny))
             logits = logits[:, 1] - logits[:, 0] if proba.shape[1] == 2 else logits
         n_outputs = 1 if len(self.classes_) == 2 else len(self.classes_)
-        if logits.reshape(len(logits), -1).shape[1] != n_outputs or getattr(self.estimator, "_multilabel", 0):
+        multilabel = getattr(self.estimator, "_multilabel", False)
+        if logits.reshape(len(logits), -1).shape[1] != n_outputs or multilabel:
             raise ValueError(
-                "calibration takes a classifier with one logit for each of its classes, which exclude each other"
+                "calibration takes a classifier with one logit for each of its classes, and classes that "
+                "exclude each other"
             )
         if n_outputs == 1:
             return logits.reshape(-1, 1)
         return logits - logits.mean(axis=1, keepdims=True)
-

@@ -99,7 +99,9 @@ def text(found: Inference, level: float) -> str:
 def html(found: Inference, level: float = 0.95) -> str:
     """Return the table as HTML."""
     escape = markup.escape
-    said = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in facts(found))
+    said = "".join(
+        f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in facts(found)
+    )
     classes = list(lines(found, level))
     head = "".join(f"<th>{escape(name)}</th>" for name in headings(level))
     body = ""

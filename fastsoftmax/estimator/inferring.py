@@ -73,9 +73,7 @@ def infer(
     return found
 
 
-def _fitted(
-    model: Any, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None, base: Any
-) -> Fitted:
+def _fitted(model: Any, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None, base: Any) -> Fitted:
     """Return the likelihood of checked rows at the model's coefficients."""
     model._check_is_fitted()
     if model._one_vs_rest:
@@ -104,7 +102,8 @@ def _fitted(
         kept = np.delete(kept, 0 if base is None else _place(base, model.classes_))
     fitted = Fitted(
         RowBlock(rows, labels.target, weight), family.for_targets(labels.target, n_outputs), family, params,
-        kept, bool(model.fit_intercept), None, _penalty(model, settings, rows, weight, n_outputs),
+        kept, bool(model.fit_intercept), None,
+        _penalty(model, settings, rows, label_reader.weights(y, sample_weight, None), n_outputs),
         model.n_threads,
     )  # fmt: skip
     _refuse_unobserved(fitted, model.classes_)
@@ -116,7 +115,7 @@ def _fitted(
 def _penalty(model: Any, settings: Any, rows: Rows, weight: Vector, n_outputs: int) -> Penalty:
     """Return the curvatures of the penalty of a fit with these settings, beside Σ wᵢ ℓᵢ."""
     factors = penalty_weights(model.penalty_weights, n_outputs, rows.shape[1], False) / settings.C
-    if settings.C < np.inf:
+    if np.inf > settings.C:
         features = features_of(model, rows, [weight])
         factors = factors if features is None else factors / features[0, 0] ** 2
     scaling = settings.intercept_scaling
@@ -172,9 +171,7 @@ def _codes(groups: ArrayLike, weight: Vector) -> NDArray[np.intp]:
 def _bread(fitted: Fitted, blocks: Vector, named: list[str], terms: list[str]) -> Vector:
     """Return the inverse of the information with the penalty; the blocks stay those without it."""
     with_penalty = blocks if fitted.penalty.is_none else fitted.add_penalty(blocks.copy())
-    return information.inverses(
-        with_penalty, named, lambda: information.dependent_columns(fitted, terms)
-    )
+    return information.inverses(with_penalty, named, lambda: information.dependent_columns(fitted, terms))
 
 
 def _factor(fitted: Fitted, codes: NDArray[np.intp] | None, n_params: int) -> float:
@@ -184,7 +181,9 @@ def _factor(fitted: Fitted, codes: NDArray[np.intp] | None, n_params: int) -> fl
     counted = fitted.rows.weight > 0.0
     n_rows, n_groups = int(counted.sum()), len(np.unique(codes[counted]))
     if n_rows <= n_params:
-        raise ValueError(f"a covariance by groups takes more rows than the {n_params} parameters; got {n_rows}")
+        raise ValueError(
+            f"a covariance by groups takes more rows than the {n_params} parameters; got {n_rows}"
+        )
     return n_groups / (n_groups - 1.0) * (n_rows - 1.0) / (n_rows - n_params)
 
 

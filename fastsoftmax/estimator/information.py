@@ -1,9 +1,9 @@
 """The information matrix of a fitted model, its inverse, and the sandwich: covariances of coefficients.
 
-A softmax model has a row of coefficients too many: adding one vector to every class changes no probability.
-Inference is on the contrasts βₖ = Wₖ − W_base, in which the likelihood has a Hessian that can be inverted: the
-blocks of the other classes, at the same probabilities. A penalty Σ λₖⱼ Wₖⱼ² / 2 on all classes is, least over
-what the contrasts leave open, βⱼᵀ (diag λⱼ − λⱼ λⱼᵀ / Σₖ λₖⱼ) βⱼ / 2, with β_base = 0.
+A softmax has a row of coefficients too many: adding one vector to every class changes no probability.
+Inference is on the contrasts βₖ = Wₖ − W_base, in which the likelihood has a Hessian that can be inverted:
+the blocks of the other classes, at the same probabilities. A penalty Σ λₖⱼ Wₖⱼ² / 2 on all classes is, least
+over what the contrasts leave open, βⱼᵀ (diag λⱼ − λⱼ λⱼᵀ / Σₖ λₖⱼ) βⱼ / 2, with β_base = 0.
 
 Where columns are far from zero, all sums are those of rows less their centre, and the covariance is brought
 back to the intercepts of the rows as they are.
@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from scipy.linalg import lapack
 
-from fastsoftmax.contracts import RowBlock
 from fastsoftmax.contracts.queries import Gram
 from fastsoftmax.linalg.cholesky import unit_scale
 from fastsoftmax.objective.score_sums import ScoreSums, Terms, score_sums
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fastsoftmax.contracts import Array, Centre, Loss, Params, Vector
+    from fastsoftmax.contracts import Array, Centre, Loss, Params, RowBlock, Vector
     from fastsoftmax.contracts.protocols import LossFamily
 
 # The least pivot of an information matrix of unit diagonal: below it, less than six digits would be left.
@@ -118,7 +117,14 @@ class Fitted:
         """Return the sums over the rows of scores and, if asked for, of their products. One reading."""
         weights = self.terms.weights_of(self.params)
         return score_sums(
-            self.rows, self.loss, self.family, weights, self.kept, self.terms, products=products, groups=groups
+            self.rows,
+            self.loss,
+            self.family,
+            weights,
+            self.kept,
+            self.terms,
+            products=products,
+            groups=groups,
         )
 
     def information(self) -> Vector:
@@ -151,8 +157,8 @@ class Fitted:
             total = coef.sum(axis=0)
             rest = np.divide(1.0, total, out=np.zeros_like(total), where=total > 0.0)
             own = coef[self.kept]
-            for j in range(q - first):
-                whole[:, first + j, :, first + j] += np.diag(own[:, j]) - rest[j] * np.outer(own[:, j], own[:, j])
+            for j, (of_term, of_rest) in enumerate(zip(own.T, rest, strict=True), first):
+                whole[:, j, :, j] += np.diag(of_term) - of_rest * np.outer(of_term, of_term)
             return information
         for block, own in zip(information, coef[self.kept], strict=True):
             block[np.arange(first, q), np.arange(first, q)] += own
@@ -195,8 +201,8 @@ def check_size(order: int, what: str) -> None:
     needed = 8 * MATRICES * order**2
     if free is not None and needed > free:
         raise ValueError(
-            f"{what} takes matrices of {order:,} rows and columns, {needed / 2**30:.3g} GiB with what is held "
-            f"besides; {free / 2**30:.3g} GiB are free. Leave out features, or classes"
+            f"{what} takes matrices of {order:,} rows and columns: {needed / 2**30:.3g} GiB with what is held"
+            f" besides; {free / 2**30:.3g} GiB are free. Leave out features, or classes"
         )
 
 

@@ -137,7 +137,9 @@ def _of_classes(fitted: Fitted) -> tuple[Vector, Vector]:
         jacobian[k] -= np.einsum("lj,lt->jlt", beta, twos[k])
         jacobian[k, :, k] += np.outer(beta[k], ones[k]) - mixed_twos[k]
         for el in range(n_classes):
-            jacobian[k, np.arange(q - first), el, np.arange(first, q)] += means[k] * (k == el) - squares[k, el]
+            jacobian[k, np.arange(q - first), el, np.arange(first, q)] += (
+                means[k] * (k == el) - squares[k, el]
+            )
     return effects, jacobian[:, :, fitted.kept]
 
 

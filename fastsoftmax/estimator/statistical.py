@@ -55,7 +55,7 @@ class Statistics:
         ------
         ValueError
             If the information is singular: the message names the columns. For models with absolute values in
-            the penalty or `multi_class="ovr"`; for a class without rows; if the matrices do not fit in memory.
+            the penalty or `multi_class="ovr"`; for a class without rows; if matrices do not fit in memory.
         TypeError
             For rows that are elsewhere or on a GPU.
 
@@ -73,16 +73,16 @@ class Statistics:
         and "cluster" they are sampling weights: scores are weighted, and their products by w². For repeated
         rows give these as rows.
 
-        Under a penalty (C finite) H is that of −loglik plus the penalty, (H + P)⁻¹: the covariance of a normal
-        prior's posterior near its mode. The sandwich is that of the estimates around their mean, which is
-        biased towards zero. p-values and intervals do not know of the bias. `loglik` is without the penalty;
-        `aic` and `bic` count tr (H + P)⁻¹ H parameters. For tests fit with C=inf.
+        Under a penalty (C finite) H is that of −loglik plus the penalty, H + P: its inverse is the
+        covariance of a normal prior's posterior near its mode. The sandwich is that of the estimates around
+        their mean, which is biased towards zero. p-values and intervals do not know of the bias. `loglik` is
+        without the penalty; `aic` and `bic` count tr (H + P)⁻¹ H parameters. For tests fit with C=inf.
 
-        Two readings of X: one for the Hessian, n d² K (K + 1) / 2 flops, and one for the scores; "robust" and
-        "cluster" cost n p² and G p² more, in the second. `margins` takes one more. The covariance (p, p) is
-        held, and up to three matrices of its size while it is made; for independent labels and "observed" only
-        K blocks (d + 1, d + 1), unless `cov` is asked for. Where that does not fit in the memory that is free,
-        it is a ValueError, before anything is computed.
+        Two readings of X: one for the Hessian, n d² K (K + 1) / 2 flops, and one for the scores; "robust"
+        and "cluster" cost n p² and G p² more, in the second. `margins` takes one more. The covariance (p, p)
+        is held, and up to three matrices of its size while it is made; of independent labels and "observed"
+        only K blocks (d + 1, d + 1), unless `cov` is asked for. Where the matrices take more memory than is
+        free, a ValueError says so before anything is computed.
 
         References
         ----------

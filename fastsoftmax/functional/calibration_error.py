@@ -133,7 +133,7 @@ def reliability(
     bins = np.searchsorted(borders[1:-1], stated)  # a border belongs to the bin below it
 
     def total(each: Any) -> Vector:
-        return np.bincount(bins, each, minlength=n_bins)
+        return np.bincount(bins, each, minlength=n_bins).astype(np.float64, copy=False)
 
     of_bins = total(weight)
     filled = np.flatnonzero(of_bins > 0.0)

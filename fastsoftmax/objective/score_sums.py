@@ -88,7 +88,9 @@ def chunks(rows: RowBlock, numbers_per_row: int, order: NDArray[np.intp] | None 
     for start in range(0, rows.n_rows, step):
         part = slice(start, start + step)
         if order is None:
-            yield RowBlock(row_slice(rows.X, start, min(start + step, rows.n_rows)), rows.target[part], rows.weight[part])
+            yield RowBlock(
+                row_slice(rows.X, start, min(start + step, rows.n_rows)), rows.target[part], rows.weight[part]
+            )
         else:
             taken = order[part]
             yield RowBlock(storage_of(rows.X).take(rows.X, taken), rows.target[taken], rows.weight[taken])
@@ -124,8 +126,8 @@ def score_sums(
 
     Notes
     -----
-    float64. One reading of X: 4 n d K flops, and with `products` n (m q)² more, or G (m q)² for G groups; some
-    8 MiB beside the result. Rows that are not in their groups' order are copied some at a time.
+    float64. One reading of X: 4 n d K flops, and with `products` n (m q)² more, or G (m q)² for G groups; 8
+    MiB beside the result. Rows that are not in their groups' order are copied some at a time.
     """
     size = len(kept) * weights.shape[1]
     loglik, score = 0.0, np.zeros((len(kept), weights.shape[1]))

@@ -161,7 +161,7 @@ def reliability(model: ProbabilisticClassifier, X: Any, y: ArrayLike, *, n_bins:
     upper.set(ylabel=f"share that is {event}", xlim=(0, 1), ylim=(0, 1.02))
     upper.set_title(
         f"{len(probability):,} rows, expected calibration error {found.expected_calibration_error:.2g}\n"
-        f"(of right probabilities about {found.by_chance:.2g}, by chance)",
+        f"(chance alone: about {found.by_chance:.2g})",
         fontsize=11,
     )
     centres = found.edges.mean(axis=1)

@@ -27,7 +27,9 @@ def problem(n=97, d=3, n_classes=3, seed=0):
 
 
 def fitted(X, y, weight=None, **options):
-    return SoftmaxRegression(**{"C": np.inf, "tol": 1e-14, "solver": "newton-cholesky", **options}).fit(X, y, weight)
+    return SoftmaxRegression(**{"C": np.inf, "tol": 1e-14, "solver": "newton-cholesky", **options}).fit(
+        X, y, weight
+    )
 
 
 def with_constant(X):
@@ -82,9 +84,7 @@ def test_numbers_of_the_likelihood():
 def test_weights_are_repeated_rows():
     X, y, weight, _ = problem()
     times = np.repeat(np.arange(len(y)), weight.astype(int))
-    one, other = (
-        fitted(*rows).inference(*rows) for rows in ((X, y, weight), (X[times], y[times]))
-    )
+    one, other = (fitted(*rows).inference(*rows) for rows in ((X, y, weight), (X[times], y[times])))
     close(one.cov, other.cov, 1e-6)
     close([one.loglik, one.nobs, one.bic], [other.loglik, other.nobs, other.bic])
     close(one.margins().cov, other.margins().cov, 1e-6)
@@ -122,7 +122,11 @@ def test_effects_and_their_errors_are_those_of_derivatives(loss):
 
     def effects(flat):
         of = naive.marginal_effects(
-            with_constant(X), flat.reshape(found.params.shape), 1, weight, "sigmoid" if loss == "sigmoid" else "softmax"
+            with_constant(X),
+            flat.reshape(found.params.shape),
+            1,
+            weight,
+            "sigmoid" if loss == "sigmoid" else "softmax",
         )
         return np.array(of)[1:] if loss == "two classes" else np.array(of)
 
@@ -136,7 +140,7 @@ def test_effects_and_their_errors_are_those_of_derivatives(loss):
 
 
 def test_independent_labels_are_as_many_models_of_two_classes():
-    X, y, weight, groups = problem()
+    X, y, weight, _ = problem()
     Y = shares(y, np.unique(y))
     together = fitted(X, Y, weight, loss="sigmoid")
     for kind in ("observed", "robust"):
