@@ -52,8 +52,8 @@ def infer(
     codes = None if groups is None else _codes(groups, fitted.rows.weight)
     whole = fitted.exclusive or kind != "observed"
     information.check_size(len(named) if whole else len(terms), "the covariance")
-    sums = fitted.scores(kind != "observed", codes)
-    blocks = fitted.information()
+    sums = fitted.sums(kind != "observed", codes)
+    blocks = sums.information
     doubtful = information.hardly_known(fitted, blocks, sums)
     bread = _bread(fitted, blocks, named, terms)
     slope = (sums.score - fitted.penalty_slope()).reshape(len(bread), -1)

@@ -19,7 +19,7 @@ from scipy.linalg import lapack
 
 from fastsoftmax.contracts.queries import Gram
 from fastsoftmax.linalg.cholesky import unit_scale
-from fastsoftmax.objective.score_sums import ScoreSums, Terms, score_sums
+from fastsoftmax.objective.score_sums import ScoreSums, Terms, score_sums, symmetric
 from fastsoftmax.runtime import blas
 from fastsoftmax.runtime.available_memory import available_memory
 from fastsoftmax.sources.array import ArraySource
@@ -113,8 +113,8 @@ class Fitted:
         """The sum of the rows' weights."""
         return float(self.rows.weight.sum())
 
-    def scores(self, products: bool = False, groups: Array | None = None) -> ScoreSums:
-        """Return the sums over the rows of scores and, if asked for, of their products. One reading."""
+    def sums(self, products: bool = False, groups: Array | None = None) -> ScoreSums:
+        """Return the sums over the rows, with products of scores if asked for. One reading."""
         weights = self.terms.weights_of(self.params)
         return score_sums(
             self.rows,
@@ -126,25 +126,6 @@ class Fitted:
             products=products,
             groups=groups,
         )
-
-    def information(self) -> Vector:
-        """Return the Hessian of Σ wᵢ ℓᵢ by the kept coefficients: blocks (1, m q, m q), or (m, q, q).
-
-        One reading of X, m (m + 1) / 2 · n d² flops for a softmax (those of K classes), m n d² otherwise.
-        """
-        n_outputs = len(self.params.intercept)
-        source = ArraySource(self.rows, self.loss, n_outputs, n_threads=self.n_threads)
-        sums = source.sum(Gram(self.params, self.exclusive, np.float64, self.centre)).coef
-        q, m = self.n_terms, len(self.kept)
-        at = np.arange(q) if not self.constant else np.concatenate(([q - 1], np.arange(q - 1)))
-        if not self.exclusive:
-            return np.array([_symmetric(sums[k])[np.ix_(at, at)] for k in self.kept.tolist()])
-        whole = np.empty((m, q, m, q))
-        for i, k in enumerate(self.kept.tolist()):
-            for j, other in enumerate(self.kept[: i + 1].tolist()):
-                block = _symmetric(sums[k * (k + 1) // 2 + other])[np.ix_(at, at)]
-                whole[i, :, j] = whole[j, :, i] = block
-        return whole.reshape(1, m * q, m * q)
 
     def add_penalty(self, information: Vector) -> Vector:
         """Return the information with the penalty's curvature, in place."""
@@ -187,12 +168,6 @@ class Fitted:
         whole[..., 0, :, :] -= np.tensordot(whole[..., columns + 1, :, :], mean, axes=(-3, 0))
         whole[..., 0] -= whole[..., columns + 1] @ mean
         return cov
-
-
-def _symmetric(lower: Array) -> Vector:
-    """Return a matrix whose lower triangle is filled as a whole one."""
-    below = np.tril(lower)
-    return below + np.tril(lower, -1).T
 
 
 def check_size(order: int, what: str) -> None:
@@ -239,7 +214,7 @@ def inverses(information: Vector, names: Sequence[str], X_depends: Any) -> Vecto
             raise ValueError(X_depends() or _said(_dependence(unit, lower, place), own))
         with blas.one_thread():
             inverse, _ = lapack.dpotri(lower, lower=True, overwrite_c=True)
-        found[b] = _symmetric(inverse)
+        found[b] = symmetric(inverse)
         found[b] *= scale
         found[b] *= scale[:, np.newaxis]
     return found
@@ -267,7 +242,7 @@ def dependent_columns(fitted: Fitted, names: Sequence[str]) -> str | None:
     """Return a message that names columns of X that depend on each other, or None. One reading of X."""
     n_outputs = len(fitted.params.intercept)
     source = ArraySource(fitted.rows, fitted.loss, n_outputs, n_threads=fitted.n_threads)
-    gram = _symmetric(source.sum(Gram(None, False, np.float64, fitted.centre)).coef[0])
+    gram = symmetric(source.sum(Gram(None, False, np.float64, fitted.centre)).coef[0])
     q = fitted.n_terms
     at = np.arange(q) if not fitted.constant else np.concatenate(([q - 1], np.arange(q - 1)))
     gram = gram[np.ix_(at, at)]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from fastsoftmax.estimator.normal import intervals, p_values
-from fastsoftmax.objective.score_sums import chunks
+from fastsoftmax.objective.score_sums import chunks, outer, probabilities
 
 if TYPE_CHECKING:
     from fastsoftmax.contracts import Array, Vector
@@ -82,10 +82,10 @@ def _of_labels(fitted: Fitted) -> tuple[Vector, Vector]:
     curvature, third = np.zeros(m), np.zeros((m, q))
     for some in chunks(fitted.rows, q + 4 * m):
         columns = terms.of(some.X)
-        proba = _sigmoid(columns @ weights.T)
-        each = some.weight[:, np.newaxis] * proba * (1.0 - proba)
+        proba, rest = probabilities(columns @ weights.T, exclusive=False)
+        each = some.weight[:, np.newaxis] * proba * rest
         curvature += each.sum(axis=0)
-        each *= 1.0 - 2.0 * proba
+        each *= rest - proba
         third += each.T @ columns
     curvature, third = curvature / fitted.total_weight, third / fitted.total_weight
     effects = curvature[:, np.newaxis] * weights[:, first:]
@@ -115,12 +115,12 @@ def _of_classes(fitted: Fitted) -> tuple[Vector, Vector]:
     means, squares = np.zeros(n_classes), np.zeros((n_classes, n_classes))
     for some in chunks(fitted.rows, n_classes * q + len(pairs[0]) + 4 * n_classes):
         columns = terms.of(some.X)
-        proba = _softmax(columns @ weights.T)
+        proba, _ = probabilities(columns @ weights.T, exclusive=True)
         weighted = some.weight[:, np.newaxis] * proba
         means += weighted.sum(axis=0)
         squares += weighted.T @ proba
         ones += weighted.T @ columns
-        each = (proba[:, :, np.newaxis] * columns[:, np.newaxis, :]).reshape(len(columns), -1)
+        each = outer(proba, columns)
         twos += (weighted.T @ each).reshape(twos.shape)
         threes += ((weighted[:, pairs[0]] * proba[:, pairs[1]]).T @ each).reshape(threes.shape)
     total = fitted.total_weight
@@ -141,15 +141,3 @@ def _of_classes(fitted: Fitted) -> tuple[Vector, Vector]:
                 means[k] * (k == el) - squares[k, el]
             )
     return effects, jacobian[:, :, fitted.kept]
-
-
-def _softmax(logits: Vector) -> Vector:
-    logits -= logits.max(axis=1, keepdims=True)
-    np.exp(logits, out=logits)
-    logits /= logits.sum(axis=1, keepdims=True)
-    return logits
-
-
-def _sigmoid(logits: Vector) -> Vector:
-    e = np.exp(-np.abs(logits))
-    return np.where(logits >= 0.0, 1.0, e) / (1.0 + e)

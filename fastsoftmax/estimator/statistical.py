@@ -78,11 +78,12 @@ class Statistics:
         their mean, which is biased towards zero. p-values and intervals do not know of the bias. `loglik` is
         without the penalty; `aic` and `bic` count tr (H + P)⁻¹ H parameters. For tests fit with C=inf.
 
-        Two readings of X: one for the Hessian, n d² K (K + 1) / 2 flops, and one for the scores; "robust"
-        and "cluster" cost n p² and G p² more, in the second. `margins` takes one more. The covariance (p, p)
-        is held, and up to three matrices of its size while it is made; of independent labels and "observed"
-        only K blocks (d + 1, d + 1), unless `cov` is asked for. Where the matrices take more memory than is
-        free, a ValueError says so before anything is computed.
+        One reading of X, in float64 and on the CPU: n p² flops for the Hessian (n p (d + 1) of independent
+        labels), and for "robust" as many again, G p² for "cluster". `margins` takes one more. The covariance
+        (p, p) is held, and up to three matrices of its size while it is made; of independent labels and
+        "observed" only K blocks (d + 1, d + 1), unless `cov` is asked for. Where the matrices take more
+        memory than is free, a ValueError says so before anything is computed. Rows of narrow dtypes are
+        widened, and sparse ones made dense, some at a time.
 
         References
         ----------

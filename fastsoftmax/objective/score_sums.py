@@ -1,7 +1,9 @@
-"""Sums of rows' scores and of their products, by NumPy: the middle of a sandwich covariance.
+"""Sums over rows for inference: log-likelihood, scores, information, and the middle of a sandwich.
 
 The score of a row is the gradient of its log-likelihood, −wᵢ ∂ℓᵢ/∂(b, W): for the logits that are kept,
-wᵢ (tᵢ − pᵢ) ⊗ (1, xᵢ). Nothing is compiled for it; a reading of X serves for all the sums.
+wᵢ (tᵢ − pᵢ) ⊗ (1, xᵢ). By NumPy and BLAS: nothing is compiled for it, and one reading of X serves for all.
+The kernel of class blocks takes twice as long as the product of all classes with themselves, which has the
+symmetry of pairs of features and of pairs of classes at once.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from scipy.linalg.blas import dsyrk
 
 from fastsoftmax.contracts import Csr, Halves, RowBlock
 from fastsoftmax.contracts.storages import row_slice, storage_of
@@ -22,8 +25,9 @@ if TYPE_CHECKING:
 
     from fastsoftmax.contracts import Loss, Params, Vector
 
-# Of the arrays that some rows take beside X, whatever n: they stay in a second-level cache or nearly so.
-CHUNK_BYTES, MIN_CHUNK = 2**23, 64
+# Of the arrays that some rows take beside X, whatever n; fewer rows would add to the sums more often than
+# their products are worth.
+CHUNK_BYTES, MIN_CHUNK = 2**24, 256
 
 
 class ScoreSums(NamedTuple):
@@ -35,6 +39,8 @@ class ScoreSums(NamedTuple):
         −Σ wᵢ ℓᵢ, in nats.
     score : ndarray (m, q)
         Σ sᵢ, for m logits and q terms: the constant first, if there is one.
+    information : ndarray (1, m q, m q), or (m, q, q)
+        The Hessian of Σ wᵢ ℓᵢ: of a softmax whole, of independent labels the blocks of each.
     products : ndarray (m q, m q) or None
         Σ sᵢ sᵢᵀ over the rows, or over the groups' sums of scores.
     squares, fourths : ndarray (q,)
@@ -43,6 +49,7 @@ class ScoreSums(NamedTuple):
 
     loglik: float
     score: Vector
+    information: Vector
     products: Vector | None
     squares: Vector
     fourths: Vector
@@ -126,37 +133,123 @@ def score_sums(
 
     Notes
     -----
-    float64. One reading of X: 4 n d K flops, and with `products` n (m q)² more, or G (m q)² for G groups; 8
-    MiB beside the result. Rows that are not in their groups' order are copied some at a time.
+    float64. One reading of X: 4 n d K flops, and for the information of a softmax n (m q)² more, of labels
+    n m q²; with `products` as many again, or G (m q)² for G groups. Some 16 MiB beside the result. Rows that
+    are not in their groups' order are copied some at a time. The last bits depend on BLAS's threads.
     """
-    size = len(kept) * weights.shape[1]
-    loglik, score = 0.0, np.zeros((len(kept), weights.shape[1]))
-    squares, fourths = np.zeros(weights.shape[1]), np.zeros(weights.shape[1])
-    total = np.zeros((size, size)) if products else None
+    shape = len(kept), weights.shape[1]
+    loglik, score = 0.0, np.zeros(shape)
+    squares, fourths = np.zeros(shape[1]), np.zeros(shape[1])
+    curved = _Curvature(kept, shape[1], family.SHIFT_INVARIANT)
+    total = _Products(score.size) if products else None
     order = None
     if products and groups is not None and (np.diff(groups) < 0).any():
         order = np.argsort(groups, kind="stable")
         groups = groups[order]
-    summed = _Groups(groups, size) if products and groups is not None else None
-    width = 2 * size if products else weights.shape[1] + 4 * len(weights)
-    for some in chunks(rows, width, order):
+    summed = _Groups(groups, score.size) if products and groups is not None else None
+    for some in chunks(rows, 4 * score.size + 4 * len(weights), order):
         columns = terms.of(some.X)
-        values, residuals = family.losses_and_residuals(loss, columns @ weights.T, some.target)
+        logits = columns @ weights.T
+        values, residuals = family.losses_and_residuals(loss, logits, some.target)
         loglik -= float(some.weight @ values)
         slopes = -some.weight[:, np.newaxis] * residuals[:, kept]
         score += slopes.T @ columns
+        curved.add(columns, logits, _curvature_weight(some, family))
         if total is not None:
-            each = (slopes[:, :, np.newaxis] * columns[:, np.newaxis, :]).reshape(len(columns), size)
-            if summed is not None:
-                each = summed.complete(each)
-            total += each.T @ each
+            each = outer(slopes, columns)
+            total.add(each if summed is None else summed.complete(each))
         np.square(columns, out=columns)
         squares += some.weight @ columns
         np.square(columns, out=columns)
         fourths += some.weight @ columns
     if total is not None and summed is not None:
-        total += np.outer(summed.open, summed.open)
-    return ScoreSums(loglik, score, total, squares, fourths)
+        total.add(summed.open[np.newaxis])
+    found = None if total is None else total.whole()
+    return ScoreSums(loglik, score, curved.information(), found, squares, fourths)
+
+
+def outer(a: Vector, b: Vector) -> Vector:
+    """Return the products of each row's numbers, (n, m q), of a (n, m) and b (n, q)."""
+    return (a[:, :, np.newaxis] * b[:, np.newaxis, :]).reshape(len(a), -1)
+
+
+def probabilities(logits: Vector, exclusive: bool) -> tuple[Vector, Vector]:
+    """Return p and 1 − p, each without cancellation, of logits (n, K) of a softmax or of sigmoids."""
+    if not exclusive:
+        e = np.exp(-np.abs(logits))
+        large, small = 1.0 / (1.0 + e), e / (1.0 + e)
+        return np.where(logits >= 0.0, large, small), np.where(logits >= 0.0, small, large)
+    best = np.arange(len(logits)), logits.argmax(axis=1)
+    e = np.exp(logits - logits[best][:, np.newaxis])
+    e[best] = 0.0
+    others = e.sum(axis=1)
+    e[best] = 1.0
+    rest = (1.0 + others)[:, np.newaxis] - e
+    rest[best] = others
+    scale = 1.0 / (1.0 + others)[:, np.newaxis]
+    return e * scale, rest * scale
+
+
+def _curvature_weight(some: RowBlock, family: Any) -> Vector:
+    """Return the rows' weights, times what targets of a softmax sum to: probabilities are not quite one."""
+    if family.SHIFT_INVARIANT and some.target.ndim == 2:
+        return some.weight * some.target.sum(axis=1, dtype=np.float64)
+    return some.weight
+
+
+class _Products:
+    """A sum of products Σ aᵢ aᵢᵀ (size, size): its lower triangle, to which BLAS adds."""
+
+    def __init__(self, size: int) -> None:
+        self._sum = np.zeros((size, size), order="F")
+
+    def add(self, rows: Vector) -> None:
+        """Add the products of rows (n, size)."""
+        self._sum = dsyrk(1.0, np.ascontiguousarray(rows).T, 1.0, self._sum, lower=1, overwrite_c=1)
+
+    def whole(self) -> Vector:
+        """Return the sum, whole."""
+        return symmetric(self._sum)
+
+
+class _Curvature:
+    """The information Σ w (diag p − p pᵀ) ⊗ x xᵀ, or of independent labels Σ w p (1 − p) x xᵀ of each."""
+
+    def __init__(self, kept: NDArray[np.intp], n_terms: int, exclusive: bool) -> None:
+        self._kept, self._exclusive = kept, exclusive
+        self._own = [_Products(n_terms) for _ in kept]
+        self._pairs = _Products(len(kept) * n_terms) if exclusive else None
+
+    def add(self, columns: Vector, logits: Vector, weight: Vector) -> None:
+        """Add some rows."""
+        proba, rest = (part[:, self._kept] for part in probabilities(logits, self._exclusive))
+        root = np.sqrt(weight)[:, np.newaxis]
+        own = root * np.sqrt(proba * rest)
+        for place, products in enumerate(self._own):
+            products.add(own[:, place : place + 1] * columns)
+        if self._pairs is not None:
+            self._pairs.add(outer(root * proba, columns))
+
+    def information(self) -> Vector:
+        """Return the blocks."""
+        own = np.array([products.whole() for products in self._own])
+        if self._pairs is None:
+            return own
+        whole = self._pairs.whole()
+        np.negative(whole, out=whole)
+        size = own.shape[1]
+        # Not the difference of two sums, which cancel where p is next to one.
+        for place, block in enumerate(own):
+            part = slice(place * size, (place + 1) * size)
+            whole[part, part] = block
+        return whole[np.newaxis]
+
+
+def symmetric(lower: Vector) -> Vector:
+    """Return a matrix whose lower triangle is filled as a whole one."""
+    below: Vector = np.tril(lower)
+    below += np.tril(lower, -1).T
+    return below
 
 
 class _Groups:
