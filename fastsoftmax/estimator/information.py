@@ -19,7 +19,8 @@ from scipy.linalg import lapack
 
 from fastsoftmax.contracts.queries import Gram
 from fastsoftmax.linalg.cholesky import unit_scale
-from fastsoftmax.objective.score_sums import ScoreSums, Terms, score_sums, symmetric
+from fastsoftmax.objective.row_parts import Terms
+from fastsoftmax.objective.score_sums import ScoreSums, score_sums, symmetric
 from fastsoftmax.runtime import blas
 from fastsoftmax.runtime.available_memory import available_memory
 from fastsoftmax.sources.array import ArraySource
@@ -125,6 +126,7 @@ class Fitted:
             self.terms,
             products=products,
             groups=groups,
+            n_threads=self.n_threads,
         )
 
     def add_penalty(self, information: Vector) -> Vector:

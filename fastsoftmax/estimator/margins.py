@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from fastsoftmax.estimator.normal import intervals, p_values
-from fastsoftmax.objective.score_sums import chunks, outer, probabilities
+from fastsoftmax.objective.row_parts import summed
+from fastsoftmax.objective.score_sums import outer, probabilities
 
 if TYPE_CHECKING:
-    from fastsoftmax.contracts import Array, Vector
+    from fastsoftmax.contracts import Array, RowBlock, Vector
     from fastsoftmax.estimator.information import Fitted
+    from fastsoftmax.objective.row_parts import Terms
 
 
 class Margins(NamedTuple):
@@ -74,26 +76,84 @@ def of(fitted: Fitted, cov: Vector, classes: Array, features: list[str]) -> Marg
     return Margins(effects, flat @ cov @ flat.T, classes, features)
 
 
+class _OfLabels:
+    """The sums Σ w p (1 − p) (m,), and Σ w p (1 − p) (1 − 2 p) xₜ (m, q), of independent labels."""
+
+    def __init__(self, terms: Terms, weights: Vector) -> None:
+        self._terms, self._weights = terms, weights
+        self.curvature, self.third = np.zeros(len(weights)), np.zeros(weights.shape)
+
+    def add(self, some: RowBlock) -> None:
+        """Add some rows."""
+        columns = self._terms.of(some.X)
+        proba, rest = probabilities(columns @ self._weights.T, exclusive=False)
+        each = some.weight[:, np.newaxis] * proba * rest
+        self.curvature += each.sum(axis=0)
+        each *= rest - proba
+        self.third += each.T @ columns
+
+    def merge(self, other: _OfLabels) -> None:
+        """Add the sums of other rows."""
+        self.curvature += other.curvature
+        self.third += other.third
+
+
 def _of_labels(fitted: Fitted) -> tuple[Vector, Vector]:
     """Return the effects vₖ βₖⱼ, v the mean of p (1 − p), and their derivatives, of independent labels."""
     m, q, first = len(fitted.kept), fitted.n_terms, int(fitted.constant)
-    terms = fitted.terms._replace(mean=None)
-    weights = fitted.contrasts
-    curvature, third = np.zeros(m), np.zeros((m, q))
-    for some in chunks(fitted.rows, q + 4 * m):
-        columns = terms.of(some.X)
-        proba, rest = probabilities(columns @ weights.T, exclusive=False)
-        each = some.weight[:, np.newaxis] * proba * rest
-        curvature += each.sum(axis=0)
-        each *= rest - proba
-        third += each.T @ columns
-    curvature, third = curvature / fitted.total_weight, third / fitted.total_weight
+    terms, weights = fitted.terms._replace(mean=None), fitted.contrasts
+    found = summed(
+        fitted.rows, lambda part: _OfLabels(terms, weights), numbers_per_row=q + 4 * m, sums_size=m * q,
+        n_threads=fitted.n_threads,
+    )  # fmt: skip
+    curvature, third = found.curvature / fitted.total_weight, found.third / fitted.total_weight
     effects = curvature[:, np.newaxis] * weights[:, first:]
     jacobian = np.zeros((m, q - first, m, q))
     for k in range(m):
         jacobian[k, :, k] = np.outer(weights[k, first:], third[k])
         jacobian[k, np.arange(q - first), k, np.arange(first, q)] += curvature[k]
     return effects, jacobian
+
+
+class _OfClasses:
+    """The sums of products of one, two and three probabilities and a term, of classes of a softmax.
+
+    `means` Σ w pₖ, `squares` Σ w pₖ pₗ, `ones` Σ w pₖ xₜ, `twos` Σ w pₖ pₗ xₜ, and `threes` Σ w pₖ pᵣ pₗ xₜ of
+    the pairs r ≤ k.
+    """
+
+    def __init__(self, terms: Terms, weights: Vector) -> None:
+        self._terms, self._weights = terms, weights
+        n_classes, q = weights.shape
+        self.pairs = np.tril_indices(n_classes)
+        self.means, self.squares = np.zeros(n_classes), np.zeros((n_classes, n_classes))
+        self.ones, self.twos = np.zeros((n_classes, q)), np.zeros((n_classes, n_classes, q))
+        self.threes = np.zeros((len(self.pairs[0]), n_classes, q))
+
+    def add(self, some: RowBlock) -> None:
+        """Add some rows."""
+        columns = self._terms.of(some.X)
+        proba, _ = probabilities(columns @ self._weights.T, exclusive=True)
+        weighted = some.weight[:, np.newaxis] * proba
+        self.means += weighted.sum(axis=0)
+        self.squares += weighted.T @ proba
+        self.ones += weighted.T @ columns
+        each = outer(proba, columns)
+        self.twos += (weighted.T @ each).reshape(self.twos.shape)
+        of_pairs = weighted[:, self.pairs[0]] * proba[:, self.pairs[1]]
+        self.threes += (of_pairs.T @ each).reshape(self.threes.shape)
+
+    def _arrays(self) -> tuple[Vector, ...]:
+        return self.means, self.squares, self.ones, self.twos, self.threes
+
+    def merge(self, other: _OfClasses) -> None:
+        """Add the sums of other rows."""
+        for own, others in zip(self._arrays(), other._arrays(), strict=True):
+            own += others
+
+    def divided(self, total: float) -> tuple[Vector, ...]:
+        """Return the means over rows of this total weight."""
+        return tuple(array / total for array in self._arrays())
 
 
 def _of_classes(fitted: Fitted) -> tuple[Vector, Vector]:
@@ -108,24 +168,13 @@ def _of_classes(fitted: Fitted) -> tuple[Vector, Vector]:
     weights = np.zeros((n_classes, q))
     weights[fitted.kept] = fitted.contrasts
     beta = weights[:, first:]
-    pairs = np.tril_indices(n_classes)
-    ones = np.zeros((n_classes, q))  # Σ w pₖ xₜ
-    twos = np.zeros((n_classes, n_classes, q))  # Σ w pₖ pₗ xₜ
-    threes = np.zeros((len(pairs[0]), n_classes, q))  # Σ w pₖ pᵣ pₗ xₜ of the pairs r ≤ k
-    means, squares = np.zeros(n_classes), np.zeros((n_classes, n_classes))
-    for some in chunks(fitted.rows, n_classes * q + len(pairs[0]) + 4 * n_classes):
-        columns = terms.of(some.X)
-        proba, _ = probabilities(columns @ weights.T, exclusive=True)
-        weighted = some.weight[:, np.newaxis] * proba
-        means += weighted.sum(axis=0)
-        squares += weighted.T @ proba
-        ones += weighted.T @ columns
-        each = outer(proba, columns)
-        twos += (weighted.T @ each).reshape(twos.shape)
-        threes += ((weighted[:, pairs[0]] * proba[:, pairs[1]]).T @ each).reshape(threes.shape)
-    total = fitted.total_weight
-    for array in (means, squares, ones, twos, threes):
-        array /= total
+    found = summed(
+        fitted.rows, lambda part: _OfClasses(terms, weights),
+        numbers_per_row=n_classes * (q + n_classes + 4), sums_size=n_classes**2 * (n_classes + 3) * q // 2,
+        n_threads=fitted.n_threads,
+    )  # fmt: skip
+    means, squares, ones, twos, threes = found.divided(fitted.total_weight)
+    pairs = found.pairs
     effects = means[:, np.newaxis] * beta - squares @ beta
     mixed_twos = np.einsum("rj,krt->kjt", beta, twos)
     jacobian = np.zeros((n_classes, q - first, n_classes, q))

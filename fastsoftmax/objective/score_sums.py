@@ -13,21 +13,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from scipy.linalg.blas import dsyrk
 
-from fastsoftmax.contracts import Csr, Halves, RowBlock
-from fastsoftmax.contracts.storages import row_slice, storage_of
-from fastsoftmax.data import sparse
+from fastsoftmax.objective.row_parts import summed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from types import ModuleType
 
     from numpy.typing import NDArray
 
-    from fastsoftmax.contracts import Loss, Params, Vector
-
-# Of the arrays that some rows take beside X, whatever n; fewer rows would add to the sums more often than
-# their products are worth.
-CHUNK_BYTES, MIN_CHUNK = 2**24, 256
+    from fastsoftmax.contracts import Loss, RowBlock, Vector
+    from fastsoftmax.objective.row_parts import Terms
 
 
 class ScoreSums(NamedTuple):
@@ -55,54 +49,6 @@ class ScoreSums(NamedTuple):
     fourths: Vector
 
 
-class Terms(NamedTuple):
-    """What the columns of a linear predictor are: rows less `mean` (d,), if given, and perhaps a constant."""
-
-    constant: bool
-    mean: Vector | None = None
-
-    def of(self, X: Any) -> Vector:
-        """Return a copy of rows as float64 (n, q), the constant first."""
-        rows = dense(X)
-        terms = np.empty((rows.shape[0], rows.shape[1] + self.constant))
-        terms[:, : self.constant] = 1.0
-        terms[:, self.constant :] = rows
-        if self.mean is not None:
-            terms[:, self.constant :] -= self.mean
-        return terms
-
-    def weights_of(self, params: Params) -> Vector:
-        """Return the coefficients (K, q) by these terms of parameters for the rows as they are."""
-        if not self.constant:
-            return params.coef
-        moved = 0.0 if self.mean is None else params.coef @ self.mean
-        return np.column_stack((params.intercept + moved, params.coef))
-
-
-def dense(X: Any) -> Any:
-    """Return some rows of a host's storage as a matrix."""
-    if isinstance(X, Csr):
-        return sparse.to_scipy(X).toarray()
-    return X.bits.view(np.float16) if isinstance(X, Halves) else X
-
-
-def chunks(rows: RowBlock, numbers_per_row: int, order: NDArray[np.intp] | None = None) -> Iterator[RowBlock]:
-    """Yield rows some at a time, as many as `numbers_per_row` float64 beside them allow; in `order` if given.
-
-    Rows that are taken in an order are copied.
-    """
-    step = max(MIN_CHUNK, CHUNK_BYTES // (8 * numbers_per_row))
-    for start in range(0, rows.n_rows, step):
-        part = slice(start, start + step)
-        if order is None:
-            yield RowBlock(
-                row_slice(rows.X, start, min(start + step, rows.n_rows)), rows.target[part], rows.weight[part]
-            )
-        else:
-            taken = order[part]
-            yield RowBlock(storage_of(rows.X).take(rows.X, taken), rows.target[taken], rows.weight[taken])
-
-
 def score_sums(
     rows: RowBlock,
     loss: Loss,
@@ -113,6 +59,7 @@ def score_sums(
     *,
     products: bool = False,
     groups: NDArray[np.intp] | None = None,
+    n_threads: int | None = None,
 ) -> ScoreSums:
     """Return the sums over rows of a host's storage.
 
@@ -130,42 +77,94 @@ def score_sums(
         Whether to sum products of scores.
     groups : ndarray (n,), optional
         The number of each row's group, from 0: products are then those of the groups' sums.
+    n_threads : int or None
 
     Notes
     -----
     float64. One reading of X: 4 n d K flops, and for the information of a softmax n (m q)² more, of labels
-    n m q²; with `products` as many again, or G (m q)² for G groups. Some 16 MiB beside the result. Rows that
-    are not in their groups' order are copied some at a time. The last bits depend on BLAS's threads.
+    n m q²; with `products` as many again, or G (m q)² for G groups. Some 16 MiB a thread beside up to
+    eight times the result. Rows that are not in their groups' order are copied some at a time.
     """
-    shape = len(kept), weights.shape[1]
-    loglik, score = 0.0, np.zeros(shape)
-    squares, fourths = np.zeros(shape[1]), np.zeros(shape[1])
-    curved = _Curvature(kept, shape[1], family.SHIFT_INVARIANT)
-    total = _Products(score.size) if products else None
+    size = len(kept) * weights.shape[1]
     order = None
-    if products and groups is not None and (np.diff(groups) < 0).any():
+    if groups is not None and (np.diff(groups) < 0).any():
         order = np.argsort(groups, kind="stable")
         groups = groups[order]
-    summed = _Groups(groups, score.size) if products and groups is not None else None
-    for some in chunks(rows, 4 * score.size + 4 * len(weights), order):
-        columns = terms.of(some.X)
-        logits = columns @ weights.T
-        values, residuals = family.losses_and_residuals(loss, logits, some.target)
-        loglik -= float(some.weight @ values)
-        slopes = -some.weight[:, np.newaxis] * residuals[:, kept]
-        score += slopes.T @ columns
-        curved.add(columns, logits, _curvature_weight(some, family))
-        if total is not None:
+
+    def start(part: slice) -> _Sums:
+        of_part = None if groups is None else groups[part]
+        return _Sums(loss, family, weights, kept, terms, products, of_part)
+
+    found = summed(
+        rows, start, numbers_per_row=4 * size + 4 * len(weights), sums_size=2 * size**2, order=order,
+        groups=groups, n_threads=n_threads,
+    )  # fmt: skip
+    return found.whole()
+
+
+class _Sums:
+    """The sums of `score_sums` over a part of the rows."""
+
+    def __init__(
+        self,
+        loss: Loss,
+        family: Any,
+        weights: Vector,
+        kept: NDArray[np.intp],
+        terms: Terms,
+        products: bool,
+        groups: NDArray[np.intp] | None,
+    ) -> None:
+        self._loss, self._family, self._weights = loss, family, weights
+        self._kept, self._terms = kept, terms
+        n_terms = weights.shape[1]
+        self._loglik, self._score = 0.0, np.zeros((len(kept), n_terms))
+        self._squares, self._fourths = np.zeros(n_terms), np.zeros(n_terms)
+        self._curved = _Curvature(kept, n_terms, family.SHIFT_INVARIANT)
+        self._products = _Products(self._score.size) if products else None
+        self._groups = None if groups is None or not products else _Groups(groups, self._score.size)
+
+    def add(self, some: RowBlock) -> None:
+        """Add some rows."""
+        columns = self._terms.of(some.X)
+        logits = columns @ self._weights.T
+        values, residuals = self._family.losses_and_residuals(self._loss, logits, some.target)
+        self._loglik -= float(some.weight @ values)
+        slopes = -some.weight[:, np.newaxis] * residuals[:, self._kept]
+        self._score += slopes.T @ columns
+        self._curved.add(columns, logits, _curvature_weight(some, self._family))
+        if self._products is not None:
             each = outer(slopes, columns)
-            total.add(each if summed is None else summed.complete(each))
+            self._products.add(each if self._groups is None else self._groups.complete(each))
         np.square(columns, out=columns)
-        squares += some.weight @ columns
+        self._squares += some.weight @ columns
         np.square(columns, out=columns)
-        fourths += some.weight @ columns
-    if total is not None and summed is not None:
-        total.add(summed.open[np.newaxis])
-    found = None if total is None else total.whole()
-    return ScoreSums(loglik, score, curved.information(), found, squares, fourths)
+        self._fourths += some.weight @ columns
+
+    def merge(self, other: _Sums) -> None:
+        """Add the sums of another part."""
+        self._loglik += other._loglik
+        self._score += other._score
+        self._squares += other._squares
+        self._fourths += other._fourths
+        self._curved.merge(other._curved)
+        if self._products is not None and other._products is not None:
+            other._end()
+            self._products.merge(other._products)
+
+    def _end(self) -> None:
+        """Add the group that is still open."""
+        if self._products is not None and self._groups is not None:
+            self._products.add(self._groups.open[np.newaxis])
+            self._groups = None
+
+    def whole(self) -> ScoreSums:
+        """Return the result."""
+        self._end()
+        products = None if self._products is None else self._products.whole()
+        return ScoreSums(
+            self._loglik, self._score, self._curved.information(), products, self._squares, self._fourths
+        )
 
 
 def outer(a: Vector, b: Vector) -> Vector:
@@ -193,7 +192,8 @@ def probabilities(logits: Vector, exclusive: bool) -> tuple[Vector, Vector]:
 def _curvature_weight(some: RowBlock, family: Any) -> Vector:
     """Return the rows' weights, times what targets of a softmax sum to: probabilities are not quite one."""
     if family.SHIFT_INVARIANT and some.target.ndim == 2:
-        return some.weight * some.target.sum(axis=1, dtype=np.float64)
+        weight: Vector = some.weight * some.target.sum(axis=1, dtype=np.float64)
+        return weight
     return some.weight
 
 
@@ -205,7 +205,12 @@ class _Products:
 
     def add(self, rows: Vector) -> None:
         """Add the products of rows (n, size)."""
-        self._sum = dsyrk(1.0, np.ascontiguousarray(rows).T, 1.0, self._sum, lower=1, overwrite_c=1)
+        if len(rows):
+            self._sum = dsyrk(1.0, np.ascontiguousarray(rows).T, 1.0, self._sum, lower=1, overwrite_c=1)
+
+    def merge(self, other: _Products) -> None:
+        """Add another sum."""
+        self._sum += other._sum
 
     def whole(self) -> Vector:
         """Return the sum, whole."""
@@ -229,6 +234,13 @@ class _Curvature:
             products.add(own[:, place : place + 1] * columns)
         if self._pairs is not None:
             self._pairs.add(outer(root * proba, columns))
+
+    def merge(self, other: _Curvature) -> None:
+        """Add the sums of other rows."""
+        for own, others in zip(self._own, other._own, strict=True):
+            own.merge(others)
+        if self._pairs is not None and other._pairs is not None:
+            self._pairs.merge(other._pairs)
 
     def information(self) -> Vector:
         """Return the blocks."""

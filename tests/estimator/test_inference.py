@@ -93,8 +93,8 @@ def test_weights_are_repeated_rows():
 @pytest.mark.parametrize("kind", ["robust", "cluster"])
 @pytest.mark.parametrize("storage", [np.asarray, scipy.sparse.csr_array, lambda X: X.astype(np.float32)])
 def test_the_sandwich_is_that_of_the_scores(kind, storage, monkeypatch):
-    monkeypatch.setattr("fastsoftmax.objective.score_sums.CHUNK_BYTES", 0)
-    monkeypatch.setattr("fastsoftmax.objective.score_sums.MIN_CHUNK", 64)  # three chunks of rows
+    monkeypatch.setattr("fastsoftmax.objective.row_parts.CHUNK_BYTES", 0)
+    monkeypatch.setattr("fastsoftmax.objective.row_parts.MIN_CHUNK", 31)  # four parts, of two chunks each
     X, y, weight, groups = problem(n=150)
     X = X.astype(np.float32).astype(float)
     found = fitted(X, y, weight).inference(
