@@ -118,8 +118,8 @@ def _of_labels(fitted: Fitted) -> tuple[Vector, Vector]:
 class _OfClasses:
     """The sums of products of one, two and three probabilities and a term, of classes of a softmax.
 
-    `means` Σ w pₖ, `squares` Σ w pₖ pₗ, `ones` Σ w pₖ xₜ, `twos` Σ w pₖ pₗ xₜ, and `threes` Σ w pₖ pᵣ pₗ xₜ of
-    the pairs r ≤ k.
+    `means` Σ w pₖ, `squares` Σ w pₖ pₗ, `ones` Σ w pₖ xₜ, `twos` Σ w pₖ pₗ xₜ, and `threes`
+    Σ w pₖ pᵣ pₗ xₜ of the pairs r ≤ k.
     """
 
     def __init__(self, terms: Terms, weights: Vector) -> None:

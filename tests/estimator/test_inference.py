@@ -263,6 +263,17 @@ def test_wrong_arguments():
         SoftmaxRegression().inference(X, y)
 
 
+def test_the_bits_do_not_depend_on_the_threads(monkeypatch):
+    monkeypatch.setattr("fastsoftmax.objective.row_parts.MIN_CHUNK", 10)
+    X, y, weight, groups = problem()
+    model = fitted(X, y, weight)
+    found = [
+        model.set_params(n_threads=n).inference(X, y, weight, kind="cluster", groups=groups) for n in (1, 3)
+    ]
+    np.testing.assert_array_equal(found[0].cov, found[1].cov)
+    np.testing.assert_array_equal(found[0].margins().cov, found[1].margins().cov)
+
+
 def test_a_covariance_that_does_not_fit_is_refused_at_once(monkeypatch):
     monkeypatch.setattr("fastsoftmax.estimator.information.available_memory", lambda: 1000)
     X, y, _, _ = problem()
