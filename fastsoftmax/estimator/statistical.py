@@ -71,7 +71,7 @@ class Statistics:
         -----
         Weights in "observed" are frequencies: a row of weight 2 is two rows, and `nobs` is Σ w. In "robust"
         and "cluster" they are sampling weights: scores are weighted, and their products by w². For repeated
-        rows give these as rows.
+        rows give these as rows; a row of counts is a group of its own there.
 
         Under a penalty (C finite) H is that of −loglik plus the penalty, H + P: its inverse is the
         covariance of a normal prior's posterior near its mode. The sandwich is that of the estimates around
