@@ -106,7 +106,7 @@ def test_the_sandwich_is_that_of_the_scores(kind, storage, monkeypatch):
     if kind == "cluster":
         S = np.array([S[groups == g].sum(axis=0) for g in np.unique(groups)])
         factor = 12 / 11 * (150 - 1) / (150 - 8)
-    close(found.cov, factor * bread @ S.T @ S @ bread, 1e-6 if X is storage(X) else 1e-5)
+    close(found.cov, factor * bread @ S.T @ S @ bread, 1e-7)
 
 
 @pytest.mark.parametrize("loss", ["softmax", "sigmoid", "two classes"])
