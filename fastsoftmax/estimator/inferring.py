@@ -54,7 +54,7 @@ def infer(
     information.check_size(len(named) if whole else len(terms), "the covariance")
     sums = fitted.sums(kind != "observed", codes)
     blocks = sums.information
-    doubtful = information.hardly_known(fitted, blocks, sums)
+    doubtful = information.hardly_known(fitted, blocks, sums) if fitted.penalty.is_none else np.array([], int)
     bread = _bread(fitted, blocks, named, terms)
     slope = (sums.score - fitted.penalty_slope()).reshape(len(bread), -1)
     errors = np.sqrt(np.diagonal(bread, axis1=1, axis2=2))

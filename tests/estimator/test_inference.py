@@ -210,6 +210,9 @@ def test_classes_that_a_column_separates_are_named():
         model = fitted(X, y, tol=1e-6, max_iter=300)
     with pytest.warns(UserWarning, match=r"x2 of class 'wheat'.*separate"):
         model.inference(X, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fitted(X, y, C=1.0).inference(X, y)  # a penalty gives an answer
 
 
 def test_a_fit_that_ended_early_is_told():
