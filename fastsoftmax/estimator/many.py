@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from fastsoftmax.contracts.wording import shown
 from fastsoftmax.data import validation
-from fastsoftmax.estimator import hyperparameters, progress_line
+from fastsoftmax.estimator import counts, hyperparameters, progress_line
 from fastsoftmax.estimator import labels as label_reader
 from fastsoftmax.estimator.fitting import LOOSE, Fit, features_of
 from fastsoftmax.estimator.one_vs_rest import BalancedClasses
@@ -207,14 +207,15 @@ def _together(
         )
     labels = label_reader.read(y, rows, model.loss, multi_class=model.multi_class)
     weights = np.stack([label_reader.weights(y, weight, model.class_weight) for weight in sample_weights])
-    features = features_of(model, rows, sample_weights[:1])
+    row_weights = sample_weights * counts.totals(y)
+    features = features_of(model, rows, row_weights[:1])
     fit = Fit(model, rows, labels, weights[0], settings, features=features)
     if fit.solver != "lbfgs" or model.tol < LOOSE or fit.is_rotated or fit.objective.direct is None:
         return None
     zero = np.zeros(fit.objective.n_params)
     starts = [fit.start(zero, label_reader.unobserved_classes(labels, weight)) for weight in weights]
     l2 = 1.0 / (np.array(strengths) * weights.sum(axis=1))
-    features = features_of(model, rows, sample_weights)
+    features = features_of(model, rows, row_weights)
     task = fit.objective.direct.task_of(weights, l2, starts, features=features)
     threads = available_threads() if model.n_threads is None else model.n_threads
     with blas.one_thread():

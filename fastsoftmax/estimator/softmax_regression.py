@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 
-from fastsoftmax.data import dask, validation
+from fastsoftmax.data import dask
 from fastsoftmax.data.blocks.row_set import RowSet
 from fastsoftmax.estimator import callbacks as observers
 from fastsoftmax.estimator import fitting, hyperparameters, interrupts, liblinear, progress_line, streamed
@@ -24,6 +24,7 @@ from fastsoftmax.estimator.path import RegularizationPath
 from fastsoftmax.estimator.prediction import Prediction
 from fastsoftmax.estimator.saving import Persistence
 from fastsoftmax.estimator.sparse_fitting import SparseFit
+from fastsoftmax.estimator.statistical import Statistics
 from fastsoftmax.persistence.checkpoint import FitCheckpoint
 from fastsoftmax.runtime import compile_ahead, compiling, library
 from fastsoftmax.runtime.scikit_learn import (
@@ -55,6 +56,7 @@ class SoftmaxRegression(
     ManyFitting,
     BatchFitting,
     Persistence,
+    Statistics,
     LinearClassifierMixin,
     SparseCoefMixin,
     BaseEstimator,
@@ -286,8 +288,9 @@ class SoftmaxRegression(
         X : array_like or SciPy sparse, (n, d), an array on a GPU, or rows of `fastsoftmax.open_rows`
             Arrays of CuPy, PyTorch and others are read on the GPU without a copy; `device` must not be "cpu".
             Rows of `open_rows` and `rows_from` bring their labels and weights.
-        y : array_like, (n,) labels, or (n, K) probabilities (multi-label: labels in [0, 1])
-            The columns of a frame name the classes.
+        y : array_like, (n,) labels, or (n, K) probabilities or counts (multi-label: labels in [0, 1])
+            The columns of a frame name the classes. Counts are whole numbers, some above 1: a row is as many
+            rows as they sum to.
         sample_weight : array_like (n,), optional
             Not negative. A row of weight zero has no effect.
 
@@ -352,7 +355,7 @@ class SoftmaxRegression(
         weight = label_reader.weights(y, sample_weight, self.class_weight)
         if settings.is_sparse:
             return SparseFit(self, rows, labels, weight, settings), labels
-        given = validation.sample_weights(sample_weight, rows.shape[0])
+        given = label_reader.weights(y, sample_weight, None)
         features = fitting.features_of(self, rows, [given])
         return Fit(self, rows, labels, weight, settings, features=features), labels
 
