@@ -16,6 +16,7 @@ from fastsoftmax.contracts import Mixture, Params
 from fastsoftmax.contracts.queries import Diagonal, Dual, LossGrad, LossGrads, ShiftCurvature, Together
 from fastsoftmax.objective.certificate import MAX_SHIFTED_CLASSES
 from fastsoftmax.objective.counted import CountedSource
+from fastsoftmax.objective.gram_choice import is_worth_summing, model_of_sums, thinned_gram
 from fastsoftmax.objective.row_scores import Lacking, choice_of_rows, curvature_at_zero
 from fastsoftmax.objective.source_objective import SourceObjective
 from fastsoftmax.objective.surrogate import Surrogate
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from fastsoftmax.contracts import Sums, Vector
-    from fastsoftmax.contracts.protocols import Penalty, Source
+    from fastsoftmax.contracts.protocols import Model, Penalty, Source
+    from fastsoftmax.objective.row_choice import ChooseRows
 
 # A preconditioner costs no reading; one is built anew where more steps than so many remain.
 REBUILD_COST = 1.0
@@ -65,7 +67,7 @@ class FewReadings(SourceObjective):
         self._hessian: tuple[Vector, Sums] | None = None  # without the penalty, and the point of it
         self._moments: tuple[Vector, Params] | None = None
         self._squares: Vector | None = None  # Σ w x² / Σ w (d,) of all rows
-        self._model: Surrogate | None = None  # of rows chosen at the last reading that chose any
+        self._model: Model | None = None  # made at the last reading that made one
 
     @property
     def offers(self) -> frozenset[str]:
@@ -76,6 +78,11 @@ class FewReadings(SourceObjective):
     def has_small_hessian(self) -> bool:
         """Whether the whole Hessian of all rows is so small that it is summed beside every gradient."""
         return self._preconditioning.form[0] == "full"
+
+    @property
+    def sums_hessian(self) -> bool:
+        """Whether a model near the minimum has a Hessian that is summed over more rows than are kept."""
+        return not self.has_small_hessian and is_worth_summing(self.sampled, self._stream.sample_bytes)
 
     @property
     def sampled(self) -> SourceObjective:
@@ -111,46 +118,56 @@ class FewReadings(SourceObjective):
             self._rows.passes += self._unpaid
             self._unpaid = 0
             return self._last[1], self._last[2].copy()
-        return self._read(point, ())
+        return self._read(point)
 
-    def value_grad_and_model(self, params: ArrayLike) -> tuple[float, Vector, Surrogate]:
-        """Return F in nats, ∇F, and a model by rows chosen at `params`. One reading, none after `start`."""
+    def value_grad_and_model(self, params: ArrayLike, *, near: bool = False) -> tuple[float, Vector, Model]:
+        """Return F in nats, ∇F, and a model by rows chosen at `params`. One reading, none after `start`.
+
+        `near` the minimum the model has a Hessian that is summed in that reading, where `sums_hessian`.
+        """
         point = np.asarray(params, np.float64)
         last, model = self._last, self._model
         if last is not None and model is not None and np.array_equal(last[0], point) and self._unpaid:
             return *self.value_and_grad(point), model
-        value, grad = self._read(point, (point,))
+        self._model = None  # its memory can go, unless a solver has it
+        sums = near and self.sums_hessian
+        value, grad = self._read(point, chooses=not sums, sums_hessian=sums)
         assert self._model is not None
         return value, grad, self._model
 
-    def model_at(self, recipe: Vector) -> Surrogate:
+    def model_at(self, recipe: Vector) -> Model:
         """Return the model with that recipe, to the same bits. One reading."""
-        if len(recipe) == 2:
-            self._read(recipe[0], (recipe[0],))
+        if len(recipe) == 1:
+            self._read(recipe[0], sums_hessian=True)
+        elif len(recipe) == 2:
+            self._read(recipe[0], chooses=True)
         else:
             self._at_candidates(list(recipe[:-1]), recipe[-1])
         assert self._model is not None
         return self._model
 
-    def _read(self, point: Vector, chosen_at: tuple[Vector, ...]) -> tuple[float, Vector]:
-        """Return F and ∇F by one reading, and keep what rides on it: curvatures, and chosen rows."""
+    def _read(
+        self, point: Vector, *, chooses: bool = False, sums_hessian: bool = False
+    ) -> tuple[float, Vector]:
+        """Return F and ∇F by one reading, and keep what rides on it: curvatures, and a model."""
         unpacked = self.unpack(point)
         queries: list[Any] = [LossGrad(unpacked, self._dtype)]
-        if chosen_at:
-            queries.append(
-                choice_of_rows(
-                    self.sampled, chosen_at, self._rows.spec.n_rows, self._stream.sample_bytes, self._dtype
-                )
-            )
+        if chooses:
+            queries.append(self._choice((point,)))
+        if sums_hessian:
+            queries.append(thinned_gram(self.sampled, unpacked, self._rows.spec.n_rows, self._dtype))
         if self._curvature_rides:
             queries.append(ShiftCurvature(unpacked, np.zeros(self.n_classes), self._dtype))
         if self.has_small_hessian:
             queries.append(self._preconditioning.hessian_query(unpacked))
-        sums, *others = self._rows.sum(Together(tuple(queries))).each
+        answers: tuple[Any, ...] = self._rows.sum(Together(tuple(queries))).each
+        sums, *others = answers
         if self.has_small_hessian:
             self._hessian = point.copy(), others.pop()
-        if chosen_at:
-            self._keep_model(others.pop(0), chosen_at, point)
+        if chooses:
+            self._keep_model(others.pop(0), (point,), point)
+        if sums_hessian:
+            self._model = model_of_sums(others.pop(0), self.sampled, point, self._n_threads)
         if self._curvature_rides:
             (curvature,) = others
             self._curvature = point.copy(), curvature.coef / curvature.weight
@@ -239,16 +256,7 @@ class FewReadings(SourceObjective):
         if self._squares is None and not self.has_small_hessian:
             queries = (*queries, Diagonal(self.unpack(np.zeros(self.size)), self._dtype))
         if candidates:
-            queries = (
-                *queries,
-                choice_of_rows(
-                    self.sampled,
-                    tuple(candidates),
-                    self._rows.spec.n_rows,
-                    self._stream.sample_bytes,
-                    self._dtype,
-                ),
-            )
+            queries = (*queries, self._choice(tuple(candidates)))
         answers: tuple[Any, ...] = self._rows.sum(Together(queries)).each
         many_sums, *others = answers
         chosen = others.pop() if candidates else None
@@ -263,6 +271,12 @@ class FewReadings(SourceObjective):
             lowest = candidates[int(np.argmin([value for value, _ in results[:n]]))]
             self._keep_model(chosen, tuple(candidates), lowest if best is None else best)
         return np.array([value for value, _ in results[:n]]), [grad for _, grad in results[:n]]
+
+    def _choice(self, points: tuple[Vector, ...]) -> ChooseRows:
+        """Return the query for the rows that weigh most at some points."""
+        return choice_of_rows(
+            self.sampled, points, self._rows.spec.n_rows, self._stream.sample_bytes, self._dtype
+        )
 
     def _moment_points(self) -> list[Vector]:
         """Return the points whose gradients tell the moments: zero, and one of certain probabilities."""
