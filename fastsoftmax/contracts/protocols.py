@@ -351,6 +351,9 @@ class Modelled(Objective, Protocol):
     def model_at(self, recipe: Vector) -> Model:
         """Return the model with that recipe, to the same bits. One pass."""
 
+    def returns_to(self, x: Vector, value: float, grad: Vector) -> None:
+        """Take x, with F and ∇F there, for the point that the next one is a step from."""
+
     @property
     def sums_hessian(self) -> bool:
         """Whether a model near the minimum is better than those before, and as good to the end."""

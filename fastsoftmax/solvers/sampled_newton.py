@@ -166,6 +166,7 @@ def minimize(
         (n_steps, refined, n_choices, x, value, grad), modelled = _restored(stored, modelled, pairs)
         progress, done = Progress(modelled, tol, callback), False
         progress.resume(stored.numbers["progress"], x)
+        modelled.returns_to(x, value, grad)
         step, slope = _step(modelled, model, pairs, x, grad)
     first = n_steps
     for n_steps in range(first, max_iter):
@@ -180,6 +181,8 @@ def minimize(
             chooses = not refined and n_choices < (CHOICES + 1 if near else CHOICES)
             make = functools.partial(modelled.value_grad_and_model, near=near) if chooses else None
             trial = _searched(modelled, model, pairs, (x, value, grad), step, make)
+            if trial is None:
+                modelled.returns_to(x, value, grad)
         if trial is not None:
             x, value, grad, new_model = trial
             if new_model is not None:

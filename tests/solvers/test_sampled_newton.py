@@ -29,6 +29,9 @@ class Misled:
     def value_grad_and_model(self, x, *, near=False):
         return *self._objective.value_and_grad(x), _Model(self._other, self._factor)
 
+    def returns_to(self, x, value, grad):
+        pass
+
 
 class _Model:
     def __init__(self, other, factor):
