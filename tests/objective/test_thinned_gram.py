@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from fastsoftmax import SoftmaxObjective, SoftmaxRegression, devices, losses, rows_from
+from fastsoftmax import SoftmaxObjective, SoftmaxRegression, devices, losses, open_rows, rows_from
 from fastsoftmax.contracts import Csr, Params, RowBlock, row_slice
+from fastsoftmax.objective import few_readings
 from fastsoftmax.objective.thinned_gram import ThinnedGram, of_scaled_rows
+from fastsoftmax.persistence import checkpoint
 from fastsoftmax.sources.pairwise import pairwise_sum
 
 N, D = 3000, 12
@@ -80,3 +82,40 @@ def test_few_readings_where_the_sample_has_few_rows_for_a_feature(standardize):
     assert found.duality_gap_ <= 1e-6 * found.objective_
     assert abs(found.objective_ - expected.objective_) <= 2e-6 * expected.objective_
     assert found.history_[-1].passes <= 13  # 29 with the Hessian of rows that are kept only
+
+
+def test_a_fit_that_is_killed_beyond_the_sum_goes_on_to_the_same_bits(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "SECONDS", 0.0)
+    monkeypatch.setattr(checkpoint, "TIME_FRACTION", np.inf)
+    rng = np.random.default_rng(7)
+    n, d = 6000, 260
+    X = rng.normal(size=(n, d)).astype(np.float32)
+    np.save(tmp_path / "X.npy", X)
+    np.save(tmp_path / "y.npy", X @ rng.normal(size=d) / 8 + rng.logistic(size=n) > 0)
+    readings = []
+    summed = few_readings.thinned_gram
+    monkeypatch.setattr(few_readings, "thinned_gram", lambda *a: readings.append(len(points)) or summed(*a))
+
+    def fit(**settings):
+        points.clear()
+        return SoftmaxRegression(**settings).fit(open_rows(tmp_path / "X.npy", memory=8 * 15 * d * d))
+
+    points = []
+    whole = fit(callbacks=[points.append])
+    assert len(readings) == 1
+    assert 1 < readings[0] < len(points) - 2
+
+    class KilledError(Exception):
+        pass
+
+    def kill(record):
+        points.append(record)
+        if len(points) > readings[0] + 2:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        fit(callbacks=[kill], checkpoint=tmp_path / "state")
+    again = fit(checkpoint=tmp_path / "state")
+    assert len(readings) == 3  # one more for the model
+    assert again.coef_.tobytes() == whole.coef_.tobytes()
+    assert len(again.history_) == len(whole.history_)
