@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from fastsoftmax.contracts.values import Vector
+    from fastsoftmax.contracts.values import State, Vector
 
 
 class Absolutes(Protocol):
@@ -99,3 +99,9 @@ class ProximalObjective(Absolutes, Objective, Protocol):
 
     def whole_of(self, part: Vector, features: NDArray[np.intp]) -> Vector:
         """Return all parameters from those of some features; the others' are zero."""
+
+    def kept(self) -> State:
+        """Return what has been learnt of the rows beside a point, for `restore`."""
+
+    def restore(self, state: State) -> None:
+        """Take what `kept` returned in another process."""

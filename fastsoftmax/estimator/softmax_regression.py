@@ -350,11 +350,10 @@ class SoftmaxRegression(
         labels = label_reader.read(y, rows, self.loss, multi_class=self.multi_class)
         liblinear.check_two_classes(self.solver, labels)
         weight = label_reader.weights(y, sample_weight, self.class_weight)
-        if settings.is_sparse:
-            return SparseFit(self, rows, labels, weight, settings), labels
         given = validation.sample_weights(sample_weight, rows.shape[0])
         features = fitting.features_of(self, rows, [given])
-        return Fit(self, rows, labels, weight, settings, features=features), labels
+        kind = SparseFit if settings.is_sparse else Fit
+        return kind(self, rows, labels, weight, settings, features=features), labels
 
     def _start(self, fit: Fit, labels: Labels) -> Vector:
         """Return the starting point: zero, or the last coefficients for a warm start."""
