@@ -105,3 +105,28 @@ class ProximalObjective(Absolutes, Objective, Protocol):
 
     def restore(self, state: State) -> None:
         """Take what `kept` returned in another process."""
+
+
+class ModelledProximal(ProximalObjective, Protocol):
+    """An objective with the capability "prox_model": one whose passes are dear."""
+
+    def value_and_grad(self, x: Vector, *, chooses: bool = False) -> tuple[float, Vector]:
+        """Return F and the gradient of the smooth function, and keep what rides on it. One pass.
+
+        With `chooses` the model is from then on that of rows which weigh most at x.
+        """
+
+    def model(self, x: Vector, grad: Vector, damping: float) -> ProximalObjective:
+        """Return a model of F by rows in memory that has its gradient at x, `grad`. No pass.
+
+        Its Hessian at x has that part of its diagonal more.
+        """
+
+    def damping(self, x: Vector) -> float:
+        """Return the damping for a model at x of which nothing is known."""
+
+    def expect(self, x: Vector, grad: Vector) -> None:
+        """Let the next pass sum the Hessian of those that are free at x, or nearly, by a gradient there."""
+
+    def known_hessian(self, x: Vector) -> tuple[NDArray[np.intp], Vector] | None:
+        """Return the parameters and the Hessian among them that the pass at x summed, or None."""

@@ -20,7 +20,7 @@ TOL = 1e-12  # of F without the penalised coefficients: Newton's last step leave
 
 def C_min(
     X: MatrixLike,
-    y: ArrayLike,
+    y: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
     *,
     l1_ratio: float = 1.0,

@@ -124,7 +124,7 @@ class SparseFit(Fit):
             return self.attributes_of(solution.x), solution
         rounded = (part.astype(np.float32).astype(np.float64) for part in self._unpacked(solution.x))
         x = self._packed(*rounded)
-        value = self.objective.value_and_grad(x)[0]
+        value = self._value_as_stored(solution, x)
         excess = value - solution.value
         gap = None if solution.gap is None else max(0.0, solution.gap + excess)
         certified = gap is None or not solution.converged or gap <= tol * abs(value)
@@ -143,6 +143,11 @@ class SparseFit(Fit):
             by_class[:, -1] /= self._scaling**2
             diagonal = np.concatenate((by_class[:, :-1].ravel(), by_class[:, -1]))
         return diagonal
+
+    def _value_as_stored(self, solution: Solution, x: Vector) -> float:
+        """Return F at the solution's parameters as they are stored, x. One pass."""
+        value: float = self.objective.value_and_grad(x)[0]
+        return value
 
     def _packed(self, coef: Vector, intercept: Vector) -> Vector:
         """Return the flat parameters of coefficients of the original features, and intercepts."""

@@ -86,6 +86,14 @@ class FlatAbsolutes:
         free[: self._n_coef] = self.penalty.is_free(self._coef(x)).ravel()
         return free
 
+    def near_kinks(self, x: Vector, grad: Vector, part: float) -> NDArray[np.bool_]:
+        """Return which parameters are free, or have a gradient beyond a part of what keeps them at zero."""
+        near = self.is_free(x)
+        slope = self._coef(grad)
+        size = np.linalg.norm(slope, axis=0) if self.penalty.grouped else np.abs(slope)
+        near[: self._n_coef] |= (size > part * self.penalty.thresholds).ravel()
+        return near
+
     def bend(self, x: Vector, direction: Vector) -> Vector:
         """Return the absolute values' Hessian at x times a direction, of free parameters."""
         out = np.zeros(self.size)

@@ -130,9 +130,13 @@ class ElasticNetObjective(FlatAbsolutes):
         value, grad = self._loss.value_and_grad(x)
         if self._grad_at_zero is None and not x.any():
             self._grad_at_zero = grad.copy()
+        return self._penalised(x, value, grad)
+
+    def _penalised(self, x: Vector, loss: float, grad: Vector) -> tuple[float, Vector]:
+        """Return F and its smooth part's gradient, from those of the mean loss: `grad` is overwritten."""
         coef = self._coef(x)
         self._coef(grad)[:] += self.penalty.curvature * coef
-        return value + self.penalty.value(self.algebra, coef), grad
+        return loss + self.penalty.value(self.algebra, coef), grad
 
     def hessian(self, x: Vector) -> Callable[[Vector], Vector]:
         """Return v ↦ the smooth part's Hessian at x times v. One pass over X for each product."""
@@ -187,7 +191,7 @@ class ElasticNetObjective(FlatAbsolutes):
 
     def _reduced(self, sums: Sums, places: NDArray[np.intp]) -> Vector:
         """Return the reduced Hessian from its sums over rows."""
-        matrix = sums.coef / sums.weight
+        matrix = ReducedHessian.matrix(sums)
         coefs = places[places < self._n_coef]
         on_diagonal = np.arange(len(coefs))
         matrix[on_diagonal, on_diagonal] += self.penalty.curvature.ravel()[coefs]

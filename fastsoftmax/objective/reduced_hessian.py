@@ -27,7 +27,7 @@ CHUNK_BYTES = 2**23
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReducedHessian:
-    """The Hessian of Σ wᵢ ℓᵢ among m coefficients and K' intercepts as `coef`, (m + K', m + K').
+    """The Hessian of Σ wᵢ ℓᵢ among m coefficients and K' intercepts: its lower triangle as `coef`.
 
     Of a softmax, whose curvature is diag p − p pᵀ, or of sigmoids. One pass over X, in float64: n m² flops
     for dense X, for sparse X the sum over rows of the squared number of entries that meet a coefficient.
@@ -65,6 +65,16 @@ class ReducedHessian:
             factor=factor[self.features],
         )
 
+    @staticmethod
+    def matrix(sums: Sums) -> Vector:
+        """Return the Hessian of the mean loss, (m + K', m + K'), from the query's answer."""
+        size = int(np.sqrt(2 * len(sums.coef)))
+        out = np.empty((size, size))
+        rows, columns = np.tril_indices(size)
+        out[rows, columns] = sums.coef / sums.weight
+        out[columns, rows] = out[rows, columns]
+        return out
+
     def on(self, device: PassDevice, loss: Loss, block: RowBlock, n_threads: int | None) -> Sums:
         """Return the answer for one block."""
         exclusive = losses.family_of(loss).SHIFT_INVARIANT
@@ -93,7 +103,8 @@ class ReducedHessian:
         if is_sparse and self.mean is None and self.factor is not None:
             factor = np.append(self.factor, np.ones(size - m))
             total *= factor * factor[:, np.newaxis]
-        return Sums(0.0, float(block.weight.sum()), total.ravel(), total.shape)
+        lower = total[np.tril_indices(size)]
+        return Sums(0.0, float(block.weight.sum()), lower, lower.shape)
 
     def _add_dense(self, total: Vector, X: Any, roots: Vector, outer: Vector | None) -> None:
         """Add the sums of some rows by dense columns."""

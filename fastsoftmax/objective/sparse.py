@@ -95,6 +95,11 @@ class SparseObjective(ElasticNetObjective):
         self._part_passes = state.numbers["part_passes"]
 
     @property
+    def n_rows(self) -> int:
+        """The number of rows."""
+        return self._given[0].n_rows
+
+    @property
     def reduced_order(self) -> int:
         """For how many parameters `reduced_hessian` is worth its cost."""
         return SPARSE_ORDER if isinstance(self._given[0].X, Csr) else DENSE_ORDER

@@ -155,13 +155,13 @@ def _stepped(
     """
     decrement = np.inf
     for _ in range(1 if full else MAX_PART_STEPS):
-        candidates = _candidates(objective, point)
-        if candidates is None:
+        chosen = candidates(objective, point)
+        if chosen is None:
             diagonal = objective.diagonal(point.x)
             function = Direct(objective, diagonal)
             new, left = descend(function, objective, point, diagonal, goal, 1 if full else MAX_DIRECT_STEPS)
             return new, min(left, max(point.value - new.value, 0.0))
-        new, decrement = _model_step(objective, point, candidates, goal)
+        new, decrement = _model_step(objective, point, chosen, goal)
         lower = new.x is not point.x
         point = new
         if decrement <= goal or not lower:
@@ -169,7 +169,7 @@ def _stepped(
     return point, decrement
 
 
-def _candidates(objective: ProximalObjective, point: Reached) -> NDArray[np.intp] | None:
+def candidates(objective: ProximalObjective, point: Reached) -> NDArray[np.intp] | None:
     """Return the parameters of a quadratic model, ascending; None if they are too many for a matrix.
 
     Those that are not at zero, and those whose gradient is beyond what keeps them there.
@@ -199,16 +199,7 @@ def _model_step(
     else:
         matrix, shape = objective.reduced_hessian(point.x, places), objective.among(places)
     start = Reached(point.x[places], point.value, point.grad[places])
-    model = Quadratic(shape, start, matrix)
-    diagonal, near = matrix.diagonal().copy(), 0.01 * goal
-    best, left = descend(model, shape, start, diagonal, near, MAX_MODEL_STEPS)
-    if left > near and not objective.bends:
-        thresholds = objective.among(places).thresholds
-        sums = shape.flat_sums(thresholds == 0.0)
-        inner = minimum(matrix, start.grad, start.x, thresholds, sums, max(0.01 * near, EPS * start.value))
-        reached = model.at(inner)
-        if reached.value < best.value:
-            best, _ = descend(model, shape, reached, diagonal, near, MAX_MODEL_STEPS)
+    best = model_minimum(objective, shape, start, places, matrix, 0.01 * goal)
     decrement = start.value - best.value
     step = best.x - start.x
     length = 1.0
@@ -222,3 +213,28 @@ def _model_step(
             return (trial if is_lower(objective, trial, point) else point), decrement
         length *= 0.5
     return point, decrement
+
+
+def model_minimum(
+    objective: ProximalObjective,
+    shape: Absolutes,
+    start: Reached,
+    places: NDArray[np.intp],
+    matrix: Vector,
+    near: float,
+) -> Reached:
+    """Return the minimum of the quadratic model of some parameters to about `near`. No pass.
+
+    `shape` is what the absolute values are to them, `start` where they are, `matrix` their Hessian.
+    """
+    model = Quadratic(shape, start, matrix)
+    diagonal = matrix.diagonal().copy()
+    best, left = descend(model, shape, start, diagonal, near, MAX_MODEL_STEPS)
+    thresholds = np.zeros(0) if objective.bends else objective.among(places).thresholds
+    if left > near and thresholds.any():
+        sums = shape.flat_sums(thresholds == 0.0)
+        inner = minimum(matrix, start.grad, start.x, thresholds, sums, max(0.01 * near, EPS * start.value))
+        reached = model.at(inner)
+        if reached.value < best.value:
+            best, _ = descend(model, shape, reached, diagonal, near, MAX_MODEL_STEPS)
+    return best

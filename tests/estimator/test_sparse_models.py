@@ -324,6 +324,3 @@ def test_other_ways_to_fit_say_so():
     model = SoftmaxRegression(l1_ratio=1.0)
     with pytest.raises(ValueError, match="partial_fit is not in this version"):
         model.partial_fit(X, y, classes=[0, 1, 2])
-    rows = fastsoftmax.rows_from(lambda: iter([(X, y)] * 9), memory="16K")
-    with pytest.raises(ValueError, match="rows that are not in memory"):
-        model.fit(rows)
