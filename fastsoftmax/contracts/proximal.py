@@ -122,6 +122,9 @@ class ModelledProximal(ProximalObjective, Protocol):
         Its Hessian at x has that part of its diagonal more.
         """
 
+    def diagonal_of_last(self, x: Vector) -> Vector:
+        """Return the diagonal of the smooth function's Hessian at x, from the last pass. No pass."""
+
     def damping(self, x: Vector) -> float:
         """Return the damping for a model at x of which nothing is known."""
 

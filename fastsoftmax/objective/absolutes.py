@@ -86,12 +86,14 @@ class FlatAbsolutes:
         free[: self._n_coef] = self.penalty.is_free(self._coef(x)).ravel()
         return free
 
-    def near_kinks(self, x: Vector, grad: Vector, part: float) -> NDArray[np.bool_]:
-        """Return which parameters are free, or have a gradient beyond a part of what keeps them at zero."""
-        near = self.is_free(x)
-        slope = self._coef(grad)
+    def nearness(self, x: Vector, grad: Vector) -> Vector:
+        """Return the gradients as parts of what keeps parameters at zero; of free ones infinity."""
+        slope, thresholds = self._coef(grad), self.penalty.thresholds
         size = np.linalg.norm(slope, axis=0) if self.penalty.grouped else np.abs(slope)
-        near[: self._n_coef] |= (size > part * self.penalty.thresholds).ravel()
+        near = np.full(self.size, np.inf)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            self._coef(near)[:] = size / thresholds
+        near[self.is_free(x)] = np.inf
         return near
 
     def bend(self, x: Vector, direction: Vector) -> Vector:

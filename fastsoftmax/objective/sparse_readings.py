@@ -34,10 +34,11 @@ if TYPE_CHECKING:
 
 # The most parameters whose Hessian is summed beside a gradient, of dense and of sparse rows: n m² flops, 1 MB
 # for 512. A dozen such sums are held while they are added in pairs, and together they are to take no more
-# than twice the sample, or 0.8 MB.
-RIDING_ORDER, SPARSE_RIDING_ORDER, MIN_RIDING_ORDER, PARTIAL_SUMS = 512, 1024, 128, 12
-# The parts of what keeps a coefficient at zero beyond which it may not be there any more after the next step.
-NEAR = (0.8, 0.95, 1.0)
+# than twice the sample, or so many vectors of parameters, or 0.8 MB.
+RIDING_ORDER, SPARSE_RIDING_ORDER, MIN_RIDING_ORDER = 512, 1024, 128
+PARTIAL_SUMS, VECTORS = 12, 32
+# The part of what keeps a coefficient at zero beyond which it may not be there any more after the next step.
+NEAR = 0.8
 # How exactly the optima of the sample are found that a fit may begin at, and the most steps for it.
 START_TOL, START_STEPS = 1e-3, 10
 WIDE = 2.0  # of two strengths of the penalty there: their quotient, at least
@@ -89,7 +90,8 @@ class SparseReadings(ElasticNetObjective):
     @property
     def reduced_order(self) -> int:
         """For how many parameters a Hessian rides on a gradient."""
-        fits = int(np.sqrt(2 * self._loss._stream.sample_bytes / (4 * PARTIAL_SUMS)))
+        n_bytes = max(2 * self._loss._stream.sample_bytes, 8 * VECTORS * self.size)
+        fits = int(np.sqrt(n_bytes / (4 * PARTIAL_SUMS)))
         most = SPARSE_RIDING_ORDER if isinstance(self._loss._stream.pool_rows(1).X, Csr) else RIDING_ORDER
         return min(most, max(MIN_RIDING_ORDER, fits))
 
@@ -227,18 +229,18 @@ class SparseReadings(ElasticNetObjective):
     def expect(self, x: Vector, grad: Vector) -> None:
         """Let the next reading sum the Hessian of the parameters that are free at x, or nearly.
 
-        By the gradient of a model there; nothing if they are too many.
+        By the gradient of a model there; nothing if the free ones are too many.
         """
         self._expected = None
         if self.bends:
             if self.size <= min(self.reduced_order, proximal_newton.GROUPED_ORDER):
                 self._expected = np.arange(self.size)
             return
-        for part in NEAR:
-            places = np.flatnonzero(self.near_kinks(x, grad, part))
-            if len(places) <= self.reduced_order:
-                self._expected = places
-                return
+        nearness = self.nearness(x, grad)
+        order = np.argsort(-nearness, kind="stable")
+        n_free, n_near = np.count_nonzero(np.isinf(nearness)), np.count_nonzero(nearness > NEAR)
+        if n_free <= self.reduced_order:
+            self._expected = np.sort(order[: min(n_near, self.reduced_order)])
 
     def known_hessian(self, x: Vector) -> tuple[NDArray[np.intp], Vector] | None:
         """Return the parameters and the smooth part's Hessian among them that the reading at x summed."""

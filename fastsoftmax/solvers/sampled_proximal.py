@@ -10,7 +10,7 @@ import numpy as np
 from fastsoftmax.contracts import State
 from fastsoftmax.solvers import proximal_newton
 from fastsoftmax.solvers.progress import TINY, Progress
-from fastsoftmax.solvers.proximal_newton import candidates, model_minimum
+from fastsoftmax.solvers.proximal_newton import model_minimum
 from fastsoftmax.solvers.subspace import ROUNDED, Reached, is_lower
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 NEEDS = frozenset({"prox_model", "free_bound"})  # of an objective
 
-CHOICES = 2  # of rows: at the start, and after the first step
+CHOICES = 4  # of rows: at the start, and after the first steps
 # How exactly a model is minimised: to this part of what the last step gained, relative to F, between limits.
 MODEL_PART, LOOSEST, TIGHTEST = 1e-3, 1e-4, 1e-22
 MODEL_STEPS = 30
@@ -132,17 +132,27 @@ def minimize(
 
 
 def _of_hessian(objective: ModelledProximal, point: Reached, gained: float) -> _Target | None:
-    """Return the minimum of the quadratic model by the Hessian that was summed; None if that lacks any."""
-    known, chosen = objective.known_hessian(point.x), candidates(objective, point)
-    if known is None or chosen is None or not np.isin(chosen, known[0]).all():
+    """Return the minimum of the quadratic by the Hessian that was summed; None if too much is beside it.
+
+    That is a parameter in use, or more to be gained from others than from those that it has.
+    """
+    known = objective.known_hessian(point.x)
+    if known is None:
         return None
     places, matrix = known
+    beside = np.ones(len(point.x), bool)
+    beside[places] = False
+    if (objective.is_free(point.x) & beside).any():
+        return None
     shape = objective if objective.bends else objective.among(places)
     start = Reached(point.x[places], point.value, point.grad[places])
     best = model_minimum(objective, shape, start, places, matrix, _accuracy(point, gained) * abs(point.value))
     x = point.x.copy()
     x[places] = best.x
-    return _Target(x, start.value - best.value)
+    target = _Target(x, start.value - best.value)
+    rest = objective.least_subgradient(point.x, point.grad)[beside]
+    gains = objective.steps(objective.diagonal_of_last(point.x))[beside] * rest**2
+    return target if 0.5 * float(gains.sum()) <= target.promised else None
 
 
 def _of_rows(model: ProximalObjective, point: Reached, gained: float) -> _Target:
