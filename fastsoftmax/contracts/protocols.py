@@ -370,6 +370,7 @@ OFFERS = {
     "model": "a model of it by rows in memory (rows whose reading is dear)",
     "direct": "sums over few rows in memory (and a penalty)",
     "prox": "a proximal map (absolute values, or norms, in its penalty)",
+    "prox_model": "a model of it by rows in memory, with the same proximal map (rows whose reading is dear)",
     "free_bound": "a lower bound of its minimum that costs no pass",
     "inverse_hessian": "an inverse of its whole Hessian (of at most 2,048 parameters, and of one data set)",
 }

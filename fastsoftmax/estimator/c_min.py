@@ -20,7 +20,7 @@ TOL = 1e-12  # of F without the penalised coefficients: Newton's last step leave
 
 def C_min(
     X: MatrixLike,
-    y: ArrayLike,
+    y: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
     *,
     l1_ratio: float = 1.0,
@@ -30,7 +30,7 @@ def C_min(
 
     Parameters
     ----------
-    X : array_like or SciPy sparse, (n, d)
+    X : array_like or SciPy sparse, (n, d), or rows of `fastsoftmax.open_rows`, which bring y and weights
     y : array_like, (n,) labels, or (n, K) probabilities (multi-label: labels in [0, 1])
     sample_weight : array_like (n,), optional
     l1_ratio : float in (0, 1]

@@ -120,7 +120,8 @@ class ManyFitting(BalancedClasses):
         -----
         X and y are validated once. Small problems (a pass over the rows of at most some milliseconds, with
         a penalty) are minimised some at a time in each thread: dense X is read once for up to 16 of them.
-        Larger ones are fitted one after the other, with all threads. Results do not depend on `n_threads`.
+        Larger ones, and those with `l1_ratio` above 0 or `penalty_weights`, are fitted one after the other,
+        with all threads. Results do not depend on `n_threads`.
         With `standardize` each fit has the deviations by its own weights.
         A class that has no row in some fit stays in `classes_`, with a probability of 0 there. `callbacks`,
         `checkpoint` and `warm_start` are not used.
@@ -146,10 +147,8 @@ class ManyFitting(BalancedClasses):
         strengths = _strengths(Cs, len(given), model.C)
         model.C = max(strengths)
         settings = hyperparameters.settle(model)
-        if settings.is_sparse:
-            hyperparameters.refuse_for_absolutes("fit_many")
         fits = None
-        if settings.intercept_scaling is None and np.isfinite(settings.C):
+        if settings.intercept_scaling is None and np.isfinite(settings.C) and not settings.is_sparse:
             with progress_line.shown(model.verbose):
                 fits = _together(model, model._given(X, y, None, reset=True), given, strengths, settings)
         if fits is None:

@@ -76,8 +76,8 @@ class RegularizationPath(BalancedClasses):
         X and y are validated once. The most penalised fit comes first; each later one starts at the last
         optimum, of the squared norm with the Hessian's blocks (or the rows' principal axes) that were summed
         there: the path holds one more copy of them, 40 MiB at most. `callbacks` get the records of all fits
-        in turn; scikit-learn's own callbacks and `checkpoint` are not used. With `l1_ratio` above 0 a C of
-        `inf` is refused.
+        in turn; scikit-learn's own callbacks and `checkpoint` are not used. With `l1_ratio` above 0
+        that of C = `inf` starts at the last one with absolute values; rows are validated again for it.
 
         Examples
         --------
@@ -97,13 +97,17 @@ class RegularizationPath(BalancedClasses):
             raise ValueError("fit_path needs a penalty whose strength C is; got penalty=None")
         settings = hyperparameters.settle(model, max(strengths))
         finite = [C for C in strengths if np.isfinite(C)]
-        if len(finite) < len(strengths) and finite and hyperparameters.settle(model, max(finite)).is_sparse:
-            hyperparameters.refuse_for_absolutes("a path that ends at C=inf")
+        ends_without = len(finite) < len(strengths)  # a penalty
+        if ends_without and finite and hyperparameters.settle(model, max(finite)).is_sparse:
+            settings = hyperparameters.settle(model, max(finite))
         points = {}
         with progress_line.shown(model.verbose) as line:
             fit, labels = model._prepared(X, y, sample_weight, settings)
             x = model._start(fit, labels)
             for C in sorted(set(strengths)):
+                if settings.is_sparse and not np.isfinite(C):  # smooth, and so of another solver
+                    fit, _ = model._prepared(X, y, sample_weight, hyperparameters.settle(model, C))
+                    x = fit.parameters_of(model.coef_, model.intercept_)
                 fit = fit.at(C)
                 solution = model._minimize(fit.solver, fit.objective, x, line)
                 x = solution.x

@@ -72,9 +72,10 @@ class SoftmaxRegression(
     C : float, default 1.0
         Inverse strength of the penalty; `inf` means none.
     l1_ratio : float in [0, 1], default 0.0
-        α of the elastic net: the penalty is l2 [(1 − α)/2 ‖W‖² + α Σ |Wⱼₖ|], with exact zeros for α > 0. Rows
-        in memory, on the CPU, with solver "auto", "saga" or (α = 1) "liblinear"; without `standardize` and
-        `checkpoint`. None is 0.0, with scikit-learn's deprecation warning.
+        α of the elastic net: the penalty is l2 [(1 − α)/2 ‖W‖² + α Σ |Wⱼₖ|], with exact zeros for α > 0. On
+        the CPU, with solver "auto", "saga" or (α = 1) "liblinear"; not by `partial_fit`. With `standardize`
+        it is that of the coefficients of standardised features. None is 0.0, with scikit-learn's deprecation
+        warning.
     fit_intercept : bool, default True
     class_weight : dict or "balanced", optional
         Weights of the classes, multiplied into the sample weights. For labels, not for probabilities.
@@ -353,11 +354,10 @@ class SoftmaxRegression(
         labels = label_reader.read(y, rows, self.loss, multi_class=self.multi_class)
         liblinear.check_two_classes(self.solver, labels)
         weight = label_reader.weights(y, sample_weight, self.class_weight)
-        if settings.is_sparse:
-            return SparseFit(self, rows, labels, weight, settings), labels
         given = label_reader.weights(y, sample_weight, None)
         features = fitting.features_of(self, rows, [given])
-        return Fit(self, rows, labels, weight, settings, features=features), labels
+        kind = SparseFit if settings.is_sparse else Fit
+        return kind(self, rows, labels, weight, settings, features=features), labels
 
     def _start(self, fit: Fit, labels: Labels) -> Vector:
         """Return the starting point: zero, or the last coefficients for a warm start."""

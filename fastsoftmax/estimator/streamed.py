@@ -15,10 +15,10 @@ from fastsoftmax.data import statistics
 from fastsoftmax.data.blocks.block import Block
 from fastsoftmax.data.blocks.row_set import RowSet
 from fastsoftmax.data.blocks.targets import Targets
-from fastsoftmax.estimator import hyperparameters
 from fastsoftmax.estimator.fitting import Fit
 from fastsoftmax.estimator.labels import Labels
 from fastsoftmax.estimator.progress_line import ProgressLine
+from fastsoftmax.estimator.streamed_sparse import StreamedSparseFit
 from fastsoftmax.objective.few_readings import FewReadings
 from fastsoftmax.penalties.squared_norm import SquaredNorm
 from fastsoftmax.runtime.buffers import BufferPool
@@ -57,8 +57,6 @@ def prepared(
         made: tuple[Fit, Labels] = model._prepared(X, given, weight, settings)
         _keep_names(model, rows)
         return made
-    if settings.is_sparse:
-        hyperparameters.refuse_for_absolutes("a fit of rows that are not in memory")
     if settings.intercept_scaling is not None:
         raise ValueError("solver='liblinear' takes rows in memory; solver='auto' leaves the intercept free")
     if model.device == "cuda":
@@ -67,6 +65,8 @@ def prepared(
     labels = _labels(look, targets)
     _keep_names(model, rows)
     model.n_features_in_ = rows.n_features
+    if settings.is_sparse:
+        return StreamedSparseFit(model, rows, targets, labels, _weights(look, targets), settings), labels
     return StreamedFit(model, rows, targets, labels, settings), labels
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastsoftmax.contracts import State
 from fastsoftmax.solvers.interior_point import EPS, minimum
 from fastsoftmax.solvers.progress import Progress
 from fastsoftmax.solvers.subspace import ROUNDED, Direct, Quadratic, Reached, descend, is_lower
@@ -56,18 +58,13 @@ def minimize(
         The most steps.
     callback : callable, optional
         Called with a `Record` and the parameters at the start and after each step.
-    checkpoint : None
-        States are not stored.
+    checkpoint : Checkpoint, optional
+        Offered the state before each step but the first. If it has a stored state, x0 is ignored.
 
     Returns
     -------
     Solution
         Coefficients at zero are exactly zero.
-
-    Raises
-    ------
-    ValueError
-        If a checkpoint is given.
 
     Notes
     -----
@@ -84,17 +81,23 @@ def minimize(
     .. [2] J. D. Lee, Y. Sun, M. A. Saunders, "Proximal Newton-type methods for minimizing composite
        functions", SIAM J. Optim. 24 (2014).
     """
-    if checkpoint is not None:
-        raise ValueError("solver 'proximal-newton' stores no checkpoints")
     progress = Progress(objective, tol, callback)
-    x = np.array(x0, dtype=np.float64)
-    point = Reached(x, *objective.value_and_grad(x))
-    done = progress.at(*point)
+    stored = None if checkpoint is None else checkpoint.state()
+    if stored is None:
+        x = np.array(x0, dtype=np.float64)
+        point = Reached(x, *objective.value_and_grad(x))
+        first, decrement, done = 0, np.inf, progress.at(*point)
+    else:
+        first, value, decrement = (stored.numbers[name] for name in ("n_steps", "value", "decrement"))
+        point, done = Reached(stored.arrays["x"], value, stored.arrays["grad"]), False
+        objective.restore(State(stored.numbers["kept"], stored.arrays))
+        progress.resume(stored.numbers["progress"], point.x)
     last: tuple[NDArray[np.intp], ProximalObjective | None] | None = None
-    decrement = np.inf
-    for _ in range(max_iter):
+    for n_steps in range(first, max_iter):
         if done:
             break
+        if checkpoint is not None and n_steps > first:
+            checkpoint.offer(functools.partial(_state, n_steps, objective, point, decrement, progress))
         features = _working_set(objective, point)
         if last is None or not np.array_equal(last[0], features):
             last = features, objective.of_features(features)
@@ -117,6 +120,16 @@ def minimize(
         if not done:
             progress.stopped(f"max_iter={max_iter} steps were taken")
     return progress.solution(*point)
+
+
+def _state(
+    n_steps: int, objective: ProximalObjective, point: Reached, decrement: float, progress: Progress
+) -> State:
+    """Return the state between two steps; the next step builds everything else from the point."""
+    kept = objective.kept()
+    numbers = {"n_steps": n_steps, "value": point.value, "decrement": decrement, "kept": kept.numbers}
+    numbers["progress"] = progress.state()
+    return State(numbers, {**kept.arrays, "x": point.x, "grad": point.grad})
 
 
 def _working_set(objective: ProximalObjective, point: Reached) -> NDArray[np.intp]:
@@ -142,13 +155,13 @@ def _stepped(
     """
     decrement = np.inf
     for _ in range(1 if full else MAX_PART_STEPS):
-        candidates = _candidates(objective, point)
-        if candidates is None:
+        chosen = candidates(objective, point)
+        if chosen is None:
             diagonal = objective.diagonal(point.x)
             function = Direct(objective, diagonal)
             new, left = descend(function, objective, point, diagonal, goal, 1 if full else MAX_DIRECT_STEPS)
             return new, min(left, max(point.value - new.value, 0.0))
-        new, decrement = _model_step(objective, point, candidates, goal)
+        new, decrement = _model_step(objective, point, chosen, goal)
         lower = new.x is not point.x
         point = new
         if decrement <= goal or not lower:
@@ -156,7 +169,7 @@ def _stepped(
     return point, decrement
 
 
-def _candidates(objective: ProximalObjective, point: Reached) -> NDArray[np.intp] | None:
+def candidates(objective: ProximalObjective, point: Reached) -> NDArray[np.intp] | None:
     """Return the parameters of a quadratic model, ascending; None if they are too many for a matrix.
 
     Those that are not at zero, and those whose gradient is beyond what keeps them there.
@@ -186,16 +199,7 @@ def _model_step(
     else:
         matrix, shape = objective.reduced_hessian(point.x, places), objective.among(places)
     start = Reached(point.x[places], point.value, point.grad[places])
-    model = Quadratic(shape, start, matrix)
-    diagonal, near = matrix.diagonal().copy(), 0.01 * goal
-    best, left = descend(model, shape, start, diagonal, near, MAX_MODEL_STEPS)
-    if left > near and not objective.bends:
-        thresholds = objective.among(places).thresholds
-        sums = shape.flat_sums(thresholds == 0.0)
-        inner = minimum(matrix, start.grad, start.x, thresholds, sums, max(0.01 * near, EPS * start.value))
-        reached = model.at(inner)
-        if reached.value < best.value:
-            best, _ = descend(model, shape, reached, diagonal, near, MAX_MODEL_STEPS)
+    best = model_minimum(objective, shape, start, places, matrix, 0.01 * goal)
     decrement = start.value - best.value
     step = best.x - start.x
     length = 1.0
@@ -209,3 +213,28 @@ def _model_step(
             return (trial if is_lower(objective, trial, point) else point), decrement
         length *= 0.5
     return point, decrement
+
+
+def model_minimum(
+    objective: ProximalObjective,
+    shape: Absolutes,
+    start: Reached,
+    places: NDArray[np.intp],
+    matrix: Vector,
+    near: float,
+) -> Reached:
+    """Return the minimum of the quadratic model of some parameters to about `near`. No pass.
+
+    `shape` is what the absolute values are to them, `start` where they are, `matrix` their Hessian.
+    """
+    model = Quadratic(shape, start, matrix)
+    diagonal = matrix.diagonal().copy()
+    best, left = descend(model, shape, start, diagonal, near, MAX_MODEL_STEPS)
+    thresholds = np.zeros(0) if objective.bends else objective.among(places).thresholds
+    if left > near and thresholds.any():
+        sums = shape.flat_sums(thresholds == 0.0)
+        inner = minimum(matrix, start.grad, start.x, thresholds, sums, max(0.01 * near, EPS * start.value))
+        reached = model.at(inner)
+        if reached.value < best.value:
+            best, _ = descend(model, shape, reached, diagonal, near, MAX_MODEL_STEPS)
+    return best

@@ -119,6 +119,17 @@ class DearSource(ABC):
             rows._replace(buffers=self._buffers), self._loss, self._spec.n_outputs, n_threads=self._n_threads
         )
 
+    def pool_rows(self, n_rows: int | None = None) -> RowBlock:
+        """Return the first rows that are kept in memory as a sample, all by default, as devices take them."""
+        rows = self._rows.look().sample.first(self.n_pooled if n_rows is None else n_rows)
+        target, weight = self._targets.of(Block(rows.X, rows.y, rows.weight, "sample", 0))
+        return RowBlock(rows.X, target, weight)
+
+    @property
+    def block_bytes(self) -> int:
+        """The bytes of rows that are in memory at a time, in a block."""
+        return self._rows.limits.block
+
     @property
     def sample_bytes(self) -> int:
         """The bytes of the rows that are kept in memory as a sample."""
@@ -151,10 +162,7 @@ class DearSource(ABC):
         """Return the source of the first rows of the kept sample."""
         known = self._samples.get(n_rows)
         if known is None:
-            rows = self._rows.look().sample.first(n_rows)
-            block = Block(rows.X, rows.y, rows.weight, "sample", 0)
-            target, weight = self._targets.of(block)
-            known = self.of_rows(RowBlock(rows.X, target, weight))
+            known = self.of_rows(self.pool_rows(n_rows))
             self._samples = {**dict(list(self._samples.items())[-2:]), n_rows: known}
         return known
 
