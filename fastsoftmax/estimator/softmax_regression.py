@@ -17,13 +17,12 @@ from fastsoftmax.estimator import fitting, hyperparameters, interrupts, liblinea
 from fastsoftmax.estimator import labels as label_reader
 from fastsoftmax.estimator.batches import BatchFitting
 from fastsoftmax.estimator.checkpointing import problem_of
-from fastsoftmax.estimator.fitting import Fit
 from fastsoftmax.estimator.given import GivenRows
 from fastsoftmax.estimator.many import ManyFitting
 from fastsoftmax.estimator.path import RegularizationPath
 from fastsoftmax.estimator.prediction import Prediction
 from fastsoftmax.estimator.saving import Persistence
-from fastsoftmax.estimator.sparse_fitting import SparseFit
+from fastsoftmax.estimator.sparse_fitting import fit_of
 from fastsoftmax.persistence.checkpoint import FitCheckpoint
 from fastsoftmax.runtime import compile_ahead, compiling, library
 from fastsoftmax.runtime.scikit_learn import (
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
 
     from fastsoftmax.contracts import MatrixLike, Solution, Vector
     from fastsoftmax.contracts.protocols import Checkpoint, Objective
+    from fastsoftmax.estimator.fitting import Fit
     from fastsoftmax.estimator.hyperparameters import Settings
     from fastsoftmax.estimator.labels import Labels
     from fastsoftmax.estimator.progress_line import ProgressLine
@@ -350,11 +350,8 @@ class SoftmaxRegression(
         labels = label_reader.read(y, rows, self.loss, multi_class=self.multi_class)
         liblinear.check_two_classes(self.solver, labels)
         weight = label_reader.weights(y, sample_weight, self.class_weight)
-        if settings.is_sparse:
-            return SparseFit(self, rows, labels, weight, settings), labels
         given = validation.sample_weights(sample_weight, rows.shape[0])
-        features = fitting.features_of(self, rows, [given])
-        return Fit(self, rows, labels, weight, settings, features=features), labels
+        return fit_of(self, rows, labels, weight, settings, given), labels
 
     def _start(self, fit: Fit, labels: Labels) -> Vector:
         """Return the starting point: zero, or the last coefficients for a warm start."""

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastsoftmax import losses
-from fastsoftmax.contracts import DeviceArray, RowBlock
+from fastsoftmax.contracts import DeviceArray, Params, RowBlock
 from fastsoftmax.contracts.storages import is_narrow
 from fastsoftmax.contracts.wording import shown
 from fastsoftmax.data import statistics, validation
 from fastsoftmax.estimator import hyperparameters
-from fastsoftmax.estimator.fitting import Fit
+from fastsoftmax.estimator.fitting import Fit, features_of
 from fastsoftmax.objective.sparse import SparseObjective
 from fastsoftmax.penalties.elastic_net import ElasticNet
 from fastsoftmax.solvers.progress import HIDDEN
@@ -21,7 +21,7 @@ from fastsoftmax.solvers.progress import HIDDEN
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from fastsoftmax.contracts import Array, Params, Rows, Solution, Vector
+    from fastsoftmax.contracts import Array, Rows, Solution, Vector
     from fastsoftmax.estimator.hyperparameters import Settings
     from fastsoftmax.estimator.labels import Labels
 
@@ -102,9 +102,7 @@ class SparseFit(Fit):
 
         For float32 rows they are float32 if that raises F by little beside the tolerance: one pass more.
         """
-        coef, intercept = self.objective.unpack(solution.x)
-        if self._family.SHIFT_INVARIANT:
-            coef = self.objective.penalty.representative(coef)
+        coef, intercept = self._unique(solution.x)
         solution = solution._replace(x=self.objective.pack(coef, intercept))
         if self._dtype == np.float64:
             return self.attributes_of(solution.x), solution
@@ -120,6 +118,10 @@ class SparseFit(Fit):
             value=value, gap=gap, history=[*solution.history[:-1], last]
         )
 
+    def attributes_of(self, x: Vector, dtype: type | None = None) -> dict[str, Array]:
+        """Return `coef_` and `intercept_` of flat parameters, those of the unique optimum."""
+        return super().attributes_of(self.objective.pack(*self._unique(x)), dtype)
+
     def precision_at(self, x: Vector) -> Vector:
         """Return the diagonal of the Hessian of the smooth part times Σ w, (n_params,). One pass."""
         diagonal: Vector = self.objective.diagonal(x) * self.total_weight
@@ -129,10 +131,24 @@ class SparseFit(Fit):
             diagonal = np.concatenate((by_class[:, :-1].ravel(), by_class[:, -1]))
         return diagonal
 
+    def _unique(self, x: Vector) -> Params:
+        """Return the representative of all coefficients that have the same F as x by shifts of classes."""
+        coef, intercept = self.objective.unpack(x)
+        if self._family.SHIFT_INVARIANT:
+            coef = self.objective.penalty.representative(coef)
+        return Params(coef, intercept)
+
     def _on_rows(self, x: Vector) -> Params:
         """Return flat parameters as coefficients of the features, and intercepts."""
         unpacked: Params = self.objective.unpack(x)
         return unpacked
+
+
+def fit_of(model: Any, rows: Rows, labels: Labels, weight: Vector, settings: Settings, given: Vector) -> Fit:
+    """Return the fit by the kind of its penalty; `given` (n,) are weights without those of classes."""
+    if settings.is_sparse:
+        return SparseFit(model, rows, labels, weight, settings)
+    return Fit(model, rows, labels, weight, settings, features=features_of(model, rows, [given]))
 
 
 def refuse_others(model: Any, rows: Rows) -> None:
