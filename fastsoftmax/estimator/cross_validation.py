@@ -154,6 +154,8 @@ multi_class, standardize, penalty_weights, group_classes
         "selection": [StrOptions({"best", "one_standard_error"})],
     }
 
+    warns_of_none: ClassVar[bool] = False  # for `l1_ratios`, as scikit-learn 1.9 does
+
     def __init__(
         self,
         *,

@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 WARN = "warn"  # LogisticRegressionCV's defaults in scikit-learn 1.9, which warn of what 1.10 and 1.11 change
 DEFAULTS = {
     "l1_ratios": (
-        "The default value for l1_ratios will change from None to (0.0,) in scikit-learn 1.10, where "
-        "None is an error: give l1_ratios=(0,)"
+        "The default value for l1_ratios will change from None to (0.0,) in scikit-learn 1.10, which "
+        "refuses None: give l1_ratios=(0,)"
     ),
     "scoring": (
         "The default value of the parameter 'scoring' will change from None, accuracy, to 'neg_log_loss' in "
         "scikit-learn 1.11: give scoring='neg_log_loss' for the new one, or 'accuracy' for the old one"
     ),
     "use_legacy_attributes": (
-        "The default value of use_legacy_attributes will change from True to False in scikit-learn 1.10: give "
-        "False for the simpler attributes, or True for those of before"
+        "The default value of use_legacy_attributes will change from True to False in scikit-learn 1.10: "
+        "give False for the simpler attributes, or True for those of before"
     ),
 }
 OF_PENALTY = {"l1": 1.0, "l2": 0.0}
@@ -75,6 +75,11 @@ def of(model: Any) -> Grid:
         if isinstance(getattr(model, name), str) and getattr(model, name) == WARN:
             _warn(text, FutureWarning)
             given = None if name == "l1_ratios" else given
+    if model.l1_ratios is None and model.warns_of_none and model.penalty == "deprecated":
+        _warn(
+            "'l1_ratios=None' was deprecated in scikit-learn 1.8, and 1.10 refuses it: give l1_ratios=(0,)",
+            FutureWarning,
+        )
     ratios = None if given is None else ratios_of(given)
     if model.penalty != "deprecated":
         _warn(

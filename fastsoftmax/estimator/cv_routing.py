@@ -60,8 +60,8 @@ class Routing:
         if not sklearn.get_config()["enable_metadata_routing"]:
             if params:
                 raise ValueError(
-                    f"[{', '.join(map(repr, params))}] are passed but cannot be routed: {method} takes them "
-                    "with sklearn.set_config(enable_metadata_routing=True) only"
+                    f"[{', '.join(map(repr, params))}] are passed but cannot be routed to {method}, which is "
+                    "only supported if enable_metadata_routing=True: see sklearn.set_config"
                 )
             return {}, weights
         routed = metadata_routing.process_routing(self, method, **weights, **params)

@@ -86,8 +86,8 @@ class RegularizationPath(BalancedClasses):
         Notes
         -----
         X and y are validated once, for each l1_ratio. The most penalised fit comes first; each later one
-        starts at the last optimum, or with absolute values on the line through the last two, if F is lower there; of
-        the squared norm with the Hessian's blocks (or the rows' principal axes) that were summed there: the
+        starts at the last optimum, or with absolute values on the line through the last two, if F is lower
+        there; of the squared norm with the Hessian's blocks (or the rows' principal axes) summed there: the
         path holds one more copy of them, 40 MiB at most. `callbacks` get the records of all fits in turn;
         scikit-learn's own callbacks and `checkpoint` are not used. With `l1_ratio` above 0 a C of `inf` is
         refused.

@@ -48,13 +48,13 @@ if TYPE_CHECKING:
 
 
 class SoftmaxRegression(
-    CallbackSupportMixin,
     GivenRows,
     Prediction,
     RegularizationPath,
     ManyFitting,
     BatchFitting,
     Persistence,
+    CallbackSupportMixin,  # here, as in LogisticRegression: a class may be both
     LinearClassifierMixin,
     SparseCoefMixin,
     BaseEstimator,

@@ -424,7 +424,9 @@ def test_one_against_rest_and_labels_of_their_own():
 def test_metadata_routing():
     X, y, weight = problem("three")
     groups = np.arange(len(y)) // 10
-    with pytest.raises(ValueError, match="cannot be routed"):
+    with pytest.raises(
+        ValueError, match="cannot be routed to fit, which is only supported if enable_metadata_routing=True"
+    ):
         SoftmaxRegressionCV().fit(X, y, groups=groups)
     with sklearn.config_context(enable_metadata_routing=True):
         scorer = make_scorer(log_loss, greater_is_better=False, response_method="predict_proba")
