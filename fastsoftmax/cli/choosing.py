@@ -44,9 +44,14 @@ class Choosing(NamedTuple):
                 raise typer.BadParameter(f"--scoring {self.scoring!r} is none of scikit-learn's scores")
 
     @property
-    def strengths(self) -> dict[str, float]:
-        """`C` and `l1_ratio` of a model where nothing is chosen."""
-        return {"C": 1.0 if self.C is None else self.C, "l1_ratio": (self.l1_ratios or [0.0])[0]}
+    def strength(self) -> float:
+        """C of a model where nothing is chosen."""
+        return 1.0 if self.C is None else self.C
+
+    @property
+    def l1_ratio(self) -> float:
+        """The l1_ratio of a model where nothing is chosen."""
+        return self.l1_ratios[0] if self.l1_ratios else 0.0
 
 
 def chosen(choosing: Choosing, model: SoftmaxRegression, table: DataSet) -> SoftmaxRegressionCV:

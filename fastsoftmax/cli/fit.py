@@ -8,7 +8,7 @@ import time
 import warnings
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
@@ -174,7 +174,8 @@ def fit(
 
         table = data_sets.opened(data, request, storage, test=test, test_size=test_size, meter=meter)
         model = SoftmaxRegression(
-            **choosing.strengths,
+            C=choosing.strength,
+            l1_ratio=choosing.l1_ratio,
             solver=solver,
             tol=tol,
             max_iter=max_iter,
@@ -263,7 +264,11 @@ def _draw(
 
     picture = io.BytesIO()
     about = table.about
-    names = {"class_names": about.class_names, "feature_names": about.feature_names, "title": title}
+    names: dict[str, Any] = {
+        "class_names": about.class_names,
+        "feature_names": about.feature_names,
+        "title": title,
+    }
     figure = (
         overview(model, **table.drawn(), **names)
         if validated is None

@@ -152,16 +152,17 @@ def coefficient_path(
     """
     if hasattr(path, "fit"):
         found = _found(path)
-        Cs, coefs, marked = found.Cs, found.paths[:, found.place].mean(axis=0), found.C
+        Cs, coefs = found.Cs, found.paths[:, found.place].mean(axis=0)
+        C = found.C if C is None else C
         counts = np.count_nonzero(found.paths[:, found.place], axis=(2, 3)).mean(axis=0)
         about = f"Coefficients, means over {len(found.paths)} folds (l1_ratio {found.ratios[found.place]:g})"
         class_names = path.classes_ if class_names is None else class_names
     else:
         Cs, coefs = _points(path)
-        marked, counts, about = C, np.count_nonzero(coefs, axis=(1, 2)), "Coefficients"
+        counts, about = np.count_nonzero(coefs, axis=(1, 2)), "Coefficients"
     figure, axes = axes_for(ax, 7.4, 5.2)
     _draw_lines(axes, Cs, coefs, feature_names, class_names)
-    _mark(axes, marked if C is None else C)
+    _mark(axes, C)
     axes.axhline(0.0, color=GREY, linewidth=0.8, zorder=0)
     axes.set(xscale="log", xlabel="C", ylabel="coefficient")
     tidy(axes, grid=True)
