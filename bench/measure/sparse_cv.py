@@ -1,9 +1,9 @@
 """Cross-validation with absolute values in the penalty: ours, one fit of ours, and scikit-learn's by saga.
 
 10 C and 5 folds of SoftmaxRegressionCV, one fit of all rows with the C that it chooses, a path of 100 C and
-one fit at its end take turns in one process; LogisticRegressionCV with "saga" follows once, on as many threads,
-at its own default tol of 1e-4 and max_iter of 100. How far its last F is above ours is noted: where it is, the
-same F would take it longer.
+one fit at its end take turns in one process; LogisticRegressionCV with "saga" follows once, on as many
+threads, at its own default tol of 1e-4 and max_iter of 100. How far its last F is above ours is noted: where
+it is, the same F would take it longer.
 """
 
 from __future__ import annotations
