@@ -1,9 +1,9 @@
 """Cross-validation with absolute values in the penalty: ours, one fit of ours, and scikit-learn's by saga.
 
 10 C and 5 folds of SoftmaxRegressionCV, one fit of all rows with the C that it chooses, a path of 100 C and
-one fit at its end take turns in one process; LogisticRegressionCV with "saga" follows once, on as many
-threads, at its own default tol of 1e-4 and max_iter of 100. How far its last F is above ours is noted: where
-it is, the same F would take it longer.
+one fit at its end take turns in one process; LogisticRegressionCV with "saga" follows once, at its own default
+tol of 1e-4 and max_iter of 100. How far its last F is above ours is noted: where it is, the same F would take
+it longer. All on one thread, by processor time, which other work on the machine changes little.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from sklearn.exceptions import ConvergenceWarning
 
 import bench.measure.numba_cache  # noqa: F401 - before anything imports Numba
 from bench.contenders import OURS
-from bench.contenders.threads import THREADS
 from bench.measure.timing import summary
 from bench.problems.archives import archive, tfidf
 
@@ -91,18 +90,16 @@ def timed(subject: Subject) -> list[dict[str, Any]]:
         "Cs": subject.Cs, "l1_ratios": (subject.l1_ratio,), "cv": FOLDS, "scoring": "neg_log_loss",
         "use_legacy_attributes": False,
     }  # fmt: skip
-    ours = SoftmaxRegressionCV(**common, tol=TOL, n_threads=THREADS)
-    theirs = LogisticRegressionCV(**common, solver="saga", max_iter=EPOCHS, n_jobs=THREADS)
-    one = SoftmaxRegression(l1_ratio=subject.l1_ratio, tol=TOL, n_threads=THREADS)
+    ours = SoftmaxRegressionCV(**common, tol=TOL, n_threads=1)
+    theirs = LogisticRegressionCV(**common, solver="saga", max_iter=EPOCHS, n_jobs=1)
+    one = SoftmaxRegression(l1_ratio=subject.l1_ratio, tol=TOL, n_threads=1)
     end = float(subject.Cs[-1])
     path = np.logspace(np.log10(subject.Cs[0]), np.log10(end), 100)
     seconds: dict[str, list[float]] = {name: [] for name in (OURS, ONE, PATH, END)}
-    ours.fit(X, y)  # warm
-    C = ours.C_
     for _ in range(ROUNDS):
         for name, run in (
             (OURS, lambda: ours.fit(X, y)),
-            (ONE, lambda: one.set_params(C=C).fit(X, y)),
+            (ONE, lambda: one.set_params(C=ours.C_).fit(X, y)),
             (PATH, lambda: one.fit_path(X, y, path)),
             (END, lambda: one.set_params(C=end).fit(X, y)),
         ):
@@ -110,7 +107,7 @@ def timed(subject: Subject) -> list[dict[str, Any]]:
     seconds[THEIRS] = [took(lambda: theirs.fit(X, y))] * ROUNDS
     own = np.array(seconds[OURS])
     noted = {
-        "C": C,
+        "C": ours.C_,
         "C of theirs": theirs.C_,
         "score": float(ours.scores_.mean(axis=0).max()),
         "nonzero": int(np.count_nonzero(ours.coef_)),
@@ -121,7 +118,7 @@ def timed(subject: Subject) -> list[dict[str, Any]]:
             "name": f"{subject.name} {name}",
             "extra_info": {
                 "family": "sparse-cv", "problem": subject.name, "dtype": "float64", "operation": "fit",
-                "contender": name, "threads": THREADS, "rounds": len(times), "shape": [*X.shape],
+                "contender": name, "threads": 1, "rounds": len(times), "shape": [*X.shape],
                 "in_turn": {} if name == OURS else {OURS: summary(np.array(times), own)},
             } | (noted if name == OURS else {}),
             "stats": {"median": float(np.median(times)), "min": min(times), "max": max(times)},
@@ -131,10 +128,10 @@ def timed(subject: Subject) -> list[dict[str, Any]]:
 
 
 def took(run: Callable[[], Any]) -> float:
-    """Return the seconds of a call."""
-    began = time.perf_counter()
+    """Return the seconds of processor time of a call."""
+    began = time.process_time()
     run()
-    return time.perf_counter() - began
+    return time.process_time() - began
 
 
 def excess(model: Any, X: Any, y: Any, l1_ratio: float) -> float:
