@@ -75,7 +75,8 @@ def measure(words: str) -> Iterator[list[dict[str, Any]]]:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)  # theirs stops at its limit
                 found = timed(subject)
-            print(subject.name, {each["extra_info"]["contender"]: each["stats"]["median"] for each in found}, flush=True)
+            medians = {each["extra_info"]["contender"]: each["stats"]["median"] for each in found}
+            print(subject.name, medians, flush=True)
             yield found
 
 
