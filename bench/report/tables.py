@@ -29,6 +29,7 @@ from bench.report.goals import fit_memory, goal_of, reached
 from bench.report.optimum_tables import levels_table, optimum_table
 from bench.report.slopes import by_axis, seconds_by_threads, slope, upper_half
 from bench.report.small_tables import small_cases_table, small_table
+from bench.report.sparse_cv_tables import sparse_cv_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,6 +48,7 @@ TITLES = {
     "certified": "Certificates",
     "small": "Small problems",
     "disk": "Rows on disk",
+    "sparse-cv": "Cross-validation of sparse models",
     "cold": "Whole processes",
 }
 PRODUCTS = "products: those that a verb contains; of predict X·Wᵀ alone, of gram XᵀX once a class"
@@ -54,7 +56,9 @@ PRODUCTS = "products: those that a verb contains; of predict X·Wᵀ alone, of g
 
 def tables(entries: list[Entry], every: bool) -> Iterator[Table]:
     """Give a table a family that was run: our line a group, or with `every` a line a contender."""
-    whole = {"fits": fits_table, "memory": memory_table, "cold": cold_table}
+    whole = {
+        "fits": fits_table, "memory": memory_table, "cold": cold_table, "sparse-cv": sparse_cv_table,
+    }  # fmt: skip
     for family, title in TITLES.items():
         chosen = [entry for entry in entries if entry.family == family]
         members = groups(chosen)

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from fastsoftmax.contracts.wording import shown
 from fastsoftmax.data import validation
 from fastsoftmax.estimator import labels as label_reader
-from fastsoftmax.estimator.fitting import kept_on_failure, minimize, shortfall
+from fastsoftmax.estimator.minimising import kept_on_failure, minimize, shortfall
 from fastsoftmax.estimator.softmax_regression import SoftmaxRegression
 from fastsoftmax.objective.scaled_logits import ScaledLogits
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-import warnings
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.exceptions import ConvergenceWarning
 
 from fastsoftmax.data import dask
 from fastsoftmax.data.blocks.row_set import RowSet
@@ -17,13 +14,13 @@ from fastsoftmax.estimator import fitting, hyperparameters, interrupts, liblinea
 from fastsoftmax.estimator import labels as label_reader
 from fastsoftmax.estimator.batches import BatchFitting
 from fastsoftmax.estimator.checkpointing import problem_of
-from fastsoftmax.estimator.fitting import Fit
 from fastsoftmax.estimator.given import GivenRows
 from fastsoftmax.estimator.many import ManyFitting
+from fastsoftmax.estimator.minimising import Minimising
 from fastsoftmax.estimator.path import RegularizationPath
 from fastsoftmax.estimator.prediction import Prediction
 from fastsoftmax.estimator.saving import Persistence
-from fastsoftmax.estimator.sparse_fitting import SparseFit
+from fastsoftmax.estimator.sparse_fitting import fit_of
 from fastsoftmax.estimator.statistical import Statistics
 from fastsoftmax.persistence.checkpoint import FitCheckpoint
 from fastsoftmax.runtime import compile_ahead, compiling, library
@@ -41,22 +38,22 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from fastsoftmax.contracts import MatrixLike, Solution, Vector
-    from fastsoftmax.contracts.protocols import Checkpoint, Objective
+    from fastsoftmax.contracts import MatrixLike, Vector
+    from fastsoftmax.estimator.fitting import Fit
     from fastsoftmax.estimator.hyperparameters import Settings
     from fastsoftmax.estimator.labels import Labels
-    from fastsoftmax.estimator.progress_line import ProgressLine
 
 
 class SoftmaxRegression(
-    CallbackSupportMixin,
     GivenRows,
     Prediction,
     RegularizationPath,
     ManyFitting,
     BatchFitting,
+    Minimising,
     Persistence,
     Statistics,
+    CallbackSupportMixin,  # here, as in LogisticRegression: a class may be both
     LinearClassifierMixin,
     SparseCoefMixin,
     BaseEstimator,
@@ -355,9 +352,7 @@ class SoftmaxRegression(
         liblinear.check_two_classes(self.solver, labels)
         weight = label_reader.weights(y, sample_weight, self.class_weight)
         given = label_reader.weights(y, sample_weight, None)
-        features = fitting.features_of(self, rows, [given])
-        kind = SparseFit if settings.is_sparse else Fit
-        return kind(self, rows, labels, weight, settings, features=features), labels
+        return fit_of(self, rows, labels, weight, settings, given), labels
 
     def _start(self, fit: Fit, labels: Labels) -> Vector:
         """Return the starting point: zero, or the last coefficients for a warm start."""
@@ -368,48 +363,3 @@ class SoftmaxRegression(
         if warm:
             x = fit.parameters_of(self.coef_, self.intercept_, getattr(self, "_precision", None))
         return fit.start(x, label_reader.unobserved_classes(labels, fit.data[2]))
-
-    def _minimize(
-        self,
-        solver: str,
-        objective: Objective,
-        start: Vector,
-        line: ProgressLine | None,
-        tasks: observers.Tasks | None = None,
-        checkpoint: Checkpoint | None = None,
-        last: interrupts.LastPoint | None = None,
-    ) -> Solution:
-        """Return the solution of a solver, with this estimator's limits and observers.
-
-        With `last`, that of an interrupted minimisation is the last point reached.
-        """
-        limits: dict[str, Any] = {"tol": self.tol, "max_iter": self.max_iter}
-        with observers.watching(self.callbacks or (), line, tasks, last) as callback:
-            minimize = functools.partial(
-                fitting.minimize, objective, start, solver, **limits, callback=callback
-            )
-            return minimize(checkpoint=checkpoint) if last is None else last.kept(minimize, checkpoint)
-
-    def _keep(self, solution: Solution, fit: Fit, solver: str) -> None:
-        """Set the fitted attributes."""
-        attributes, solution = fit.stored(solution, self.tol)
-        self.__dict__.update(attributes)
-        self._float64_products = fit.float64_products
-        # A point that is evaluated again with float64 products is a record, but not a step.
-        self.n_iter_ = np.array([min(len(solution.history) - 1, self.max_iter)], dtype=np.int32)
-        self.solver_, self.device_ = fit.ran(solver), fit.device
-        self.kernels_ = library.identity()
-        self.objective_ = solution.value
-        self.duality_gap_ = solution.gap
-        self.history_ = list(solution.history)
-
-    def _warn(self, solution: Solution, of: str = "") -> None:
-        """Warn that a fit stopped short of its tolerance."""
-        end, shortfall, kind = "failed to converge", fitting.shortfall, ConvergenceWarning
-        if solution.message == interrupts.INTERRUPTED:
-            end, shortfall, kind = "was interrupted", interrupts.shortfall, interrupts.InterruptedFit
-        warnings.warn(
-            f"{self.solver_}{of} {end} after {self.n_iter_[0]} iteration(s): {shortfall(solution, self.tol)}",
-            kind,
-            stacklevel=4,  # the caller of fit: above are this function, fit, and scikit-learn's wrapper
-        )

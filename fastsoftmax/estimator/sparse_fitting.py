@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastsoftmax import losses
-from fastsoftmax.contracts import DeviceArray, RowBlock
+from fastsoftmax.contracts import DeviceArray, Params, RowBlock
 from fastsoftmax.contracts.storages import is_narrow
 from fastsoftmax.contracts.wording import shown
 from fastsoftmax.data import statistics, validation
 from fastsoftmax.estimator import hyperparameters
-from fastsoftmax.estimator.fitting import Fit
+from fastsoftmax.estimator.fitting import Fit, features_of
 from fastsoftmax.objective.sparse import SparseObjective
 from fastsoftmax.penalties.elastic_net import ElasticNet
 from fastsoftmax.solvers.progress import HIDDEN
@@ -116,9 +116,7 @@ class SparseFit(Fit):
 
         For float32 rows they are float32 if that raises F by little beside the tolerance: one pass more.
         """
-        coef, intercept = self.objective.unpack(solution.x)
-        if self._family.SHIFT_INVARIANT:
-            coef = self.objective.penalty.representative(coef)
+        coef, intercept = self._unique(solution.x)
         solution = solution._replace(x=self.objective.pack(coef, intercept))
         if self._dtype == np.float64:
             return self.attributes_of(solution.x), solution
@@ -134,6 +132,10 @@ class SparseFit(Fit):
         return self.attributes_of(solution.x), solution._replace(
             value=value, gap=gap, history=[*solution.history[:-1], last]
         )
+
+    def attributes_of(self, x: Vector, dtype: type | None = None) -> dict[str, Array]:
+        """Return `coef_` and `intercept_` of flat parameters, those of the unique optimum."""
+        return super().attributes_of(self.objective.pack(*self._unique(x)), dtype)
 
     def precision_at(self, x: Vector) -> Vector:
         """Return the diagonal of the Hessian of the smooth part times Σ w, (n_params,). One pass."""
@@ -155,6 +157,20 @@ class SparseFit(Fit):
             coef, intercept = coef * self.scale, intercept + coef @ self._mean
         packed: Vector = self.objective.pack(coef, intercept)
         return packed
+
+    def _unique(self, x: Vector) -> Params:
+        """Return the representative of all coefficients that have the same F as x by shifts of classes."""
+        coef, intercept = self.objective.unpack(x)
+        if self._family.SHIFT_INVARIANT:
+            coef = self.objective.penalty.representative(coef)
+        return Params(coef, intercept)
+
+
+def fit_of(model: Any, rows: Rows, labels: Labels, weight: Vector, settings: Settings, given: Vector) -> Fit:
+    """Return the fit by the kind of its penalty; `given` (n,) are weights without those of classes."""
+    features = features_of(model, rows, [given])
+    kind = SparseFit if settings.is_sparse else Fit
+    return kind(model, rows, labels, weight, settings, features=features)
 
 
 def penalty_weights(given: ArrayLike | None, n_outputs: int, n_features: int, grouped: bool) -> Vector:
