@@ -14,7 +14,8 @@ from sklearn.utils.validation import check_is_fitted
 from fastsoftmax.contracts.wording import shown
 from fastsoftmax.data import validation
 from fastsoftmax.estimator import labels as label_reader
-from fastsoftmax.estimator.minimising import kept_on_failure, minimize, shortfall
+from fastsoftmax.estimator.fitting import kept_on_failure
+from fastsoftmax.estimator.minimising import minimize, shortfall_of
 from fastsoftmax.estimator.softmax_regression import SoftmaxRegression
 from fastsoftmax.objective.scaled_logits import ScaledLogits
 
@@ -127,7 +128,7 @@ class CalibratedClassifier(ClassifierMixin, BaseEstimator):
                 objective, start, "newton-cholesky", tol=TOL, max_iter=MAX_ITER, callback=None
             )
             if not solution.converged:
-                warnings.warn(f"calibration: {shortfall(solution, TOL)}", ConvergenceWarning, stacklevel=4)
+                warnings.warn(f"calibration: {shortfall_of(solution, TOL)}", ConvergenceWarning, stacklevel=4)
             slopes, self.intercept_ = objective.map_of(solution.x)
             self.coef_ = np.diag(slopes)
         else:
