@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from typing import TYPE_CHECKING, Any
 
-import dask.config
-from distributed import CancelledError, KilledWorker, as_completed
+from distributed import CancelledError, KilledWorker
 
+from fastsoftmax.data.dask import placement
 from fastsoftmax.data.dask.alignment import Parcel
-from fastsoftmax.data.dask.engine import FAN, GROUPS_A_THREAD, NO_WARNING, SECONDS_A_PLAN, failed, token
-from fastsoftmax.data.dask.plan import Leaf, nested_plan
+from fastsoftmax.data.dask.engine import FAN, SECONDS_A_PLAN, failed, token
+from fastsoftmax.data.dask.plan import GROUPS_A_WORKERS_THREAD, Leaf, nested_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,11 +47,16 @@ class Cluster:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._plan: tuple[float, tuple[Any, ...], Node] | None = None
+        self._plan: tuple[float, tuple[Any, ...], tuple[Node, list[Any] | None]] | None = None
+        self._last: Any = None
+        self._said = time.monotonic()
 
     def made(self, blocks: Sequence[Any], origins: Sequence[Any]) -> list[Handle]:
-        """Return futures of delayed objects; Dask chooses their workers."""
-        return list(self._client.compute(list(blocks)))
+        """Return futures of delayed objects, of which each worker has as many a thread; waits for them.
+
+        `origins` are what they are made from.
+        """
+        return self._all_of(placement.made(self._client, blocks, origins))
 
     def kept(
         self,
@@ -61,7 +67,7 @@ class Cluster:
         name: str,
     ) -> list[Handle]:
         """Return futures of function(handle, *its own, *shared)."""
-        return self._submitted(function, handles, each, shared, name)
+        return self._all_of(self._sent(function, handles, each, shared, name))
 
     def results(
         self,
@@ -73,14 +79,14 @@ class Cluster:
         done: Callable[[Any], None] | None = None,
     ) -> list[Any]:
         """Return function(handle, *its own, *shared) of each handle, in their order."""
-        futures = self._submitted(function, handles, each, shared, name)
-        number = {future.key: i for i, future in enumerate(futures)}
-        results: list[Any] = [None] * len(futures)
-        for future in as_completed(futures, loop=self._client.loop):  # it may not be the current client
-            what = f"block {number[future.key]}"
-            results[number[future.key]] = self._result(future, what)
+        under_way = self._sent(function, handles, each, shared, name)
+        number = {future.key: i for i, future in enumerate(under_way.futures)}
+        results: list[Any] = [None] * len(number)
+        for future in under_way.done(self._say_if_alone):
+            i = number[future.key]
+            results[i] = self._result(future, under_way, f"block {i}")
             if done is not None:
-                done(results[number[future.key]])
+                done(results[i])
         return results
 
     def summed(
@@ -95,58 +101,82 @@ class Cluster:
     ) -> Any:
         """Return the sum of function(handles of a group, query, *shared), added in pairs of neighbours."""
         mark = token()
-        with dask.config.set(NO_WARNING):
-            there = self._client.submit(
-                _given, Parcel((query, *shared)), key=f"parameters-{mark}", pure=False
-            )
+        plan, places = self._planned(handles)
+        there, wishes = f"parameters-{mark}", {}
+        graph: dict[Any, Any] = {there: (functools.partial(_given, Parcel((query, *shared))),)}
 
-        def leaf(part: Leaf) -> Future:
+        def leaf(part: Leaf) -> Any:
             key = (f"{name}-{mark}", part.start, part.stop)
-            group = list(handles[part.start : part.stop])
-            return self._client.submit(_on_group, function, group, there, n_threads or 1, key=key, pure=False)
+            graph[key] = _on_group, function, list(handles[part.start : part.stop]), there, n_threads or 1
+            if places is not None:
+                wishes[key] = places[part.start]
+            return key
 
-        def joined(tree: Any, span: tuple[int, int]) -> Future:
+        def joined(tree: Any, span: tuple[int, int]) -> Any:
             key = (f"add-{name}-{mark}", *span)
-            return self._client.submit(added, tree, key=key, pure=False)
+            graph[key] = added, tree
+            return key
 
-        tree, _, span = _submitted_tree(self._planned(handles), leaf, joined)
-        total = joined(tree, span) if isinstance(tree, list) else tree
-        return self._result(total, "")
+        tree, _, span = _submitted_tree(plan, leaf, joined)
+        last = joined(tree, span) if isinstance(tree, list) else tree
+        under_way = placement.sent(self._client, graph, [last], wishes)
+        # The last sum is let go of with the next request: a message of its own would hold that one up.
+        (self._last,) = under_way.done(self._say_if_alone)
+        return self._result(self._last, under_way, "")
 
-    def _submitted(
+    def _sent(
         self,
         function: Callable[..., Any],
         handles: Sequence[Handle],
         each: Sequence[tuple[Any, ...]],
         shared: tuple[Any, ...],
         name: str,
-    ) -> list[Future]:
+    ) -> placement.UnderWay:
+        """Send function(handle, *its own, *shared) of each handle to where it is."""
         mark = token()
-        with dask.config.set(NO_WARNING):
-            there = self._client.submit(_given, Parcel(shared), key=f"shared-{mark}", pure=False)
-        return [
-            self._client.submit(_with_shared, function, h, own, there, key=(f"{name}-{mark}", i), pure=False)
-            for i, (h, own) in enumerate(zip(handles, each))
-        ]
+        there, keys = f"shared-{mark}", [(f"{name}-{mark}", i) for i in range(len(handles))]
+        graph: dict[Any, Any] = {there: (functools.partial(_given, Parcel(shared)),)}
+        for key, handle, own in zip(keys, handles, each):
+            graph[key] = functools.partial(_with_shared, function, own), handle, there
+        places = self._places(handles)
+        wishes = {} if places is None else {key: place for key, place in zip(keys, places) if place}
+        return placement.sent(self._client, graph, keys, wishes)
 
-    def _planned(self, handles: Sequence[Handle]) -> Node:
-        """Return the plan for where the blocks are now; asked of the scheduler every few seconds."""
+    def _all_of(self, under_way: placement.UnderWay) -> list[Handle]:
+        """Return the futures when all have ended, no longer bound to a worker."""
+        for _ in under_way.done(self._say_if_alone):
+            pass
+        under_way.forget()
+        return list(under_way.futures)
+
+    def _places(self, handles: Sequence[Handle]) -> list[Any] | None:
+        """Return the worker of each block, None of one that is on none; None if they are recipes."""
+        if not handles or not hasattr(handles[0], "key"):
+            return None
+        there = placement.whereabouts(self._client, [handle.key for handle in handles])
+        return [there[handle.key][0] if handle.key in there else None for handle in handles]
+
+    def _planned(self, handles: Sequence[Handle]) -> tuple[Node, list[Any] | None]:
+        """Return the plan for where the blocks are now, asked of the scheduler every few seconds, and where."""
         now, identity = time.monotonic(), tuple(map(id, handles))
         if self._plan is not None and now < self._plan[0] and self._plan[1] == identity:
             return self._plan[2]
-        places: list[Any] | None = None
-        if hasattr(handles[0], "key"):
-            threads = self._client.nthreads()
-            has = self._client.who_has(list(handles))
-            places = [min(has.get(handle.key) or ("",)) for handle in handles]
-            groups: dict[Any, int] = {name: GROUPS_A_THREAD * n for name, n in threads.items()}
-        else:  # recipes: a task each
-            groups = {None: len(handles)}
-        plan = nested_plan(len(handles), places, groups)
+        places = self._places(handles)
+        groups: dict[Any, int] = {None: len(handles)}  # recipes: a task each
+        if places is not None:
+            groups = {name: GROUPS_A_WORKERS_THREAD * n for name, n in self._client.nthreads().items()}
+        plan = nested_plan(len(handles), places, groups), places
         self._plan = now + SECONDS_A_PLAN, identity, plan
         return plan
 
-    def _result(self, future: Future, what: str) -> Any:
+    def _say_if_alone(self) -> None:
+        """Log, every half minute, that there is no worker."""
+        now = time.monotonic()
+        if not self._client.nthreads() and now > self._said + PATIENCE:
+            self._said = now
+            logger.warning("fastsoftmax: the cluster has no worker; the fit waits for one")
+
+    def _result(self, future: Future, under_way: placement.UnderWay, what: str) -> Any:
         """Return a future's result; errors name the block, if it is known here and they do not."""
         try:
             while True:
@@ -155,8 +185,8 @@ class Cluster:
                 except TimeoutError:
                     if future.done():  # it is the task's own
                         raise
-                    if not self._client.nthreads():
-                        logger.warning("fastsoftmax: the cluster has no worker; the fit waits for one")
+                    under_way.heal()
+                    self._say_if_alone()
         except CancelledError as error:
             raise RuntimeError(f"the rows of {what or 'some blocks'} {GONE}") from error
         except KilledWorker as error:
@@ -184,7 +214,7 @@ def _given(value: Any) -> Any:
     return value
 
 
-def _with_shared(function: Callable[..., Any], handle: Any, own: tuple[Any, ...], shared: Parcel) -> Any:
+def _with_shared(function: Callable[..., Any], own: tuple[Any, ...], handle: Any, shared: Parcel) -> Any:
     return function(handle, *own, *shared.value)
 
 
