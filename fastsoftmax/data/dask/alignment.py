@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+ALIGNMENT = 16  # bytes: of any array that NumPy makes
+
 
 def aligned(value: Any) -> Any:
     """Return a value with its unaligned arrays copied: in tuples, lists, named tuples and dataclasses.
@@ -51,3 +53,40 @@ class Parcel(NamedTuple):
 
     def __reduce__(self) -> Any:
         return arrived, (Parcel, tuple(self))
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Packed:
+    """A pickled value, for a way over others: a scheduler passes its arrays on as they came, without a copy.
+
+    Tasks of one graph that have it as an argument share it on the way; it is no tuple, which Dask would take
+    apart.
+    """
+
+    header: bytes
+    buffers: list[np.ndarray[Any, Any]]
+
+    @classmethod
+    def of(cls, value: Any) -> Packed:
+        """Return a value packed."""
+        from distributed.protocol import pickle  # what plain pickle refuses, too; there is a client
+
+        buffers: list[Any] = []
+        header = pickle.dumps(value, buffer_callback=buffers.append)
+        return cls(header, [np.frombuffer(each.raw(), np.uint8) for each in buffers])
+
+    def __dask_tokenize__(self) -> int:
+        """Return what tells it from others in one graph: Dask would hash all its numbers."""
+        return id(self)
+
+    @property
+    def n_bytes(self) -> int:
+        """Its size."""
+        return len(self.header) + sum(each.nbytes for each in self.buffers)
+
+    def value(self) -> Any:
+        """Return the value, its arrays where kernels can read them."""
+        from distributed.protocol import pickle
+
+        there = [each if each.ctypes.data % ALIGNMENT == 0 else each.copy() for each in self.buffers]
+        return pickle.loads(self.header, buffers=there)

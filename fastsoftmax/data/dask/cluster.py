@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from distributed import CancelledError, KilledWorker
 
 from fastsoftmax.data.dask import placement
-from fastsoftmax.data.dask.alignment import Parcel
+from fastsoftmax.data.dask.alignment import Packed, Parcel
 from fastsoftmax.data.dask.engine import FAN, SECONDS_A_PLAN, failed, token
-from fastsoftmax.data.dask.plan import GROUPS_A_WORKERS_THREAD, Leaf, nested_plan
+from fastsoftmax.data.dask.plan import GROUPS_A_WORKERS_THREAD, Leaf, leaves_of, nested_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# Parameters up to so many bytes in all go to each group of blocks with its task; larger ones as a task of
+# their own, from whose worker the others fetch them.
+MAX_SENT_BYTES = 2**26
 PATIENCE = 30.0  # seconds: without a worker Dask waits for one for ever, and says nothing
 GONE = (
     "were on a worker that is gone, and nothing tells how to make them again: they were scattered, or made "
@@ -102,12 +105,18 @@ class Cluster:
         """Return the sum of function(handles of a group, query, *shared), added in pairs of neighbours."""
         mark = token()
         plan, places = self._planned(handles)
-        there, wishes = f"parameters-{mark}", {}
-        graph: dict[Any, Any] = {there: (functools.partial(_given, Parcel((query, *shared))),)}
+        parameters, wishes = Packed.of((query, *shared)), {}
+        given: Any = parameters
+        graph: dict[Any, Any] = {}
+        if parameters.n_bytes * len(leaves_of(plan)) > MAX_SENT_BYTES:
+            given = f"parameters-{mark}"
+            graph[given] = _unpacked, parameters
 
         def leaf(part: Leaf) -> Any:
             key = (f"{name}-{mark}", part.start, part.stop)
-            graph[key] = _on_group, function, list(handles[part.start : part.stop]), there, n_threads or 1
+            task = functools.partial(_on_group, function, n_threads or 1)
+            group = list(handles[part.start : part.stop])
+            graph[key] = task, group, given
             if places is not None:
                 wishes[key] = places[part.start]
             return key
@@ -135,7 +144,7 @@ class Cluster:
         """Send function(handle, *its own, *shared) of each handle to where it is."""
         mark = token()
         there, keys = f"shared-{mark}", [(f"{name}-{mark}", i) for i in range(len(handles))]
-        graph: dict[Any, Any] = {there: (functools.partial(_given, Parcel(shared)),)}
+        graph: dict[Any, Any] = {there: (_unpacked, Packed.of(shared))}
         for key, handle, own in zip(keys, handles, each):
             graph[key] = functools.partial(_with_shared, function, own), handle, there
         places = self._places(handles)
@@ -210,14 +219,17 @@ def _submitted_tree(
     return (joined(tree, span), 1, span) if count >= FAN else (tree, count, span)
 
 
-def _given(value: Any) -> Any:
-    return value
+def _unpacked(parameters: Packed) -> Parcel:
+    return Parcel(parameters.value())
 
 
 def _with_shared(function: Callable[..., Any], own: tuple[Any, ...], handle: Any, shared: Parcel) -> Any:
     return function(handle, *own, *shared.value)
 
 
-def _on_group(function: Callable[..., Any], group: list[Any], shared: Parcel, n_threads: int) -> Any:
-    query, *more = shared.value
+def _on_group(
+    function: Callable[..., Any], n_threads: int, group: list[Any], parameters: Parcel | Packed
+) -> Any:
+    value = parameters.value() if isinstance(parameters, Packed) else parameters.value
+    query, *more = value
     return function(group, query, n_threads, *more)
