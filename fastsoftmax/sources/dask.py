@@ -176,7 +176,7 @@ def _wide(block: Block, width: int) -> Block:
 
 def _answered(units: Sequence[Encoded | Recipe], query: Query[Answer], n_threads: int, loss: Loss) -> Answer:
     """Return the answer for some neighbours among the blocks: a node of the tree over all."""
-    total: PairwiseSum[Answer] = PairwiseSum()
+    total: PairwiseSum[Answer] = PairwiseSum(owned=True)
     with blas.one_thread():  # its own threads would be on the cores of other tasks
         for unit in units:
             total.begin_group()

@@ -12,7 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastsoftmax.runtime.buffers import BufferPool
+
 ALIGNMENT = 16  # bytes: of any array that NumPy makes
+
+_buffers = BufferPool()  # of this process
 
 
 def aligned(value: Any) -> Any:
@@ -88,5 +92,12 @@ class Packed:
         """Return the value, its arrays where kernels can read them."""
         from distributed.protocol import pickle
 
-        there = [each if each.ctypes.data % ALIGNMENT == 0 else each.copy() for each in self.buffers]
+        there = [each if each.ctypes.data % ALIGNMENT == 0 else _moved(each) for each in self.buffers]
         return pickle.loads(self.header, buffers=there)
+
+
+def _moved(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return a copy in memory that the parameters of an earlier reading have had, if there is any."""
+    copied = _buffers.array(array.shape, array.dtype)
+    copied[...] = array
+    return copied
