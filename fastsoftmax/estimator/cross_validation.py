@@ -17,7 +17,18 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastsoftmax import devices
 from fastsoftmax.contracts.wording import shown
-from fastsoftmax.estimator import cv_results, fitting, folds, hyperparameters, liblinear, progress_line
+from fastsoftmax.data import dask as dask_rows
+from fastsoftmax.data.blocks.row_set import RowSet
+from fastsoftmax.estimator import (
+    cross_validation_elsewhere,
+    cv_results,
+    fitting,
+    folds,
+    hyperparameters,
+    liblinear,
+    progress_line,
+    streamed,
+)
 from fastsoftmax.estimator import labels as label_reader
 from fastsoftmax.estimator.fold_scores import Scores
 from fastsoftmax.estimator.given import GivenRows
@@ -116,6 +127,10 @@ multi_class, standardize
     fold's rows are copied up to 64 MiB, and have a weight of zero beyond. Held-out logits are float64, and
     computed once for all C of a fold.
 
+    Rows that are not in memory (Dask's, and those of `open_rows` and `rows_from` beyond its `memory`) stay
+    where they are, and folds are weights there: `cv` is then a number of folds, drawn by the rows' places and
+    not stratified, and `scoring` None, "accuracy" or "neg_log_loss".
+
     Examples
     --------
     >>> from sklearn.datasets import load_iris
@@ -202,14 +217,15 @@ multi_class, standardize
         return tags
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None, **params: Any) -> Self:
+    def fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None, **params: Any) -> Self:
         """Choose C by cross-validation, and fit the model with it.
 
         Parameters
         ----------
-        X : array_like or SciPy sparse, (n, d)
-            In host memory.
+        X : array_like or SciPy sparse, (n, d), of Dask, or a RowSet of `open_rows` or `rows_from`
+            In host memory, or elsewhere: see Notes.
         y : array_like, (n,) labels, or as SoftmaxRegression takes it where `scoring` does
+            Of a RowSet None.
         sample_weight : array_like (n,), optional
             Weights of the fits and, unless metadata are routed, of the scores.
         **params
@@ -224,6 +240,15 @@ multi_class, standardize
         ConvergenceWarning
             Once, if some fits did not reach the tolerance; the message gives their number.
         """
+        X, y, sample_weight = dask_rows.taken(X, y, sample_weight)
+        elsewhere = isinstance(X, RowSet)
+        if elsewhere:
+            streamed.refuse_labels_beside(y, sample_weight)
+            X.look()
+            if (whole := X.whole()) is not None:
+                X.classes  # noqa: B018  (raises if there are no labels)
+                X, y, sample_weight = whole
+                elsewhere = False
         split_params, score_params = self._routed("fit", params, sample_weight)
         Cs, ratios = _strengths(self.Cs), _ratios(self.l1_ratios)
         if self.selection != "best" and not self.refit:
@@ -235,6 +260,16 @@ multi_class, standardize
             settings = hyperparameters.settle(model)
             if settings.is_sparse:
                 hyperparameters.refuse_for_absolutes("SoftmaxRegressionCV")
+            if elsewhere:
+                labels, fits, scores = cross_validation_elsewhere.fitted(
+                    model, X, Cs.tolist(), self.cv, self.scoring, settings, line
+                )
+                self.__dict__.update(
+                    {name: model.__dict__[name] for name in FEATURES if name in model.__dict__}
+                )
+                problem = folds.Problem(model, X, labels, np.empty(0), settings, np.empty(0))
+                self._keep(problem, fits, scores, Cs, ratios, X, y, sample_weight)
+                return self._warned(fits)
             problem = self._problem(model, settings, X, y, sample_weight)
             splits = list(check_cv(self.cv, y, classifier=True).split(X, y, **split_params))
             rows_of = np.arange(problem.rows.shape[0])  # by numbers of any kind, or a mask
@@ -248,13 +283,17 @@ multi_class, standardize
                 scoring.of(folds.part(fits, i), places, Cs.tolist()) for i, places in enumerate(held_out)
             ])  # fmt: skip
             self._keep(problem, fits, scores, Cs, ratios, X, y, sample_weight)
+        return self._warned(fits)
+
+    def _warned(self, fits: folds.FoldFits) -> Self:
+        """Return self, and warn of fits that did not converge."""
         if not fits.converged.all():
             short = np.count_nonzero(~fits.converged)
             warnings.warn(
                 f"{short} of {fits.converged.size} fits failed to converge. Increase the number of "
                 "iterations (max_iter), scale the data, or raise tol.",
                 ConvergenceWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
         return self
 

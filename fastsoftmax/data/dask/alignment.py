@@ -29,7 +29,9 @@ def aligned(value: Any) -> Any:
     True
     """
     if isinstance(value, np.ndarray):
-        return value if value.flags.aligned or value.dtype.hasobject else value.copy(order="K")
+        if value.flags.aligned or value.dtype.hasobject:
+            return value
+        return _moved(value) if value.flags.c_contiguous else value.copy(order="K")
     if isinstance(value, list):
         return [aligned(each) for each in value]
     if isinstance(value, tuple):

@@ -166,7 +166,7 @@ class Cluster:
         return [there[handle.key][0] if handle.key in there else None for handle in handles]
 
     def _planned(self, handles: Sequence[Handle]) -> tuple[Node, list[Any] | None]:
-        """Return the plan for where the blocks are now, asked of the scheduler every few seconds, and where."""
+        """Return the plan for where the blocks are, asked of the scheduler every few seconds, and where."""
         now, identity = time.monotonic(), tuple(map(id, handles))
         if self._plan is not None and now < self._plan[0] and self._plan[1] == identity:
             return self._plan[2]

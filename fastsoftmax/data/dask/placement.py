@@ -30,7 +30,7 @@ class UnderWay:
     """Futures of tasks that were told their worker, as a wish, for as long as they are waited for.
 
     Left with it, a task that finds no worker at all, even for a moment, waits for one of that very address
-    for ever (findings/dask_forgets_loose_restrictions.sh): so when a worker is gone the wishes are taken back.
+    for ever (findings/dask_forgets_loose_restrictions.sh): when a worker is gone the wishes are taken back.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def sent(client: Client, graph: dict[Any, Any], keys: list[Any], wishes: Mapping
 
 
 def made(client: Client, blocks: Sequence[Any], origins: Sequence[Any]) -> UnderWay:
-    """Have delayed objects made where they will lie, as many on a worker as it has threads, neighbours together.
+    """Have delayed objects made where they will lie: as many a thread, neighbours on one worker.
 
     Parameters
     ----------
