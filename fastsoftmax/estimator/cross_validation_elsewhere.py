@@ -71,7 +71,8 @@ def fitted(
     if targets.by_class is not None and not np.all(targets.by_class > 0):
         raise ValueError("a class_weight of zero leaves rows without a score; give weights of zero instead")
     encoded: dict[Any, Any] = {}
-    everything = source_of(_Sharing(rows, encoded), targets, fit.loss, model.n_threads, BufferPool())
+    all_rows: Any = _Sharing(rows, encoded)
+    everything = source_of(all_rows, targets, fit.loss, model.n_threads, BufferPool())
     weights = _weights(everything, targets, n_folds)
     order = np.argsort(Cs, kind="stable")
     fits = folds.FoldFits.empty(n_folds, len(Cs), targets.n_outputs, rows.n_features)
@@ -79,7 +80,7 @@ def fitted(
     for number in range(n_folds):
         if not np.any(weights[number]):
             raise ValueError(f"the training set of fold {number} has no row of positive weight")
-        training = TrainingRows(rows, Fold(number, n_folds, True), weights[number], encoded)
+        training: Any = TrainingRows(rows, Fold(number, n_folds, True), weights[number], encoded)
         part = streamed.StreamedFit(model, training, targets, labels, settings._replace(C=max(Cs)))
         _along_the_path(model, part, labels, [Cs[j] for j in order], order, folds.part(fits, number), line)
         scores[number] = _scores(everything, targets, fits, number, n_folds, scoring)
@@ -101,9 +102,7 @@ def _refuse(model: Any, rows: RowSet, cv: Any, settings: Settings) -> int:
     if settings.is_sparse:
         hyperparameters.refuse_for_absolutes("a cross-validation of rows that are not in memory")
     if model.standardize:
-        raise ValueError(
-            "standardize=True takes rows in memory here: each fold would have deviations of its own"
-        )
+        raise ValueError("standardize=True takes rows in memory: each fold has deviations of its own")
     n_folds = 5 if cv is None else cv
     if not isinstance(n_folds, Integral) or n_folds < 2:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Folds of rows elsewhere: weights of zero for the rows of a part, so that no row is moved or encoded again."""
+"""Folds of rows elsewhere: weights of zero for a part of them, so that no row is moved or encoded again."""
 
 from __future__ import annotations
 

@@ -31,16 +31,16 @@ PLACES = {
     "sums are added": ("add",),
     "between two readings": (),
 }
-PATIENCE = 3.0  # seconds that a kill waits for its place
+PATIENCE = 1.0  # seconds that a kill waits for its place
 ALL_AT_ONCE = 10
 
 
 class Killer(threading.Thread):
     """Kills workers of a cluster until there were enough, or it is told to stop."""
 
-    def __init__(self, cluster, n_kills):
+    def __init__(self, cluster, n_kills, n_workers):
         super().__init__()
-        self.cluster, self.n_kills = cluster, n_kills
+        self.cluster, self.n_kills, self.n_workers = cluster, n_kills, n_workers
         self.stop, self.counts, self.n_all = threading.Event(), collections.Counter(), 0
 
     @property
@@ -50,11 +50,12 @@ class Killer(threading.Thread):
     def run(self):
         rng = np.random.default_rng(0)
         for number, place in enumerate(itertools.cycle(PLACES), 1):
-            self.stop.wait(0.3 + rng.exponential(0.7))
+            self.stop.wait(0.1 + rng.exponential(0.4))
+            self.cluster.scale(self.n_workers)  # a nanny whose process is killed while it starts gives up
             if self.stop.is_set() or self.n_killed >= self.n_kills:
                 return
             found, victims = self.found(place, rng)
-            if number % ALL_AT_ONCE == 0:
+            if found and number % ALL_AT_ONCE == 0:
                 victims, self.n_all = self.living(), self.n_all + 1
             for nanny in victims:
                 os.kill(nanny.process.pid, signal.SIGKILL)
@@ -75,8 +76,8 @@ class Killer(threading.Thread):
             for place, nanny in there:
                 if place and len(living) > 1 and (place == wanted or time.monotonic() > end):
                     return place, [nanny]
-            if self.stop.is_set():
-                return wanted, []
+            if self.stop.is_set() or time.monotonic() > end + PATIENCE:
+                return None, []
             time.sleep(0.001)
 
     def place_of(self, nanny):
@@ -107,11 +108,10 @@ def main(n_kills=200, n_workers=3):
         ) as cluster,
         distributed.Client(cluster),
     ):
-        killer = Killer(cluster, n_kills)
+        killer = Killer(cluster, n_kills, n_workers)
         killer.start()
         try:
             while killer.n_killed < n_kills:
-                cluster.scale(n_workers)  # a nanny whose process is killed while it starts gives up
                 case = n_fits % len(cases)
                 found = said(SoftmaxRegression().fit(on_workers(*arrays(*cases[case]), memory=MEMORY)))
                 n_fits += 1

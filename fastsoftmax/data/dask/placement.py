@@ -48,15 +48,20 @@ class UnderWay:
         ended: queue.SimpleQueue[Future] = queue.SimpleQueue()
         for future in self.futures:
             future.add_done_callback(ended.put)
-        for _ in self.futures:
-            while True:
-                try:
-                    future = ended.get(timeout=POLL_SECONDS)
-                    break
-                except queue.Empty:
-                    self.heal()
-                    waiting()
-            yield future
+        try:
+            for _ in self.futures:
+                while True:
+                    try:
+                        future = ended.get(timeout=POLL_SECONDS)
+                        break
+                    except queue.Empty:
+                        self.heal()
+                        waiting()
+                yield future
+        except BaseException:  # Ctrl-C, or the caller has an error: nothing is computed in vain
+            for future in self.futures:
+                future.release()
+            raise
 
     def heal(self) -> None:
         """Take the wishes back if one of their workers is gone."""
