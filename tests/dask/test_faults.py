@@ -150,7 +150,7 @@ def test_ctrl_c_leaves_the_cluster_idle_and_usable(client, expected):
     parts, seen = arrays(*problem()), []
 
     def slow(block):
-        time.sleep(5.0)
+        time.sleep(1.5)
         return block
 
     def disturb(record):
@@ -159,7 +159,7 @@ def test_ctrl_c_leaves_the_cluster_idle_and_usable(client, expected):
             interrupt(0.01)
 
     slowly = on_workers(parts[0].map_blocks(slow, dtype=float), *parts[1:], memory=MEMORY)
-    interrupt(1.0)  # while the blocks are made
+    interrupt(0.5)  # while the blocks are made
     with pytest.raises(KeyboardInterrupt):
         SoftmaxRegression().fit(slowly)
     del slowly
