@@ -31,7 +31,7 @@ PLACES = {
     "sums are added": ("add",),
     "between two readings": (),
 }
-PATIENCE = 1.0  # seconds that a kill waits for its place
+PATIENCE = 0.5  # seconds that a kill waits for its place
 ALL_AT_ONCE = 10
 
 
@@ -50,7 +50,7 @@ class Killer(threading.Thread):
     def run(self):
         rng = np.random.default_rng(0)
         for number, place in enumerate(itertools.cycle(PLACES), 1):
-            self.stop.wait(0.1 + rng.exponential(0.4))
+            self.stop.wait(0.05 + rng.exponential(0.2))
             self.cluster.scale(self.n_workers)  # a nanny whose process is killed while it starts gives up
             if self.stop.is_set() or self.n_killed >= self.n_kills:
                 return

@@ -117,7 +117,7 @@ class Cluster:
             task = functools.partial(_on_group, function, n_threads or 1)
             group = list(handles[part.start : part.stop])
             graph[key] = task, group, given
-            if places is not None:
+            if places is not None and places[part.start] is not None:  # else it is being made again
                 wishes[key] = places[part.start]
             return key
 
