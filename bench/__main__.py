@@ -1,4 +1,4 @@
-"""`python -m bench run`, `memory`, `scaling`, `optimum`, `certified`, `small`, `disk`, `dask`, `cold`, `gpu` measure.
+"""`python -m bench run`, `memory`, `scaling`, `optimum`, `certified`, `small`, `disk`, `dask`, `cold`, `gpu`.
 
 `report` shows what they have measured.
 """

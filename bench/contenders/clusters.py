@@ -1,7 +1,7 @@
 """Spark and dask-ml, each in a process of an environment that the caller names: they need other packages.
 
-FASTSOFTMAX_BENCH_SPARK and FASTSOFTMAX_BENCH_DASK_ML are the interpreters (`pip install pyspark==4.3.0 pyarrow numpy`
-and `pip install dask-ml==2025.1.0`).
+FASTSOFTMAX_BENCH_SPARK and FASTSOFTMAX_BENCH_DASK_ML are the interpreters
+(`pip install pyspark==4.3.0 pyarrow numpy` and `pip install dask-ml==2025.1.0`).
 """
 
 from __future__ import annotations

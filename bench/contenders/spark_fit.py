@@ -1,7 +1,7 @@
 """Fit with Spark: `python -P spark_fit.py FOLDER`, in an environment with pyspark and pyarrow; needs Java.
 
-FOLDER has rows.parquet (features, a list of numbers, and label) and options.json; coefficients of each number of
-iterations are written there, and the seconds printed as JSON lines. It imports nothing of this package.
+FOLDER has rows.parquet (features, a list of numbers, and label) and options.json; coefficients of each number
+of iterations are written there, and the seconds printed as JSON lines. It imports nothing of this package.
 """
 
 import json

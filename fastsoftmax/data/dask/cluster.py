@@ -126,7 +126,7 @@ class Cluster:
             graph[key] = added, tree
             return key
 
-        tree, _, span = _submitted_tree(plan, leaf, joined)
+        tree, _, span = _submitted_tree(plan, leaf, joined, _fan(query))
         last = joined(tree, span) if isinstance(tree, list) else tree
         under_way = placement.sent(self._client, graph, [last], wishes)
         # The last sum is let go of with the next request: a message of its own would hold that one up.
@@ -204,19 +204,26 @@ class Cluster:
             raise failed(error, what) from error
 
 
-def _submitted_tree(
-    plan: Node, leaf: Callable[[Leaf], Any], joined: Callable[[Any, tuple[int, int]], Any]
-) -> tuple[Any, int, tuple[int, int]]:
-    """Return a plan as nested futures, how many they are, and the blocks that they cover.
+def _fan(query: Any) -> int:
+    """Return how many answers one task adds: of chosen rows, each as large as there is memory for, two."""
+    inner = getattr(query, "query", query)  # of a fold
+    parts = getattr(inner, "queries", (inner,))
+    return 2 if any(hasattr(each, "max_bytes") for each in parts) else FAN
 
-    As soon as FAN futures have come together, a task adds them.
+
+def _submitted_tree(
+    plan: Node, leaf: Callable[[Leaf], Any], joined: Callable[[Any, tuple[int, int]], Any], fan: int
+) -> tuple[Any, int, tuple[int, int]]:
+    """Return a plan as nested keys of tasks, how many they are, and the blocks that they cover.
+
+    As soon as `fan` of them have come together, a task adds them.
     """
     if isinstance(plan, Leaf):
         return leaf(plan), 1, (plan.start, plan.stop)
-    parts = [_submitted_tree(part, leaf, joined) for part in plan]
+    parts = [_submitted_tree(part, leaf, joined, fan) for part in plan]
     tree, count = [part[0] for part in parts], sum(part[1] for part in parts)
     span = parts[0][2][0], parts[-1][2][1]
-    return (joined(tree, span), 1, span) if count >= FAN else (tree, count, span)
+    return (joined(tree, span), 1, span) if count >= fan else (tree, count, span)
 
 
 def _unpacked(parameters: Packed) -> Parcel:
