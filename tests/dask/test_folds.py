@@ -14,8 +14,7 @@ OPTIONS = {"Cs": CS, "cv": FOLDS, "scoring": "neg_log_loss", "use_legacy_attribu
 
 
 @pytest.mark.parametrize(("case", "options"), [
-    ({}, {}), ({"sparse": True}, {"class_weight": "balanced"}), ({"n_classes": 2}, {}),
-    ({}, {"multi_class": "ovr"}),
+    ({"sparse": True}, {"class_weight": "balanced"}), ({"n_classes": 2}, {}), ({}, {"multi_class": "ovr"}),
 ], ids=str)  # fmt: skip
 def test_the_folds_are_those_of_separate_fits(case, options):
     from sklearn.metrics import log_loss
