@@ -1,8 +1,8 @@
 """Fit two classes with dask-ml: `python -P dask_ml_fit.py FOLDER`, in an environment with dask-ml.
 
 FOLDER has rows.npz (X, y of 0 and 1) and options.json; coefficients of each number of iterations are written
-there, and the seconds printed as JSON lines. There is no intercept: dask-ml's is penalised. It imports nothing
-of this package.
+there, and the seconds printed as JSON lines. There is no intercept, since that of dask-ml is penalised. It
+imports nothing of this package.
 """
 
 import json
