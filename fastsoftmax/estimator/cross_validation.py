@@ -14,7 +14,10 @@ from sklearn.model_selection import check_cv
 from sklearn.utils.validation import check_is_fitted
 
 from fastsoftmax import devices
+from fastsoftmax.data import dask as dask_rows
+from fastsoftmax.data.blocks.row_set import RowSet
 from fastsoftmax.estimator import (
+    cross_validation_elsewhere,
     cv_grid,
     cv_results,
     fitting,
@@ -23,6 +26,7 @@ from fastsoftmax.estimator import (
     liblinear,
     progress_line,
     sparse_fitting,
+    streamed,
 )
 from fastsoftmax.estimator import labels as label_reader
 from fastsoftmax.estimator.cv_routing import Routing
@@ -47,6 +51,7 @@ if TYPE_CHECKING:
 
     from fastsoftmax.contracts import MatrixLike, Vector
     from fastsoftmax.estimator.cv_grid import Grid
+    from fastsoftmax.estimator.progress_line import ProgressLine
 
 # Parameters of the fits themselves, which SoftmaxRegression has as well.
 OF_FITS = (
@@ -129,6 +134,10 @@ multi_class, standardize, penalty_weights, group_classes
     fold's rows are copied up to 64 MiB, and have a weight of zero beyond. Held-out logits are float64, and
     computed once for all fits of a fold. With absolute values in the penalty each fold and l1_ratio is
     minimised by itself, some at a time.
+
+    Rows that are not in memory (Dask's, and those of `open_rows` and `rows_from` beyond its `memory`) stay
+    where they are, and folds are weights there: `cv` is then a number of folds, drawn by the rows' places and
+    not stratified, and `scoring` None, "accuracy" or "neg_log_loss".
 
     Examples
     --------
@@ -219,14 +228,15 @@ multi_class, standardize, penalty_weights, group_classes
         return tags
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None, **params: Any) -> Self:
+    def fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None, **params: Any) -> Self:
         """Choose C and l1_ratio by cross-validation, and fit the model with them.
 
         Parameters
         ----------
-        X : array_like or SciPy sparse, (n, d)
-            In host memory.
+        X : array_like or SciPy sparse, (n, d), of Dask, or a RowSet of `open_rows` or `rows_from`
+            In host memory, or elsewhere: see Notes.
         y : array_like, (n,) labels, or as SoftmaxRegression takes it where `scoring` does
+            Of a RowSet None.
         sample_weight : array_like (n,), optional
             Weights of the fits and, unless metadata are routed, of the scores.
         **params
@@ -241,6 +251,15 @@ multi_class, standardize, penalty_weights, group_classes
         ConvergenceWarning
             Once, if some fits did not reach the tolerance; the message gives their number.
         """
+        X, y, sample_weight = dask_rows.taken(X, y, sample_weight)
+        elsewhere = isinstance(X, RowSet)
+        if elsewhere:
+            streamed.refuse_labels_beside(y, sample_weight)
+            X.look()
+            if (whole := X.whole()) is not None:
+                X.classes  # noqa: B018  (raises if there are no labels)
+                X, y, sample_weight = whole
+                elsewhere = False
         split_params, score_params = self._routed("fit", params, sample_weight)
         grid = cv_grid.of(self)
         if self.selection != "best" and not self.refit:
@@ -248,28 +267,59 @@ multi_class, standardize, penalty_weights, group_classes
                 "selection='one_standard_error' chooses one C for all folds: it takes refit=True"
             )
         with fitting.kept_on_failure(self), progress_line.shown(self.verbose) as line:
-            problems = self._problems(grid, X, y, sample_weight)
-            problem = problems[0]
-            splits = list(check_cv(self.cv, y, classifier=True).split(X, y, **split_params))
-            rows_of = np.arange(problem.rows.shape[0])  # by numbers of any kind, or a mask
-            training, held_out = ([rows_of[split[part]] for split in splits] for part in (0, 1))
-            for i, places in enumerate(training):
-                if not problem.weight[places].any():
-                    raise ValueError(f"the training set of fold {i} has no row of positive weight")
-            fits = folds.fit_all(problems, training, grid.Cs.tolist(), line)
-            scoring = Scores(problem, X, y, self._scoring, score_params)
-            scores = np.array([
-                scoring.of(folds.flat(folds.part(fits, i)), places, grid.points)
-                for i, places in enumerate(held_out)
-            ]).reshape(fits.n_iter.shape)  # fmt: skip
+            if elsewhere:
+                problem, fits, scores = self._elsewhere(grid, X, line)
+            else:
+                problem, fits, scores = self._in_memory(
+                    grid, X, y, sample_weight, split_params, score_params, line
+                )
             self._keep(problem, fits, scores, grid, X, y, sample_weight)
+        return self._warned(fits)
+
+    def _elsewhere(
+        self, grid: Grid, rows: RowSet, line: ProgressLine | None
+    ) -> tuple[folds.Problem, folds.FoldFits, Vector]:
+        """Return the problem, the fits and their scores (folds, r, m) of rows that are not in memory."""
+        model = self._fits_by(min(grid.Cs.tolist()), max(grid.l1_ratios.tolist()))
+        settings = hyperparameters.settle(model)
+        labels, fits, scores = cross_validation_elsewhere.fitted(
+            model, rows, grid.Cs.tolist(), self.cv, self._scoring, settings, line
+        )
+        self.__dict__.update({name: model.__dict__[name] for name in FEATURES if name in model.__dict__})
+        places: Any = rows  # of attributes: the refit reads them again
+        problem = folds.Problem(model, places, labels, np.empty(0), settings, np.empty(0))
+        return problem, folds.part(fits, (slice(None), np.newaxis)), scores[:, np.newaxis]
+
+    def _in_memory(
+        self, grid: Grid, X: Any, y: Any, sample_weight: Any, split_params: dict[str, Any],
+        score_params: dict[str, Any], line: ProgressLine | None,
+    ) -> tuple[folds.Problem, folds.FoldFits, Vector]:  # fmt: skip
+        """Return the problem, the fits and their scores (folds, r, m) of rows in memory."""
+        problems = self._problems(grid, X, y, sample_weight)
+        problem = problems[0]
+        splits = list(check_cv(self.cv, y, classifier=True).split(X, y, **split_params))
+        rows_of = np.arange(problem.rows.shape[0])  # by numbers of any kind, or a mask
+        training, held_out = ([rows_of[split[part]] for split in splits] for part in (0, 1))
+        for i, places in enumerate(training):
+            if not problem.weight[places].any():
+                raise ValueError(f"the training set of fold {i} has no row of positive weight")
+        fits = folds.fit_all(problems, training, grid.Cs.tolist(), line)
+        scoring = Scores(problem, X, y, self._scoring, score_params)
+        scores = np.array([
+            scoring.of(folds.flat(folds.part(fits, i)), places, grid.points)
+            for i, places in enumerate(held_out)
+        ]).reshape(fits.n_iter.shape)  # fmt: skip
+        return problem, fits, scores
+
+    def _warned(self, fits: folds.FoldFits) -> Self:
+        """Return self, and warn of fits that did not converge."""
         if not fits.converged.all():
             short = np.count_nonzero(~fits.converged)
             warnings.warn(
                 f"{short} of {fits.converged.size} fits failed to converge. Increase the number of "
                 "iterations (max_iter), scale the data, or raise tol.",
                 ConvergenceWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
         return self
 

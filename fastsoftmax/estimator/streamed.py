@@ -127,7 +127,7 @@ class StreamedFit(Fit):
         buffers = BufferPool()
         source = source_of(rows, targets, loss, model.n_threads, buffers)
         self.total_weight = source.spec.weight
-        self._loss, self._source, self._targets = loss, source, targets
+        self.loss, self._source, self.targets = loss, source, targets
         self.data: Any = rows, labels, _weights(look, targets)
         self._on_features: Any = FewReadings(
             source if self.scale is None else ScaledSource(source, self.scale),
@@ -163,8 +163,8 @@ class StreamedFit(Fit):
 
     def _usual_plan(self) -> list[tuple[str, str, str]]:
         sample = self.data[0].look().sample.as_block().part(0, self._source.n_pooled)
-        target, weight = self._targets.of(sample)
-        return devices.host().fit_plan(self._loss, RowBlock(sample.X, target, weight))
+        target, weight = self.targets.of(sample)
+        return devices.host().fit_plan(self.loss, RowBlock(sample.X, target, weight))
 
 
 def _targets(model: Any, rows: RowSet) -> Targets:

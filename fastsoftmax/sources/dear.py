@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from fastsoftmax.contracts import Csr, RowBlock, row_slice
 from fastsoftmax.contracts.protocols import SourceSpec
@@ -12,6 +12,7 @@ from fastsoftmax.data.blocks.block import Block, n_bytes
 from fastsoftmax.data.blocks.remote import Remote
 from fastsoftmax.runtime import lazy_imports
 from fastsoftmax.sources.array import ArraySource, sparse_block_rows, with_transpose
+from fastsoftmax.sources.folds import InFold
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,14 +82,19 @@ class DearSource(ABC):
         """
         if isinstance(query, TargetSum):
             if self._target_sums is None:
-                self._target_sums = self._reading(query, with_transposes=False)
+                self._target_sums = self._reading(self._in_fold(query), with_transposes=False)
             return self._target_sums
         if self._target_sums is not None:
-            return self._reading(query)
-        answers: Any = self._reading(Together((query, TargetSum())))
+            return self._reading(self._in_fold(query))
+        answers: Any = self._reading(self._in_fold(Together((query, TargetSum()))))
         answer: Answer
         answer, self._target_sums = answers.each
         return answer
+
+    def _in_fold(self, query: Query[Answer]) -> Query[Answer]:
+        """Return the query about the rows of the fold, where the rows are those of one."""
+        fold = getattr(self._rows, "fold", None)
+        return query if fold is None else cast("Query[Answer]", InFold(query, fold))
 
     def sample(self, n_rows: int) -> Source:
         """Return a source of sampled rows, kept in memory, always the same; itself if it has no more.
