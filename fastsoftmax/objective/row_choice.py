@@ -121,6 +121,8 @@ class ChooseRows:
     weight one; `first` is the place of the block's first row among all. About two passes for each point.
     """
 
+    by_rows: ClassVar[bool] = True
+
     points: tuple[Params, ...]
     inverses: tuple[Params, ...]
     floor: float
@@ -180,6 +182,8 @@ class ChooseRows:
 @dataclass(frozen=True, slots=True, eq=False)
 class MeanScore:
     """The sum of the scores that `query` has for rows, as `value`."""
+
+    by_rows: ClassVar[bool] = True
 
     query: ChooseRows
 

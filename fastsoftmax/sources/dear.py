@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from fastsoftmax.contracts import Csr, RowBlock, row_slice
 from fastsoftmax.contracts.protocols import SourceSpec
-from fastsoftmax.contracts.queries import TargetSum, Together
+from fastsoftmax.contracts.queries import TargetSum, Together, by_rows
 from fastsoftmax.data.blocks.block import Block, n_bytes
 from fastsoftmax.data.blocks.remote import Remote
 from fastsoftmax.runtime import lazy_imports
@@ -83,9 +83,11 @@ class DearSource(ABC):
             if self._target_sums is None:
                 self._target_sums = self._reading(query, with_transposes=False)
             return self._target_sums
+        with_transposes = not (self._spec.n_outputs == 1 and by_rows(query))
         if self._target_sums is not None:
-            return self._reading(query)
-        answers: Any = self._reading(Together((query, TargetSum())))
+            return self._reading(query, with_transposes=with_transposes)
+        both = Together((query, TargetSum()))
+        answers: Any = self._reading(both, with_transposes=with_transposes)
         answer: Answer
         answer, self._target_sums = answers.each
         return answer
@@ -118,6 +120,11 @@ class DearSource(ABC):
         return ArraySource(
             rows._replace(buffers=self._buffers), self._loss, self._spec.n_outputs, n_threads=self._n_threads
         )
+
+    @property
+    def memory(self) -> int:
+        """The bytes that a fit may hold besides its parameters."""
+        return self._rows.memory
 
     @property
     def sample_bytes(self) -> int:

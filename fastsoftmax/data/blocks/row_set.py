@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 # are kept as arrays (twice as much while they are joined). Matrices of preconditioners take the rest.
 BLOCK, SAMPLE, WHOLE = 32, 8, 3
 MIN_BLOCK = 2**12  # bytes
+# Of sparse rows a block has at least so many bytes for each feature: a vector of parameters is cleared and
+# added for each of them, which takes as long as some entries a feature.
+SPARSE_BYTES_A_FEATURE = 32
 
 
 def open_rows(
@@ -341,8 +344,13 @@ class RowSet:
     def limits(self) -> Limits:
         """The bytes of a block, of the sample, and of rows that are kept whole."""
         memory = self._memory
-        block_bytes = memory // (2 * BLOCK if self._supply.head.is_sparse else BLOCK)
-        return Limits(max(MIN_BLOCK, block_bytes), memory // SAMPLE, memory // WHOLE)
+        head, least = self._supply.head, MIN_BLOCK
+        if head.is_sparse:
+            memory_of_block = memory // (2 * BLOCK)
+            least = max(least, SPARSE_BYTES_A_FEATURE * (head.n_features or 0))
+        else:
+            memory_of_block = memory // BLOCK
+        return Limits(max(least, memory_of_block), memory // SAMPLE, memory // WHOLE)
 
     def look(self, progress: Callable[[SoFar], None] | None = None, *, with_moments: bool = False) -> Look:
         """Return what the first reading finds; it is made at the first call, there also with `moments`.
