@@ -140,6 +140,8 @@ class StreamedFit(Fit):
             n_threads=model.n_threads,
             buffers=buffers,
         )
+        if is_wide:  # its products are float64 in any case
+            self._on_features = self._on_features.in_float64() or self._on_features
         self.objective: Any = self._centred(self._on_features)
         centre = statistics.centre_of(look.sample.X) if self.objective.fit_intercept else None
         if centre is not None:

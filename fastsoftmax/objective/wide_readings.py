@@ -14,7 +14,7 @@ import numpy as np
 
 from fastsoftmax import devices
 from fastsoftmax.contracts import Csr
-from fastsoftmax.contracts.queries import Diagonal, LossGrad, ShiftCurvature, Together
+from fastsoftmax.contracts.queries import Diagonal, LossGrad, Together
 from fastsoftmax.objective.few_readings import OF_READINGS, FewReadings
 from fastsoftmax.preconditioners import frequent
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 OF_READINGS |= {"_diagonal", "_n_since", "_wait"}
 # The Hessian's diagonal rides on the readings after which the solver is likely to ask for it: L-BFGS builds a
 # preconditioner at its start, 4 steps later, 8 steps later, ….
-FIRST_WAIT, RIDES = 4, 3
+FIRST_WAIT, RIDES = 4, 1
 # Of the memory of a fit, for the pairs of quasi-Newton methods.
 PAIRS = 4
 
@@ -73,8 +73,6 @@ class WideReadings(FewReadings):
         """Return F and ∇F by one reading, and keep the curvatures that ride on it."""
         unpacked = self.unpack(point)
         queries: list[Any] = [LossGrad(unpacked, self._dtype)]
-        if self._curvature_rides:
-            queries.append(ShiftCurvature(unpacked, np.zeros(self.n_classes), self._dtype))
         rides = self._wait <= self._n_since < self._wait + RIDES
         self._n_since += 1
         if rides:
@@ -83,9 +81,10 @@ class WideReadings(FewReadings):
         if rides:
             curved = others.pop()
             self._diagonal = point.copy(), curved.joined / curved.weight
-        if self._curvature_rides:
-            (curvature,) = others
-            self._curvature = point.copy(), curvature.coef / curvature.weight
+        if self._diagonal is not None:
+            # Of the intercept where the diagonal was last summed: what it is off by is left to the mixture of
+            # the bound's probabilities, which is next to nothing near the optimum.
+            self._curvature = point.copy(), self._diagonal[1][-1:].reshape(1, 1)
         value, grad = self._finished(sums, unpacked)
         self._last = point.copy(), value, grad.copy()
         return value, grad

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # A factor of 32 MiB. And of the sample so many rows for a feature: with 3 the block's noise cost more steps
 # than it saved, with 8 it saved half of them.
 MAX_FEATURES = 2048
-ROWS_A_FEATURE, MOST_ROWS_A_FEATURE = 8, 32
+ROWS_A_FEATURE, MOST_ROWS_A_FEATURE = 8, 16
 JITTER = 1e-12  # of a matrix of unit diagonal
 
 

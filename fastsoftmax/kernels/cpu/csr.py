@@ -87,8 +87,9 @@ def sums(
     Notes
     -----
     Reads X once by rows and once by columns (not with `coef_grad` False); 4·m·E·K flops at most for E stored
-    entries. Rows of one output and one map that have no transpose are read by rows alone (`csr_single`). Extra memory: the (n, K) dlogits of the block, whose number of rows its source limits, and a
-    transposed copy of the coefficients.
+    entries. Rows of one output and one map that have no transpose are read by rows alone (`csr_single`).
+    Extra memory: the (n, K) dlogits of the block, whose number of rows its source limits, and a transposed
+    copy of the coefficients.
     """
     X: Any = block.X
     n_rows, n_features = X.shape

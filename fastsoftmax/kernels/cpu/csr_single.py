@@ -27,7 +27,7 @@ _sum_rows = Kernel("fastsoftmax.kernels.cpu.jitted.csr_single_output", "sum_rows
 
 # Entries of a part for each feature: a part's gradient has to be cleared and added, some 2 ns a feature,
 # where an entry takes 2 to 4.
-ENTRIES_PER_FEATURE = 2
+ENTRIES_PER_FEATURE = 1
 MAX_PARTS = 8
 NANOSECONDS = 3.0  # an entry, about
 
@@ -61,9 +61,9 @@ def sums(
     values, intercepts = np.zeros(parts), np.zeros((parts, 1))
     gradients = block.zeros((parts, n_features))
     run(
-        _sum_rows, bounds, verb, family_of(loss).in_float64(loss), isinstance(verb, Diagonal), data, X.indices, X.indptr, target,
-        block.weight, params.coef.reshape(-1, 1), params.intercept.reshape(1, 1),
-        partition.sparse_tile_rows(1, 1), kept, values, gradients, intercepts,
+        _sum_rows, bounds, verb, family_of(loss).in_float64(loss), isinstance(verb, Diagonal),
+        data, X.indices, X.indptr, target, block.weight, params.coef.reshape(-1, 1),
+        params.intercept.reshape(1, 1), partition.sparse_tile_rows(1, 1), kept, values, gradients, intercepts,
         work=NANOSECONDS * (len(data) + parts * n_features), n_threads=n_threads,
     )  # fmt: skip
     found = Sums.empty((1, n_features), 1, allocate=block.empty)
