@@ -101,9 +101,7 @@ class WideReadings(FewReadings):
         n_chosen = frequent.n_features(self._stream.n_pooled, self.n_features)
         features = frequent.most(diagonal[: self.n_features], n_chosen)
         X, curvature = self._curved_sample(point, n_chosen * frequent.MOST_ROWS_A_FEATURE)
-        return frequent.inverse(
-            diagonal, self._penalty.curvature, X, curvature, features, self.fit_intercept
-        )
+        return frequent.inverse(diagonal, self._penalty.curvature, X, curvature, features, self.fit_intercept)
 
     def _curved_sample(self, point: Vector, n_rows: int) -> tuple[Csr, Vector]:
         """Return sampled rows, and the weighted curvature of each in its logit."""

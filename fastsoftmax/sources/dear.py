@@ -205,6 +205,14 @@ def cut(block: RowBlock, n_outputs: int, *, with_transposes: bool = True) -> Ite
         )
 
 
+def for_query(block: RowBlock, query: Query[Any]) -> RowBlock:
+    """Return a block without the transpose that a query of one output does not need: bits depend on it."""
+    X = block.X
+    if isinstance(X, Csr) and X.transpose is not None and block.target.shape[1:] == (1,) and by_rows(query):
+        return block._replace(X=X._replace(transpose=None))
+    return block
+
+
 def source_of(
     rows: RowSet, targets: Targets, loss: Loss, n_threads: int | None, buffers: BufferPool
 ) -> DearSource:
