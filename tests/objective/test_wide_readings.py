@@ -6,9 +6,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from fastsoftmax import SoftmaxRegression, devices, losses, rows_from
-from fastsoftmax.contracts import Params, RowBlock
+from fastsoftmax.contracts import Csr, Params, RowBlock
 from fastsoftmax.contracts.queries import Diagonal, LossGrad, TargetSum, Together, by_rows
-from fastsoftmax.data import validation
 from fastsoftmax.preconditioners import frequent
 from fastsoftmax.sources.array import ArraySource, with_transpose
 
@@ -26,9 +25,14 @@ def hashed(seed=0):
     return X, (rng.random(N) < 1.0 / (1.0 + np.exp(-X @ rng.normal(size=D)))).astype(int)
 
 
+def csr(X):
+    """The parts of a SciPy matrix as kernels take them."""
+    return Csr(X.data, X.indices.astype(np.int32), X.indptr.astype(np.int32), X.shape)
+
+
 def blocks(X, weight=None):
     """Both storages of the rows as one block of one output: with a transpose and without."""
-    rows = validation.rows(X)
+    rows = csr(X)
     target = (np.arange(N) % 2).astype(np.float32)[:, np.newaxis]
     block = RowBlock(rows._replace(transpose=None), target, np.ones(N) if weight is None else weight)
     return block, block._replace(X=with_transpose(block.X))
@@ -61,7 +65,7 @@ def test_queries_together_need_a_transpose_if_one_does():
 def test_the_block_of_frequent_features_is_inverted():
     """Law: with all features in the block, and the sample all rows, M is the Hessian."""
     X, _ = hashed()
-    rows = validation.rows(X)
+    rows = csr(X)
     curvature = np.random.default_rng(3).uniform(0.05, 0.25, N) / N
     dense = np.hstack((X.toarray(), np.ones((N, 1))))
     matrix = (dense.T * curvature) @ dense
