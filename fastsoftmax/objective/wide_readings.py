@@ -17,6 +17,7 @@ from fastsoftmax.contracts import Csr
 from fastsoftmax.contracts.queries import Diagonal, LossGrad, Together
 from fastsoftmax.objective.few_readings import OF_READINGS, FewReadings
 from fastsoftmax.preconditioners import frequent
+from fastsoftmax.sources.array import ArraySource
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,7 +106,10 @@ class WideReadings(FewReadings):
 
     def _curved_sample(self, point: Vector, n_rows: int) -> tuple[Csr, Vector]:
         """Return sampled rows, and the weighted curvature of each in its logit."""
-        block = self._stream.sample(max(1, n_rows)).block
+        source = self._stream.sample(max(1, n_rows))
+        assert isinstance(source, ArraySource)
+        block = source.block
+        assert block is not None and isinstance(block.X, Csr)
         logits = devices.host().logits(self.unpack(point), block.X, self._n_threads, dtype=self._dtype)
         proba = 1.0 / (1.0 + np.exp(-np.clip(logits[:, 0].astype(np.float64), -500.0, 500.0)))
         return block.X, block.weight * proba * (1.0 - proba)
