@@ -106,10 +106,12 @@ class WideReadings(FewReadings):
 
     def _curved_sample(self, point: Vector, n_rows: int) -> tuple[Csr, Vector]:
         """Return sampled rows, and the weighted curvature of each in its logit."""
-        source = self._stream.sample(max(1, n_rows))
+        stream = self._stream
+        source = stream.pool() if n_rows >= stream.n_pooled else stream.sample(max(1, n_rows))
         assert isinstance(source, ArraySource)
         block = source.block
-        assert block is not None and isinstance(block.X, Csr)
+        assert block is not None
+        assert isinstance(block.X, Csr)
         logits = devices.host().logits(self.unpack(point), block.X, self._n_threads, dtype=self._dtype)
         proba = 1.0 / (1.0 + np.exp(-np.clip(logits[:, 0].astype(np.float64), -500.0, 500.0)))
         return block.X, block.weight * proba * (1.0 - proba)
