@@ -29,9 +29,9 @@ _MODULE_OF = {
     "log_softmax": "functional",
     "logsumexp": "functional",
     "on_workers": "data.dask",
-    "open_rows": "data.blocks.row_set",
+    "open_rows": "data.blocks.opening",
     "reliability": "functional",
-    "rows_from": "data.blocks.row_set",
+    "rows_from": "data.blocks.opening",
     "set_executor": "runtime.executor",
     "sigmoid_cross_entropy": "functional",
     "sigmoid_cross_entropy_value_and_grad": "functional",
@@ -67,7 +67,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from fastsoftmax.contracts import DeviceUnavailable
-    from fastsoftmax.data.blocks.row_set import open_rows, rows_from
+    from fastsoftmax.data.blocks.opening import open_rows, rows_from
     from fastsoftmax.data.dask import on_workers
     from fastsoftmax.estimator import SoftmaxRegression, load
     from fastsoftmax.estimator.c_min import C_min

@@ -7,7 +7,7 @@ long as the rows. A source has it answered for each row block, by `on`, and adds
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 
@@ -42,6 +42,8 @@ class LossGrad:
     sums stay on the device that computes them, and the host does not wait for them.
     """
 
+    by_rows: ClassVar[bool] = True
+
     params: Params
     dtype: DType | None = None
     stays: bool = False
@@ -69,6 +71,8 @@ class Check:
 @dataclass(frozen=True, slots=True, eq=False)
 class LossGrads:
     """The losses and gradients of several parameters. One reading of dense X for up to eight of them."""
+
+    by_rows: ClassVar[bool] = True
 
     params: tuple[Params, ...]
     dtype: DType | None = None
@@ -100,6 +104,8 @@ class Hessp:
 @dataclass(frozen=True, slots=True, eq=False)
 class Diagonal:
     """The diagonal of the Hessian of Σ wᵢ ℓᵢ. One pass over X."""
+
+    by_rows: ClassVar[bool] = True
 
     params: Params
     dtype: DType | None = None
@@ -136,6 +142,8 @@ class Dual:
 
     Without `coef_grad` the residuals are not multiplied by X, and the sums' `coef` is empty.
     """
+
+    by_rows: ClassVar[bool] = True
 
     place: Params | Point
     mixture: Mixture
@@ -212,6 +220,8 @@ class LargestNorm:
 class ShiftCurvature:
     """The curvature in the intercepts, Σ wᵢ ∂pᵢ/∂sᵀ (K, K) at the logits plus a shift s, as `coef`."""
 
+    by_rows: ClassVar[bool] = True
+
     place: Params | Point
     intercept_shift: Vector
     dtype: DType | None = None
@@ -234,6 +244,11 @@ class Together:
         """Return the answers for one block."""
         return ManySums(tuple(query.on(device, loss, block, n_threads) for query in self.queries))
 
+    @property
+    def by_rows(self) -> bool:
+        """Whether all of them are answered by rows alone."""
+        return all(by_rows(query) for query in self.queries)
+
     def placed(self, first: int) -> Together:
         """Return the same queries for a block whose first row has that place among all rows."""
         return Together(tuple(placed(query, first) for query in self.queries))
@@ -243,9 +258,16 @@ class Together:
 class TargetSum:
     """The sum Σ wᵢ tᵢ of the (smoothed) targets as `intercept` (K,). X is not read."""
 
+    by_rows: ClassVar[bool] = True
+
     def on(self, device: PassDevice, loss: Loss, block: RowBlock, n_threads: int | None) -> Sums:
         """Return the answer for one block."""
         return device.target_sum(loss, block)
+
+
+def by_rows(query: Query[Any]) -> bool:
+    """Return whether sparse rows of one output need no transpose for the query."""
+    return bool(getattr(query, "by_rows", False))
 
 
 def placed(query: Query[Any], first: int) -> Query[Any]:

@@ -20,6 +20,7 @@ from fastsoftmax.estimator.labels import Labels
 from fastsoftmax.estimator.progress_line import ProgressLine
 from fastsoftmax.estimator.streamed_sparse import StreamedSparseFit
 from fastsoftmax.objective.few_readings import FewReadings
+from fastsoftmax.objective.wide_readings import WideReadings
 from fastsoftmax.penalties.squared_norm import SquaredNorm
 from fastsoftmax.runtime.buffers import BufferPool
 from fastsoftmax.sources.dear import source_of
@@ -129,7 +130,9 @@ class StreamedFit(Fit):
         self.total_weight = source.spec.weight
         self.loss, self._source, self.targets = loss, source, targets
         self.data: Any = rows, labels, _weights(look, targets)
-        self._on_features: Any = FewReadings(
+        is_wide = self.scale is None and WideReadings.serves(source)
+        kind = WideReadings if is_wide else FewReadings
+        self._on_features: Any = kind(
             source if self.scale is None else ScaledSource(source, self.scale),
             loss,
             penalty=SquaredNorm().with_strength(1.0 / (settings.C * self.total_weight)),
@@ -137,6 +140,8 @@ class StreamedFit(Fit):
             n_threads=model.n_threads,
             buffers=buffers,
         )
+        if is_wide:  # its products are float64 in any case
+            self._on_features = self._on_features.in_float64() or self._on_features
         self.objective: Any = self._centred(self._on_features)
         centre = statistics.centre_of(look.sample.X) if self.objective.fit_intercept else None
         if centre is not None:
@@ -146,7 +151,7 @@ class StreamedFit(Fit):
         too_large = settings.solver == "newton-cholesky" and not self.objective.has_explicit_hessian
         self.solver = "newton-cg" if too_large else settings.solver
         if settings.solver == "lbfgs":
-            self.solver = "sampled-newton"
+            self.solver = "lbfgs" if is_wide else "sampled-newton"
 
     def precision_at(self, x: Vector) -> Vector:
         """Return an estimate of the diagonal of the Hessian of Σ wᵢ ℓᵢ + ‖coef‖² / (2 C), (n_params,).

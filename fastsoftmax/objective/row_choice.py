@@ -122,6 +122,8 @@ class ChooseRows:
     of the block's first row among all. About two passes for each point.
     """
 
+    by_rows: ClassVar[bool] = True
+
     points: tuple[Params, ...]
     inverses: tuple[Params, ...]
     floor: float
@@ -192,6 +194,8 @@ class Scores(NamedTuple):
 @dataclass(frozen=True, slots=True, eq=False)
 class ScoreRows:
     """The scores that `query` has for rows in memory, as `Scores`."""
+
+    by_rows: ClassVar[bool] = True
 
     query: ChooseRows
 

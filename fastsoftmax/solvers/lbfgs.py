@@ -164,7 +164,8 @@ def minimize(
     .. [1] J. Nocedal, "Updating quasi-Newton matrices with limited storage", Math. Comp. 35 (1980).
     .. [2] J. Nocedal, S. J. Wright, "Numerical Optimization", 2nd ed., Springer, 2006, alg. 3.5 and 3.6.
     """
-    affordable = PAIRS_BYTES // (3 * 8 * max(1, objective.size))
+    most_bytes = max(PAIRS_BYTES, int(getattr(objective, "pairs_bytes", 0)))
+    affordable = most_bytes // (3 * 8 * max(1, objective.size))
     n_pairs = int(np.clip(affordable, MIN_PAIRS, MAX_PAIRS))
     pairs = Pairs(objective.algebra, objective.size, n_pairs)
     stored = None if checkpoint is None else checkpoint.state()

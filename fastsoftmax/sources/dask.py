@@ -17,7 +17,7 @@ from fastsoftmax.data.dask.supply import BlocksThere, ThereSupply
 from fastsoftmax.runtime import blas
 from fastsoftmax.runtime.buffers import BufferPool
 from fastsoftmax.runtime.read_ahead import read_ahead
-from fastsoftmax.sources.dear import DearSource, row_blocks
+from fastsoftmax.sources.dear import DearSource, for_query, row_blocks
 from fastsoftmax.sources.folds import InFold
 from fastsoftmax.sources.pairwise import PairwiseSum
 
@@ -188,7 +188,8 @@ def _answered(units: Sequence[Encoded | Recipe], query: Query[Answer], n_threads
             first = unit.first
             try:
                 for block in unit.row_blocks():
-                    total.add(devices.answer(placed(query, first), loss, "cpu", block, n_threads))
+                    taken = for_query(block, query)
+                    total.add(devices.answer(placed(query, first), loss, "cpu", taken, n_threads))
                     first += block.n_rows
             except Exception as error:
                 raise failed(error, unit.name) from error

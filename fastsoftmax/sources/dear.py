@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from fastsoftmax.contracts import Csr, RowBlock, row_slice
 from fastsoftmax.contracts.protocols import SourceSpec
-from fastsoftmax.contracts.queries import TargetSum, Together
+from fastsoftmax.contracts.queries import TargetSum, Together, by_rows
 from fastsoftmax.data.blocks.block import Block, n_bytes
 from fastsoftmax.data.blocks.remote import Remote
 from fastsoftmax.runtime import lazy_imports
@@ -84,9 +84,11 @@ class DearSource(ABC):
             if self._target_sums is None:
                 self._target_sums = self._reading(self._in_fold(query), with_transposes=False)
             return self._target_sums
+        with_transposes = not (self._spec.n_outputs == 1 and by_rows(query))
         if self._target_sums is not None:
-            return self._reading(self._in_fold(query))
-        answers: Any = self._reading(self._in_fold(Together((query, TargetSum()))))
+            return self._reading(self._in_fold(query), with_transposes=with_transposes)
+        both = self._in_fold(Together((query, TargetSum())))
+        answers: Any = self._reading(both, with_transposes=with_transposes)
         answer: Answer
         answer, self._target_sums = answers.each
         return answer
@@ -135,6 +137,11 @@ class DearSource(ABC):
     def block_bytes(self) -> int:
         """The bytes of rows that are in memory at a time, in a block."""
         return self._rows.limits.block
+
+    @property
+    def memory(self) -> int:
+        """The bytes that a fit may hold besides its parameters."""
+        return self._rows.memory
 
     @property
     def sample_bytes(self) -> int:
@@ -210,6 +217,14 @@ def cut(block: RowBlock, n_outputs: int, *, with_transposes: bool = True) -> Ite
             target=block.target[start:stop],
             weight=block.weight[start:stop],
         )
+
+
+def for_query(block: RowBlock, query: Query[Any]) -> RowBlock:
+    """Return a block without the transpose that a query of one output does not need: bits depend on it."""
+    X = block.X
+    if isinstance(X, Csr) and X.transpose is not None and block.target.shape[1:] == (1,) and by_rows(query):
+        return block._replace(X=X._replace(transpose=None))
+    return block
 
 
 def source_of(

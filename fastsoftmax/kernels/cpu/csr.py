@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastsoftmax.contracts import Csr, Sums, compute_dtype
-from fastsoftmax.kernels.cpu import partition
+from fastsoftmax.kernels.cpu import csr_single, partition
 from fastsoftmax.kernels.cpu.copies import copy_to
 from fastsoftmax.kernels.cpu.verbs import Diagonal
 from fastsoftmax.runtime.buffers import BufferPool
@@ -87,13 +87,19 @@ def sums(
     Notes
     -----
     Reads X once by rows and once by columns (not with `coef_grad` False); 4·m·E·K flops at most for E stored
-    entries. Extra memory: the (n, K) dlogits of the block, whose number of rows its source limits, and a
-    transposed copy of the coefficients.
+    entries. Rows of one output and one map that have no transpose are read by rows alone (`csr_single`).
+    Extra memory: the (n, K) dlogits of the block, whose number of rows its source limits, and a transposed
+    copy of the coefficients.
     """
     X: Any = block.X
     n_rows, n_features = X.shape
-    dtype = compute_dtype(X, dtype)
     n_outputs = len(maps[0].intercept)
+    by_rows = X.transpose is None and n_outputs == len(maps) == 1 and coef_grad
+    if by_rows and row_values is None and X_grad is None:
+        parts = csr_single.n_parts(len(X.data), n_features)
+        bounds = balanced_bounds(X.indptr, parts)
+        return csr_single.sums(verb, loss, maps[0], block, bounds, n_threads, logits)
+    dtype = compute_dtype(X, dtype)
     # Kernels read coefficients by feature, (d, K); parameters are (K, d).
     coef = block.empty((len(maps), n_features, n_outputs), dtype)
     for m in range(1 if logits is not None and X_grad is None else 0, len(maps)):
