@@ -59,6 +59,11 @@ __all__ = [
     "softmax",
 ]
 
+_MODULES = (
+    "boosting",
+    "torch",
+)  # import their libraries, so that `from fastsoftmax import *` does not name them
+
 if TYPE_CHECKING:
     from fastsoftmax.contracts import DeviceUnavailable
     from fastsoftmax.data.blocks.row_set import open_rows, rows_from
@@ -83,6 +88,8 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return lazy_imports.module(f"{__name__}.{name}")
     module = _MODULE_OF.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -92,4 +99,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(__all__))
+    return sorted(set(globals()) | set(__all__) | set(_MODULES))

@@ -17,6 +17,7 @@ from fastsoftmax.estimator import fitting, hyperparameters, interrupts, liblinea
 from fastsoftmax.estimator import labels as label_reader
 from fastsoftmax.estimator.batches import BatchFitting
 from fastsoftmax.estimator.checkpointing import problem_of
+from fastsoftmax.estimator.exporting import Export
 from fastsoftmax.estimator.fitting import Fit
 from fastsoftmax.estimator.given import GivenRows
 from fastsoftmax.estimator.many import ManyFitting
@@ -55,6 +56,7 @@ class SoftmaxRegression(
     ManyFitting,
     BatchFitting,
     Persistence,
+    Export,
     LinearClassifierMixin,
     SparseCoefMixin,
     BaseEstimator,

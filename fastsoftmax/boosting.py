@@ -1,0 +1,1 @@
+"""Softmax objectives and metrics for XGBoost, LightGBM and CatBoost."""
