@@ -51,6 +51,25 @@ class Export:
 
         return onnx.to_onnx(linear_model_of(self), dtype, _names_of(self))
 
+    def onnx_parser(self) -> Any:
+        """Return what skl2onnx asks for: the outputs' names and types."""
+        return self._to_skl2onnx("parser")
+
+    def onnx_shape_calculator(self) -> Any:
+        """Return what skl2onnx asks for: a function that sets the outputs' types."""
+        return self._to_skl2onnx("shape_calculator")
+
+    def onnx_converter(self) -> Any:
+        """Return what skl2onnx asks for: a function that adds the nodes."""
+        return self._to_skl2onnx("converter")
+
+    def _to_skl2onnx(self, part: str) -> Any:
+        """Return a part of the converter of this model."""
+        check_is_fitted(self)
+        from fastsoftmax.backends import skl2onnx
+
+        return getattr(skl2onnx, part)(linear_model_of(self))
+
     def to_frame(self) -> pd.DataFrame:
         """Return the coefficients as a table (needs pandas): a row for a class, a column for a feature.
 
