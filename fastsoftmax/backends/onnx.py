@@ -1,7 +1,7 @@
 """Fitted models as ONNX graphs: the linear map, its probabilities and labels, in float64.
 
-Not `ai.onnx.ml.LinearClassifier`: it computes in float32, which changes labels where columns have large means,
-and gives [1 − z, z] for two classes.
+Not `ai.onnx.ml.LinearClassifier`: it computes in float32, which changes labels where columns have large
+means, and gives [1 − z, z] for two classes.
 """
 
 from __future__ import annotations
@@ -149,7 +149,8 @@ def add_model(
 def _add_sigmoid(graph: Builder, z: str, output: str | None = None) -> str:
     """Add e^min(z, 0) / (1 + e^−|z|); return its name.
 
-    Not the operator Sigmoid: of float64, too, ONNX Runtime's has an absolute error of 1e-16, and is zero below.
+    Not the operator Sigmoid: of float64, too, ONNX Runtime's has an absolute error of 1e-16, and is zero
+    below.
     """
     numerator = graph.node("Exp", graph.node("Min", z, graph.constant("least", np.zeros(1))))
     rest = graph.node("Exp", graph.node("Neg", graph.node("Abs", z)))

@@ -34,8 +34,8 @@ class Export:
         Returns
         -------
         onnx.ModelProto
-            With the outputs "label" (n,) (n, K for multi-label), "probabilities" (n, K) and "logits" (n, K) or
-            (n, 1); opset 17. `SerializeToString()` is what runtimes load.
+            With the outputs "label" (n,) (n, K for multi-label), "probabilities" (n, K) and "logits" (n, K)
+            or (n, 1); opset 17. `SerializeToString()` is what runtimes load.
 
         Raises
         ------

@@ -65,7 +65,9 @@ def test_far_rows_have_probabilities(kind):
     np.testing.assert_allclose(probabilities, model.predict_proba(far), rtol=1e-9, atol=1e-300)
 
 
-@pytest.mark.parametrize("names", [np.array(list("edcba")), np.array(list("edcba"), object), np.array([True, False])])
+@pytest.mark.parametrize(
+    "names", [np.array(list("edcba")), np.array(list("edcba"), object), np.array([True, False])]
+)
 def test_classes_keep_their_kind(names):
     """Text and numbers come out as labels."""
     model, X = fitted("softmax" if len(names) > 2 else "binary")
@@ -78,7 +80,10 @@ def test_float32_rows_are_taken():
     model, X = fitted("softmax")
     X = X.astype(np.float32)
     np.testing.assert_allclose(
-        run(model, X, np.float32)[1], model.predict_proba(X.astype(np.float64)), rtol=TOLERANCE, atol=TOLERANCE
+        run(model, X, np.float32)[1],
+        model.predict_proba(X.astype(np.float64)),
+        rtol=TOLERANCE,
+        atol=TOLERANCE,
     )
 
 
@@ -96,7 +101,7 @@ def test_what_cannot_be_exported_says_so():
 
 @pytest.mark.parametrize("kind", ["softmax", "binary", "ovr", "multilabel"])
 def test_pipelines_are_converted(kind):
-    """skl2onnx converts a pipeline that ends in a model, without being taught, to labels and probabilities."""
+    """skl2onnx converts a pipeline that ends in a model, untaught, to labels and probabilities."""
     skl2onnx = pytest.importorskip("skl2onnx", reason="needs skl2onnx: python -m tests.backends")
     model, X = fitted(kind)
     y = model.predict(X)

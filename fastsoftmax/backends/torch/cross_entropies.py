@@ -7,7 +7,8 @@ from typing import Any
 import torch
 
 from fastsoftmax import functional
-from fastsoftmax.backends.torch import composed, memory
+from fastsoftmax.backends import memory
+from fastsoftmax.backends.torch import composed
 from fastsoftmax.backends.torch.operation import Operation, is_one
 from fastsoftmax.backends.torch.options import (
     SCHEMA,

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from fastsoftmax import functional
-from fastsoftmax.backends.torch import memory
+from fastsoftmax.backends import memory
 from fastsoftmax.backends.torch.operation import Operation
 from fastsoftmax.backends.torch.tensors import array_of, check, tensor_of
 

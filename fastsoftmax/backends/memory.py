@@ -1,7 +1,7 @@
 """Memory for results and gradients, kept for the next ones of their size.
 
-PyTorch's allocator on the CPU keeps nothing, and the system clears a large new array page by page, which takes
-as long as the losses themselves. A training step wants the same sizes again.
+The system clears a large new array page by page, which takes as long as the losses themselves, and PyTorch's
+allocator on the CPU keeps nothing. A training step, or a round of boosting, wants the same sizes again.
 """
 
 from __future__ import annotations
