@@ -1,10 +1,9 @@
-"""The code of docs/backends.md and the examples of the backends run as they stand, with the real libraries."""
+"""The code of docs/backends.md and the backends' examples run as they stand, with the real libraries."""
 
 from __future__ import annotations
 
 import doctest
 import importlib
-import os
 import re
 from pathlib import Path
 
@@ -38,7 +37,7 @@ def test_the_page_runs(tmp_path, monkeypatch):
     namespace = {"__name__": "__main__"}
     for block in blocks:
         exec(compile(block, PAGE.name, "exec"), namespace)
-    assert os.listdir(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", MODULES)
