@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 
@@ -18,7 +20,8 @@ pytestmark = pytest.mark.skipif(
 backend.register()  # as the installed package's entry point does
 
 
-@numba.njit(parallel=True)
+# A prange takes as long to compile as all else here: `python -m tests.backends` asks for it.
+@numba.njit(parallel=bool(os.environ.get("FASTSOFTMAX_BACKENDS")))
 def by_rows(X, y, out):
     """All of the functions: of a row in a prange, of a matrix, and in a module's name."""
     sums = np.empty(len(X))

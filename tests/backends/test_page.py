@@ -33,7 +33,10 @@ def test_the_page_runs(tmp_path, monkeypatch):
     """Its blocks run in order, in one namespace."""
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"^```py\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-    assert len(blocks) == 6
+    assert len(blocks) == 7
+    from fastsoftmax.backends import numba as backend
+
+    backend.register()  # as the installed package's entry point does
     namespace = {"__name__": "__main__"}
     for block in blocks:
         exec(compile(block, PAGE.name, "exec"), namespace)
