@@ -59,10 +59,8 @@ __all__ = [
     "softmax",
 ]
 
-_MODULES = (
-    "boosting",
-    "torch",
-)  # import their libraries, so that `from fastsoftmax import *` does not name them
+# They import other libraries, so that neither `dir()` nor `from fastsoftmax import *` names them.
+_MODULES = ("boosting", "torch")
 
 if TYPE_CHECKING:
     from fastsoftmax.contracts import DeviceUnavailable
@@ -99,4 +97,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(__all__) | set(_MODULES))
+    return sorted(set(globals()) | set(__all__))
