@@ -65,6 +65,9 @@ __all__ = [
     "softmax",
 ]
 
+# They import other libraries, so that neither `dir()` nor `from fastsoftmax import *` names them.
+_MODULES = ("boosting", "torch")
+
 if TYPE_CHECKING:
     from fastsoftmax.contracts import DeviceUnavailable
     from fastsoftmax.data.blocks.opening import open_rows, rows_from
@@ -92,6 +95,8 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return lazy_imports.module(f"{__name__}.{name}")
     module = _MODULE_OF.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

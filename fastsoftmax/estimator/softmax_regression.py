@@ -14,6 +14,7 @@ from fastsoftmax.estimator import fitting, hyperparameters, interrupts, liblinea
 from fastsoftmax.estimator import labels as label_reader
 from fastsoftmax.estimator.batches import BatchFitting
 from fastsoftmax.estimator.checkpointing import problem_of
+from fastsoftmax.estimator.exporting import Export
 from fastsoftmax.estimator.given import GivenRows
 from fastsoftmax.estimator.many import ManyFitting
 from fastsoftmax.estimator.minimising import Minimising
@@ -52,6 +53,7 @@ class SoftmaxRegression(
     BatchFitting,
     Minimising,
     Persistence,
+    Export,
     Statistics,
     CallbackSupportMixin,  # here, as in LogisticRegression: a class may be both
     LinearClassifierMixin,

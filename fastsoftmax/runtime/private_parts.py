@@ -118,6 +118,11 @@ STRUCTURE = (
         "get_value_type(self, kind)",
         "runtime.native kernels.cpu.jitted.gather",
     ),
+    _called(
+        "numba.core.base.BaseContext.add_dynamic_addr",
+        "add_dynamic_addr(self, builder, address, info=name)",
+        "backends.numba",
+    ),
     _called("numba.core.base.BaseContext.make_array", "make_array(self, kind)", SIMD),
     _called("numba.core.base.BaseContext.make_tuple", "make_tuple(self, builder, kind, values)", "simd"),
     _property("numba.core.cpu.CPUContext.call_conv", "how functions call each other", DOOR),
