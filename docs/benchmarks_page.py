@@ -47,6 +47,8 @@ SHOWN = (
     Shown("certified", "Certificates", "How long after arriving a fit knows that it has arrived."),
     Shown("small", "Small fits and predictions", "Milliseconds, where calls cost as much as arithmetic."),
     Shown("disk", "Rows on disk", "Readings, seconds and peak memory of rows that are read by blocks."),
+    Shown("dask", "Two workers of Dask", "Beside one process of two threads."),
+    Shown("sparse_cv", "Cross-validation of sparse models", "Processor seconds on one thread, beside saga."),
     Shown("scaling", "How a pass grows", "By rows, features and classes, on one thread and on all."),
     Shown("memory", "Memory of functions", "Peaks above the data, each in a process of its own."),
     Shown("memory_fits", "Memory of fits", "Peaks above the data, each in a process of its own."),

@@ -376,11 +376,12 @@ def test_what_takes_rows_in_memory_says_so():
     rows = in_blocks(X, y)
     calls = [
         lambda: SoftmaxRegression().fit_many(rows, None, w[np.newaxis]),
-        lambda: SoftmaxRegressionCV().fit(rows, None),
+        lambda: SoftmaxRegressionCV(l1_ratios=(1.0,)).fit(rows, None),
+        lambda: SoftmaxRegressionCV(standardize=True).fit(rows, None),
         lambda: SoftmaxRegression(multi_class="ovr", class_weight="balanced").fit(rows),
     ]
     for call in calls:
-        with pytest.raises((TypeError, ValueError), match=r"rows in memory|y cannot be None|requires y"):
+        with pytest.raises((TypeError, ValueError), match=r"rows in memory|rows that are not in memory|y cannot be None|requires y"):
             call()
 
 
