@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # Rows are taken some at a time, so that the arrays beside them take about so many bytes, whatever n.
 CHUNK_BYTES = 2**23
+BLOCK_CHUNK_BYTES = 2**20  # of rows that are read once for each class: a cache holds them
 
 
 class Among(NamedTuple):
@@ -31,6 +32,46 @@ class Among(NamedTuple):
     features: NDArray[np.intp]
     intercepts: NDArray[np.intp]
     mean: Vector | None = None
+
+
+def class_blocks(
+    rows: RowBlock,
+    params: Params,
+    probabilities: Callable[[Vector], Vector],
+    exclusive: bool,
+    among: Among,
+) -> list[Vector]:
+    """Return the diagonal blocks, one a class, of `reduced_hessian`: a class's coefficients, then its intercept.
+
+    Notes
+    -----
+    float64. Of dense rows; one reading of X, and of n Σ mₖ² flops.
+    """
+    n_outputs = len(params.intercept)
+    with_intercept = len(among.intercepts) > 0
+    chosen = [among.features[among.classes == k] for k in range(n_outputs)]
+    blocks = [np.zeros((len(f) + with_intercept,) * 2) for f in chosen]
+    used = np.unique(among.features)
+    columns_of = [np.searchsorted(used, f) for f in chosen]
+    if with_intercept:
+        columns_of = [np.append(places, len(used)) for places in columns_of]
+    width = 3 * n_outputs + rows.X.shape[1] + 2 * (len(used) + 1)
+    n_chunk = max(64, BLOCK_CHUNK_BYTES // (8 * width))
+    for start in range(0, rows.n_rows, n_chunk):
+        X: Any = row_slice(rows.X, start, start + n_chunk)
+        X = (X.bits.view(np.float16) if isinstance(X, Halves) else X).astype(np.float64, copy=False)
+        proba = probabilities(X @ params.coef.T + params.intercept)
+        roots = np.sqrt(rows.weight[start : start + n_chunk, np.newaxis] * proba * (1.0 - proba))
+        columns = np.ones((len(X), len(used) + 1))
+        columns[:, :-1] = X[:, used] if len(used) < X.shape[1] else X
+        if among.mean is not None:
+            columns[:, :-1] -= among.mean[used]
+        for k, places in enumerate(columns_of):
+            of_class = columns[:, places] if len(places) < columns.shape[1] else columns
+            of_class = of_class * roots[:, k : k + 1]
+            blocks[k] += of_class.T @ of_class
+    total = float(rows.weight.sum())
+    return [block / total for block in blocks]
 
 
 def reduced_hessian(

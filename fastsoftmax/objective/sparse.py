@@ -17,7 +17,8 @@ import scipy.special
 from fastsoftmax.contracts import Csr
 from fastsoftmax.data.feature_columns import columns_of, n_entries
 from fastsoftmax.objective.objective import Options, SoftmaxObjective
-from fastsoftmax.objective.reduced_hessian import Among, reduced_hessian
+from fastsoftmax.linalg.coordinate_descent import Blocks
+from fastsoftmax.objective.reduced_hessian import Among, class_blocks, reduced_hessian
 from fastsoftmax.objective.riding_bound import CERTAIN, Dual, entropy_at, made_feasible, moments_of
 from fastsoftmax.penalties.separable import Separable
 from fastsoftmax.runtime.lazy_attributes import lazy
@@ -38,6 +39,9 @@ _SOFTMAX = functools.partial(scipy.special.softmax, axis=1)
 DENSE_ORDER, SPARSE_ORDER = 1280, 192
 # Half of the features or more are taken as all of them: their copy would save little.
 MOST = 0.5
+MOST_PARAMS = 0.8  # so many of all: the Hessian of all is no dearer
+MAX_BLOCKS = 2**22  # entries of class blocks; beyond, a sweep over them takes as long as a pass
+BLOCK_RIDGE, TINY = 1e-9, 1e-300
 
 
 class SparseObjective:
@@ -199,7 +203,7 @@ class SparseObjective:
 
         `places` are ascending. See `fastsoftmax.objective.reduced_hessian`.
         """
-        if len(places) >= MOST * self.size and self.has_explicit_hessian:
+        if len(places) >= MOST_PARAMS * self.size and self.has_explicit_hessian:
             return self.hessian_matrix(x)[np.ix_(places, places)]
         rows, _, centre, _ = self._given
         exclusive = self._loss.family.SHIFT_INVARIANT
@@ -213,6 +217,39 @@ class SparseObjective:
         self._loss.count_reading()
         matrix[np.arange(len(coefs)), np.arange(len(coefs))] += self.penalty.curvature.ravel()[coefs]
         return matrix
+
+    def class_blocks(self, x: Vector, places: NDArray[np.intp]) -> tuple[NDArray[np.intp], Blocks]:
+        """Return the smooth part's Hessian among some parameters, less what two classes have together.
+
+        The places by class, and the blocks of these; all intercepts are among them. Of sparse rows, and where
+        the blocks were large, the diagonal. One pass over X.
+        """
+        coefs = places[places < self._n_coef]
+        classes, features = np.divmod(coefs, self.n_features)
+        rows, _, centre, _ = self._given
+        counts = np.bincount(classes, minlength=self.n_classes)
+        if isinstance(rows.X, Csr) or int((counts**2).sum()) > MAX_BLOCKS:
+            diagonal = self.diagonal(x)[places]
+            return places, Blocks(np.arange(len(places) + 1), diagonal)
+        exclusive = self._loss.family.SHIFT_INVARIANT
+        intercepts = np.arange(self.n_classes if self.fit_intercept else 0)
+        among = Among(classes, features, intercepts, None if centre is None else centre.mean)
+        blocks = class_blocks(
+            rows, self.unpack(x), _SOFTMAX if exclusive else scipy.special.expit, exclusive, among
+        )
+        self._loss.count_reading()
+        ends = np.cumsum(counts)
+        order: list[NDArray[np.intp]] = []
+        for k, block in enumerate(blocks):
+            of_class = coefs[ends[k] - counts[k] : ends[k]]
+            diagonal = np.einsum("ii->i", block)
+            diagonal[: counts[k]] += self.penalty.curvature.ravel()[of_class]
+            diagonal += BLOCK_RIDGE * diagonal.max(initial=0.0) + TINY
+            order.append(of_class)
+            order.append(self._n_coef + intercepts[k : k + 1])
+        starts = np.concatenate(([0], np.cumsum([len(block) for block in blocks])))
+        values = np.concatenate([block.ravel() for block in blocks])
+        return np.concatenate(order), Blocks(starts, values)
 
     def among(self, places: NDArray[np.intp]) -> Separable:
         """Return what the absolute values are to some ascending parameters; not of groups."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastsoftmax.solvers import block_quasi_newton
 from fastsoftmax.solvers.interior_point import EPS, minimum
 from fastsoftmax.solvers.progress import Progress
 from fastsoftmax.solvers.subspace import ROUNDED, Direct, Quadratic, Reached, descend, is_lower
@@ -31,7 +32,28 @@ PART_GOAL = 0.1
 MAX_MODEL_STEPS, MAX_PART_STEPS = 10, 4
 MAX_DIRECT_STEPS = 8
 MAX_HALVINGS = 20
+# A step that promises so small a part of F leaves the Hessian as it is, for the next step's purposes.
+NEAR = 1e-6
 SUFFICIENT_DECREASE = 1e-4
+
+
+class Known:
+    """The Hessian of the last model, which serves the next as well if the step between them was short."""
+
+    def __init__(self) -> None:
+        self.is_near = False
+        self._objective: ProximalObjective | None = None
+        self._places: NDArray[np.intp] = np.empty(0, np.intp)
+        self._matrix: Vector = np.empty((0, 0))
+
+    def hessian(self, objective: ProximalObjective, point: Reached, places: NDArray[np.intp]) -> Vector:
+        """Return the smooth function's Hessian among some parameters, at a point or near it."""
+        if not (self.is_near and objective is self._objective and np.isin(places, self._places).all()):
+            self._objective, self._places = objective, places
+            self._matrix = objective.reduced_hessian(point.x, places)
+            return self._matrix
+        among = np.searchsorted(self._places, places)
+        return np.ascontiguousarray(self._matrix[np.ix_(among, among)])
 
 
 def minimize(
@@ -91,24 +113,29 @@ def minimize(
     point = Reached(x, *objective.value_and_grad(x))
     done = progress.at(*point)
     last: tuple[NDArray[np.intp], ProximalObjective | None] | None = None
-    decrement = np.inf
+    decrement, approach, known = np.inf, True, Known()
     for _ in range(max_iter):
         if done:
             break
         features = _working_set(objective, point)
-        if last is None or not np.array_equal(last[0], features):
+        if last is None or not np.isin(features, last[0]).all():
             last = features, objective.of_features(features)
+            approach = True
+        features = last[0]
         part = last[1]
+        approach = approach and not objective.bends
         before = point
         goal = PART_GOAL * min(decrement, point.value)
         if part is None:
-            point, decrement = _stepped(objective, point, goal, full=True)
+            point, new = _stepped(objective, point, goal, known, full=True, approach=approach)
         else:
             start = Reached(objective.part_of(point.x, features), point.value,
                             objective.part_of(point.grad, features))  # fmt: skip
-            reached, decrement = _stepped(part, start, goal, full=False)
+            reached, new = _stepped(part, start, goal, known, full=False, approach=approach)
             x = objective.whole_of(reached.x, features)
             point = Reached(x, *objective.value_and_grad(x))
+        # Where a model's step gained much of what the step before did, signs have yet to settle.
+        approach, decrement = new > PART_GOAL * decrement, new
         if np.array_equal(point.x, before.x):
             progress.stopped("no step lowers the objective any more at the precision of the products")
             break
@@ -134,13 +161,18 @@ def _working_set(objective: ProximalObjective, point: Reached) -> NDArray[np.int
 
 
 def _stepped(
-    objective: ProximalObjective, point: Reached, goal: float, *, full: bool
+    objective: ProximalObjective, point: Reached, goal: float, known: Known, *, full: bool, approach: bool
 ) -> tuple[Reached, float]:
     """Return a lower point of the objective, and what was to be gained by the last step.
 
     One step, or as many as it takes to leave less than `goal` unless `full`.
     """
     decrement = np.inf
+    if approach:
+        start = point
+        point, decrement = block_quasi_newton.descend(objective, point, 0.0 if full else goal)
+        if (decrement <= goal and not full) or decrement == 0.0 < start.value - point.value:
+            return point, decrement
     for _ in range(1 if full else MAX_PART_STEPS):
         candidates = _candidates(objective, point)
         if candidates is None:
@@ -148,7 +180,7 @@ def _stepped(
             function = Direct(objective, diagonal)
             new, left = descend(function, objective, point, diagonal, goal, 1 if full else MAX_DIRECT_STEPS)
             return new, min(left, max(point.value - new.value, 0.0))
-        new, decrement = _model_step(objective, point, candidates, goal)
+        new, decrement = _model_step(objective, point, candidates, goal, known)
         lower = new.x is not point.x
         point = new
         if decrement <= goal or not lower:
@@ -177,14 +209,14 @@ def _candidates(objective: ProximalObjective, point: Reached) -> NDArray[np.intp
 
 
 def _model_step(
-    objective: ProximalObjective, point: Reached, places: NDArray[np.intp], goal: float
+    objective: ProximalObjective, point: Reached, places: NDArray[np.intp], goal: float, known: Known
 ) -> tuple[Reached, float]:
     """Return the point of a proximal Newton step of some parameters, and what the model promised."""
     shape: Absolutes = objective
     if objective.bends:
         matrix = objective.hessian_matrix(point.x)
     else:
-        matrix, shape = objective.reduced_hessian(point.x, places), objective.among(places)
+        matrix, shape = known.hessian(objective, point, places), objective.among(places)
     start = Reached(point.x[places], point.value, point.grad[places])
     model = Quadratic(shape, start, matrix)
     diagonal, near = matrix.diagonal().copy(), 0.01 * goal
@@ -197,6 +229,7 @@ def _model_step(
         if reached.value < best.value:
             best, _ = descend(model, shape, reached, diagonal, near, MAX_MODEL_STEPS)
     decrement = start.value - best.value
+    known.is_near = decrement <= NEAR * start.value
     step = best.x - start.x
     length = 1.0
     for _ in range(MAX_HALVINGS):
