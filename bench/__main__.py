@@ -1,4 +1,4 @@
-"""`python -m bench run`, `memory`, `scaling`, `optimum`, `sparse`, `certified`, `small`, `disk`, `cold`, `gpu` measure.
+"""`python -m bench run`, `memory`, `scaling`, `optimum`, `sparse`, `certified`, `small`, … measure.
 
 `report` shows what they have measured.
 """
@@ -81,8 +81,9 @@ def sparse(options: argparse.Namespace) -> int:
     )
     path = results.FOLDER / f"{options.name}.json"
     done = results.benchmarks(path)
-    for done in grid.measure(plan, done, options.redo):
-        results.write(path, done)
+    for now in grid.measure(plan, done, options.redo):
+        results.write(path, now)
+        done = now
     return said(grid.complaints(done))
 
 
@@ -240,7 +241,11 @@ def parser() -> argparse.ArgumentParser:
         "--solvers", nargs="+", default=(), metavar="TEXT", help="only contenders whose names contain a TEXT"
     )
     kinked.add_argument(
-        "--redo", nargs="+", default=(), metavar="TEXT", help="contenders to run again though the result has them"
+        "--redo",
+        nargs="+",
+        default=(),
+        metavar="TEXT",
+        help="contenders to run again though the result has them",
     )
     kinked.add_argument("--time-limit", type=float, metavar="SECONDS", help="the most that one fit may take")
     kinked.add_argument("--name", default="sparse", help="the result's name")

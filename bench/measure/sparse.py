@@ -1,6 +1,6 @@
-"""Elastic nets to the optimum: the processor's seconds on one thread to a relative suboptimality, on real sets.
+"""Elastic nets to the optimum: the processor's seconds on one thread, on real sets.
 
-Every contender fits in a process of its own (`contenders/elastic_net`), in its own environment where it has to:
+Every contender fits in a process of its own (`contenders/elastic_net`), in the environment it needs:
 FASTSOFTMAX_PEERS, a folder with an environment of each name. F* is the least F of our certified fit. Seconds
 are those of the processor, so that others who use the machine count for little.
 """
@@ -51,7 +51,11 @@ CHOSEN = {
 }
 QUICK = ("digits",)
 AROUND = (1.0, 0.1, 10.0)  # of the chosen C
-KINDS = {"α = 1": (1.0, False), "α = 0.5": (0.5, False), "groups, α = 1": (1.0, True)}  # l1_ratio, group_classes
+KINDS = {
+    "α = 1": (1.0, False),
+    "α = 0.5": (0.5, False),
+    "groups, α = 1": (1.0, True),
+}  # l1_ratio, group_classes
 # Who has which: an absolute value for each coefficient, or a norm for each feature.
 LACKS = {"sklearn saga": True, "adelie path": False}
 WHY = {
@@ -110,7 +114,14 @@ def measure(plan: Plan, known: list[dict[str, Any]], redo: Sequence[str]) -> Ite
                     if not wanted or (title in by_name and not again):
                         continue
                     print(title, flush=True)
-                    options = {"C": C, "l1_ratio": ratio, "grouped": grouped, "limit": plan.limit, "tol": TOL, "target": 0.0}
+                    options = {
+                        "C": C,
+                        "l1_ratio": ratio,
+                        "grouped": grouped,
+                        "limit": plan.limit,
+                        "tol": TOL,
+                        "target": 0.0,
+                    }
                     ours = by_name.get(f"{name} {kind}, C = {C:g} {OURS}")
                     if contender != OURS and ours is not None:
                         options["target"] = optimum_of(ours) * (1 + 0.9 * LEVEL)
@@ -135,7 +146,11 @@ def python_of(name: str) -> str | None:
     if name in IN_THIS_ENVIRONMENT:
         return sys.executable
     if name == "glmnet":
-        asked = subprocess.run(["Rscript", "-e", "library(glmnet)"], capture_output=True) if _has("Rscript") else None
+        asked = (
+            subprocess.run(["Rscript", "-e", "library(glmnet)"], capture_output=True)
+            if _has("Rscript")
+            else None
+        )
         return sys.executable if asked is not None and asked.returncode == 0 else None
     python = Path(os.environ.get("FASTSOFTMAX_PEERS", ".venv-peers")) / name / "bin" / "python"
     return str(python.absolute()) if python.exists() else None
@@ -154,7 +169,10 @@ def followed(
     name = CONTENDERS[contender]
     python = python_of(name)
     points: list[list[float]] = []
-    ended, left_out = "not installed", {name: why for name, why in WHY.items() if LACKS[name] is options["grouped"]}
+    ended, left_out = (
+        "not installed",
+        {name: why for name, why in WHY.items() if LACKS[name] is options["grouped"]},
+    )
     if python is not None:
         lines = folder / f"{name}.jsonl"
         lines.unlink(missing_ok=True)

@@ -17,8 +17,9 @@ _descend = Kernel("fastsoftmax.linalg.jitted.coordinate_descent", "descend")
 
 
 class Blocks(NamedTuple):
-    """A block-diagonal matrix (m, m): `values` has its blocks one after another, block k starts at row
-    `starts[k]`; `starts` (b + 1,) ends with m.
+    """A block-diagonal matrix (m, m), its blocks one after another in `values`.
+
+    Block k starts at row `starts[k]`; `starts` (b + 1,) ends with m.
     """
 
     starts: NDArray[np.int64]
@@ -50,57 +51,56 @@ class Blocks(NamedTuple):
             offset += width * width
         return out
 
+    def minimise(
+        self,
+        low: Vector,
+        scaled: Vector,
+        slope: Vector,
+        thresholds: Vector,
+        x: Vector,
+        goal: float,
+        max_sweeps: int,
+    ) -> int:
+        """Lower slope · (x − x₀) + ½ (x − x₀)ᵀ (B − low scaledᵀ) (x − x₀) + Σ t |x|, from x₀ = x, in place.
 
-def minimise(
-    blocks: Blocks,
-    low: Vector,
-    scaled: Vector,
-    slope: Vector,
-    thresholds: Vector,
-    x: Vector,
-    goal: float,
-    max_sweeps: int,
-) -> int:
-    """Lower slope · (x − x₀) + ½ (x − x₀)ᵀ (B − low scaledᵀ) (x − x₀) + Σ t |x|, from x₀ = x, in place.
+        B is this matrix.
 
-    Parameters
-    ----------
-    blocks : Blocks
-        B.
-    low, scaled : ndarray (m, r)
-        B less their product is positive definite.
-    slope, thresholds, x : ndarray (m,)
-    goal : float
-        What a sweep of all coordinates may gain at the end.
-    max_sweeps : int
+        Parameters
+        ----------
+        low, scaled : ndarray (m, r)
+            B less their product is positive definite.
+        slope, thresholds, x : ndarray (m,)
+        goal : float
+            What a sweep of all coordinates may gain at the end.
+        max_sweeps : int
 
-    Returns
-    -------
-    int
-        The sweeps.
+        Returns
+        -------
+        int
+            The sweeps.
 
-    Raises
-    ------
-    FloatingPointError
-        If the matrix has a diagonal that is not positive.
+        Raises
+        ------
+        FloatingPointError
+            If the matrix has a diagonal that is not positive.
 
-    Notes
-    -----
-    One thread. A sweep takes 4 m (width + r) flops at most, a coordinate that does not change 2 r [1]_.
+        Notes
+        -----
+        One thread. A sweep takes 4 m (width + r) flops at most, a coordinate that does not change 2 r [1]_.
 
-    References
-    ----------
-    .. [1] J. Friedman, T. Hastie, R. Tibshirani, "Regularization paths for generalized linear models via
-       coordinate descent", J. Stat. Softw. 33 (2010): sweeps of what is not zero.
-    """
-    diagonal = blocks.diagonal()
-    curvature = diagonal - np.einsum("ij,ij->i", low, scaled)
-    if not (curvature > 1e-10 * diagonal).all():
-        raise FloatingPointError("the matrix is not positive definite")
-    told = np.zeros(1)
-    n_blocks = len(blocks.starts) - 1
-    _descend.serial(
-        0, n_blocks, 0, blocks.starts, blocks.values, low, scaled, slope, curvature, thresholds, x, goal,
-        max_sweeps, told,
-    )  # fmt: skip
-    return int(told[0])
+        References
+        ----------
+        .. [1] J. Friedman, T. Hastie, R. Tibshirani, "Regularization paths for generalized linear models via
+           coordinate descent", J. Stat. Softw. 33 (2010): sweeps of what is not zero.
+        """
+        diagonal = self.diagonal()
+        curvature = diagonal - np.einsum("ij,ij->i", low, scaled)
+        if not (curvature > 1e-10 * diagonal).all():
+            raise FloatingPointError("the matrix is not positive definite")
+        told = np.zeros(1)
+        n_blocks = len(self.starts) - 1
+        _descend.serial(
+            0, n_blocks, 0, self.starts, self.values, low, scaled, slope, curvature, thresholds, x, goal,
+            max_sweeps, told,
+        )  # fmt: skip
+        return int(told[0])

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # Rows are taken some at a time, so that the arrays beside them take about so many bytes, whatever n.
 CHUNK_BYTES = 2**23
+BLOCK_PASSES, MIN_ROWS = 4, 4
 BLOCK_CHUNK_BYTES = 2**20  # of rows that are read once for each class: a cache holds them
 
 
@@ -41,11 +42,12 @@ def class_blocks(
     exclusive: bool,
     among: Among,
 ) -> list[Vector]:
-    """Return the diagonal blocks, one a class, of `reduced_hessian`: a class's coefficients, then its intercept.
+    """Return the blocks of `reduced_hessian`, one a class: its coefficients, then its intercept.
 
     Notes
     -----
-    float64. Of dense rows; one reading of X, and of n Σ mₖ² flops.
+    float64. Of dense rows; of every row, or of one in a few: as many as take the flops of `BLOCK_PASSES`
+    passes, but `MIN_ROWS` for each column of a block at least. A metric need not be exact.
     """
     n_outputs = len(params.intercept)
     with_intercept = len(among.intercepts) > 0
@@ -56,12 +58,19 @@ def class_blocks(
     if with_intercept:
         columns_of = [np.append(places, len(used)) for places in columns_of]
     width = 3 * n_outputs + rows.X.shape[1] + 2 * (len(used) + 1)
-    n_chunk = max(64, BLOCK_CHUNK_BYTES // (8 * width))
+    squares, widest = sum(len(f) ** 2 for f in columns_of), max(map(len, columns_of))
+    of_passes = BLOCK_PASSES * 4 * n_outputs * rows.X.shape[1] * rows.n_rows // max(squares, 1)
+    stride = max(1, rows.n_rows // max(MIN_ROWS * widest, of_passes))
+    weights = rows.weight[::stride]
+    n_chunk = stride * max(64, BLOCK_CHUNK_BYTES // (8 * width))
     for start in range(0, rows.n_rows, n_chunk):
         X: Any = row_slice(rows.X, start, start + n_chunk)
+        if stride > 1:
+            X = X._replace(bits=X.bits[::stride]) if isinstance(X, Halves) else X[::stride]
         X = (X.bits.view(np.float16) if isinstance(X, Halves) else X).astype(np.float64, copy=False)
         proba = probabilities(X @ params.coef.T + params.intercept)
-        roots = np.sqrt(rows.weight[start : start + n_chunk, np.newaxis] * proba * (1.0 - proba))
+        chunk_weight = rows.weight[start : start + n_chunk : stride]
+        roots = np.sqrt(chunk_weight[:, np.newaxis] * proba * (1.0 - proba))
         columns = np.ones((len(X), len(used) + 1))
         columns[:, :-1] = X[:, used] if len(used) < X.shape[1] else X
         if among.mean is not None:
@@ -70,8 +79,8 @@ def class_blocks(
             of_class = columns[:, places] if len(places) < columns.shape[1] else columns
             of_class = of_class * roots[:, k : k + 1]
             blocks[k] += of_class.T @ of_class
-    total = float(rows.weight.sum())
-    return [block / total for block in blocks]
+    total = float(weights.sum())
+    return [block / total for block in blocks] if total > 0.0 else blocks
 
 
 def reduced_hessian(

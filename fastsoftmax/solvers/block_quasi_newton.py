@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastsoftmax.linalg.coordinate_descent import Blocks, minimise
 from fastsoftmax.solvers.subspace import ROUNDED, Reached, is_lower
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ INEXACT, MAX_SWEEPS = 0.01, 100
 # After how many steps blocks are summed anew: twice as many each time, as the point moves less and less.
 FIRST_REBUILD = 2
 # Few parameters that are about to come in wait so many steps, as blocks are summed anew for them.
-FEW, PATIENCE = 0.02, 3
+FEW, PATIENCE = 0.1, 8
 MIN_GROWTH = 512  # parameters that may come in at a time, if not as many as there are
 # With the signs of so many steps before, a Newton step on what is not zero ends sooner.
 SETTLED = 3
@@ -44,8 +43,6 @@ class Metric:
     """
 
     def __init__(self, objective: ProximalObjective, x: Vector, places: NDArray[np.intp]) -> None:
-        self.places: NDArray[np.intp]
-        self.blocks: Blocks
         self.places, self.blocks = objective.class_blocks(x, places)
 
     def low_rank(self, pairs: list[tuple[Vector, Vector]]) -> tuple[Vector, Vector]:
@@ -55,10 +52,11 @@ class Metric:
            limited memory methods", Math. Programming 63 (1994), theorem 2.3.
         """
         m = len(self.places)
-        if not pairs:
+        among = [(s[self.places], y[self.places]) for s, y in pairs]
+        among = [(s, y) for s, y in among if is_curved(s, y)]  # parameters that are out may have had it all
+        if not among:
             return np.zeros((m, 0)), np.zeros((m, 0))
-        steps = np.stack([s[self.places] for s, _ in pairs], axis=1)
-        changes = np.stack([y[self.places] for _, y in pairs], axis=1)
+        steps, changes = (np.stack(vectors, axis=1) for vectors in zip(*among))
         images = self.blocks.product(steps)
         cross = steps.T @ changes
         lower = np.tril(cross, -1)
@@ -86,8 +84,8 @@ def descend(objective: ProximalObjective, point: Reached, goal: float) -> tuple[
 
     Notes
     -----
-    A step goes to the minimum of g · s + ½ sᵀ M s + Σ t |x + s|, by coordinate descent, with M of `Metric` [1]_;
-    then it is halved until F falls. A pass a step, and those of the blocks.
+    A step goes to the minimum of g · s + ½ sᵀ M s + Σ t |x + s|, by coordinate descent, with M of `Metric`
+    [1]_; then it is halved until F falls. A pass a step, and those of the blocks.
 
     References
     ----------
@@ -103,7 +101,9 @@ def descend(objective: ProximalObjective, point: Reached, goal: float) -> tuple[
         newcomers = _beyond(objective, point, member)
         enough = len(newcomers) > FEW * np.count_nonzero(member)
         if metric is None or enough or since >= rebuild or (since >= PATIENCE and len(newcomers)):
-            rebuild = 2 * rebuild if since >= rebuild else rebuild
+            if since >= rebuild:
+                rebuild *= 2
+                member[:] = False
             member[objective.is_free(point.x)] = True
             member[newcomers] = True
             metric, since = Metric(objective, point.x, np.flatnonzero(member)), 0
@@ -113,15 +113,15 @@ def descend(objective: ProximalObjective, point: Reached, goal: float) -> tuple[
         inner = _promise(objective, point, metric)
         try:
             low, scaled = metric.low_rank(pairs)
-            minimise(
-                metric.blocks, low, scaled, point.grad[places], thresholds[places], part, INEXACT * inner,
+            metric.blocks.minimise(
+                 low, scaled, point.grad[places], thresholds[places], part, INEXACT * inner,
                 MAX_SWEEPS,
             )  # fmt: skip
         except (np.linalg.LinAlgError, FloatingPointError):
             pairs = []  # rounding has made the matrix indefinite
             low, scaled = metric.low_rank(pairs)
-            minimise(
-                metric.blocks, low, scaled, point.grad[places], thresholds[places], part, INEXACT * inner,
+            metric.blocks.minimise(
+                 low, scaled, point.grad[places], thresholds[places], part, INEXACT * inner,
                 MAX_SWEEPS,
             )  # fmt: skip
         x[places] = part
@@ -132,7 +132,7 @@ def descend(objective: ProximalObjective, point: Reached, goal: float) -> tuple[
             pairs = []
             continue
         step, change = new.x - point.x, new.grad - point.grad
-        if step @ change > 1e-10 * np.linalg.norm(step) * np.linalg.norm(change):
+        if is_curved(step, change):
             pairs = [*pairs[1 - N_PAIRS :], (step, change)]
         settled = settled + 1 if np.array_equal(np.sign(new.x), np.sign(point.x)) else 0
         decrease = point.value - new.value
@@ -142,9 +142,16 @@ def descend(objective: ProximalObjective, point: Reached, goal: float) -> tuple[
     return point, max(decrease, 0.0)
 
 
+def is_curved(step: Vector, change: Vector) -> bool:
+    """Return whether a pair has a curvature that rounding cannot have made."""
+    return bool(step @ change > 1e-10 * np.linalg.norm(step) * np.linalg.norm(change))
+
+
 def _beyond(objective: ProximalObjective, point: Reached, member: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Return the parameters at zero, not among the members, that the gradient moves: the farthest."""
-    rest = np.where(member | objective.is_free(point.x), 0.0, objective.least_subgradient(point.x, point.grad))
+    """Return the parameters at zero, not among the members, that the gradient moves."""
+    rest = np.where(
+        member | objective.is_free(point.x), 0.0, objective.least_subgradient(point.x, point.grad)
+    )
     beyond = np.flatnonzero(rest)
     n_new = max(MIN_GROWTH, int(np.count_nonzero(member)))
     if len(beyond) > n_new:

@@ -123,7 +123,7 @@ def minimize(
             approach = True
         features = last[0]
         part = last[1]
-        approach = approach and not objective.bends
+        approach = approach and objective.has_class_blocks
         before = point
         goal = PART_GOAL * min(decrement, point.value)
         if part is None:

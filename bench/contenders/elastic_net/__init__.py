@@ -1,4 +1,4 @@
-"""Elastic-net contenders: each fits in a process of its own, by `run.py`, in its own environment if it has to.
+"""Elastic-net contenders: each fits in a process of its own, by `run.py`, in the environment it needs.
 
 A contender is a file `of_NAME.py` beside it, which is never imported as a part of this package:
 

@@ -1,4 +1,4 @@
-"""adelie's groups across classes by coordinate descent: the path from no coefficient to the penalty, ever more exactly."""
+"""adelie's groups across classes: the path from no coefficient to the penalty, ever more exactly."""
 
 import time
 

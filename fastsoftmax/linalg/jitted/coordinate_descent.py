@@ -17,9 +17,9 @@ def descend(
     """Lower slope · (x − x₀) + ½ (x − x₀)ᵀ (B − low scaledᵀ) (x − x₀) + Σ t |x| from x = x₀, in place.
 
     Blocks start to stop of B stand one after another in `blocks`, their rows from `starts` (k + 1,) on; `low`
-    and `scaled` are (m, r), `curvature` (m,) the diagonal of the whole matrix. A sweep of all m coordinates is
-    followed by sweeps of those that are not zero, until these gain a third of `goal` at most; it ends where a
-    sweep of all gains no more than `goal`, or after `max_sweeps`. Writes their number to told[part].
+    and `scaled` are (m, r), `curvature` (m,) the whole diagonal. A sweep of all m coordinates is
+    followed by sweeps of those that are not zero, until these gain a third of `goal` at most; it ends where
+    one of all gains no more than `goal`, or after `max_sweeps`. Writes their number to told[part].
     """
     m, rank = low.shape
     moved = np.zeros(m)  # B (x − x₀)
