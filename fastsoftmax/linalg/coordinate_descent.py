@@ -25,12 +25,6 @@ class Blocks(NamedTuple):
     starts: NDArray[np.int64]
     values: Vector
 
-    def block(self, k: int) -> Vector:
-        """Return block k, a view."""
-        widths = np.diff(self.starts)
-        offset = int((widths[:k] ** 2).sum())
-        return self.values[offset : offset + widths[k] ** 2].reshape(widths[k], widths[k])
-
     def diagonal(self) -> Vector:
         """Return the diagonal, (m,)."""
         widths = np.diff(self.starts)

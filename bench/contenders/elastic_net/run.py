@@ -1,9 +1,9 @@
 """Fit to the optimum: `python -P run.py CONTENDER FOLDER OPTIONS`, in the contender's own environment.
 
 Reads the rows that `bench.measure.sparse` wrote into FOLDER, and appends a line (seconds, F) a point to
-FOLDER/CONTENDER.jsonl. F is that of the coefficients by the formula below, for all. It ends at F ≤ `target`,
-or where a fit would take more than `limit` seconds of the processor: the system ends it then, and what is there
-remains. Nothing of this package is imported.
+FOLDER/CONTENDER.jsonl. F is that of the coefficients by the formula below, for all. It ends at F ≤
+`target`, or where a fit would take more than `limit` seconds of the processor, at which the system ends it;
+what is there remains. Nothing of this package is imported.
 """
 
 import importlib
