@@ -64,7 +64,7 @@ WHY = {
 }
 LEVELS = tuple(10.0**-digit for digit in range(2, 9))
 LEVEL, TOL = 1e-6, 1e-7
-QUICK_SECONDS, SECONDS = 2.0, 10.0
+QUICK_SECONDS, SECONDS = 2.0, 8.0
 WALL = 12.0  # wall seconds for one of the processor, before a fit on a busy machine is given up
 
 

@@ -9,6 +9,8 @@ import numpy as np
 from fastsoftmax.solvers.subspace import ROUNDED, Reached, is_lower
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from fastsoftmax.contracts import Vector
@@ -65,7 +67,13 @@ class Metric:
         return low, np.ascontiguousarray(np.linalg.solve(middle, low.T).T)
 
 
-def descend(objective: ProximalObjective, point: Reached, goal: float) -> tuple[Reached, float]:
+def descend(
+    objective: ProximalObjective,
+    point: Reached,
+    goal: float,
+    max_steps: int = MAX_STEPS,
+    at: Callable[[Reached], bool] | None = None,
+) -> tuple[Reached, float]:
     """Return a point from which a step promises at most `goal`, or one whose signs have settled.
 
     Parameters
@@ -75,6 +83,9 @@ def descend(objective: ProximalObjective, point: Reached, goal: float) -> tuple[
     point : Reached
     goal : float
         In nats.
+    max_steps : int
+    at : callable, optional
+        Called with the point after each step; True ends it.
 
     Returns
     -------
@@ -97,7 +108,7 @@ def descend(objective: ProximalObjective, point: Reached, goal: float) -> tuple[
     metric, rebuild, since, settled = None, FIRST_REBUILD, 0, 0
     decrease = np.inf
     member = np.zeros(objective.size, dtype=bool)
-    for _ in range(MAX_STEPS):
+    for _ in range(min(max_steps, MAX_STEPS)):
         newcomers = _beyond(objective, point, member)
         enough = len(newcomers) > FEW * np.count_nonzero(member)
         if metric is None or enough or since >= rebuild or (since >= PATIENCE and len(newcomers)):
@@ -137,6 +148,8 @@ def descend(objective: ProximalObjective, point: Reached, goal: float) -> tuple[
         settled = settled + 1 if np.array_equal(np.sign(new.x), np.sign(point.x)) else 0
         decrease = point.value - new.value
         point = new
+        if at is not None and at(point):
+            return point, 0.0
         if decrease <= goal or (settled >= SETTLED and not len(newcomers)):
             break
     return point, max(decrease, 0.0)

@@ -114,6 +114,10 @@ def minimize(
     done = progress.at(*point)
     last: tuple[NDArray[np.intp], ProximalObjective | None] | None = None
     decrement, approach, known = np.inf, True, Known()
+
+    def at(reached: Reached) -> bool:
+        return progress.at(*reached)
+
     for _ in range(max_iter):
         if done:
             break
@@ -127,7 +131,7 @@ def minimize(
         before = point
         goal = PART_GOAL * min(decrement, point.value)
         if part is None:
-            point, new = _stepped(objective, point, goal, known, full=True, approach=approach)
+            point, new = _stepped(objective, point, goal, known, full=True, approach=approach, at=at)
         else:
             start = Reached(objective.part_of(point.x, features), point.value,
                             objective.part_of(point.grad, features))  # fmt: skip
@@ -161,7 +165,14 @@ def _working_set(objective: ProximalObjective, point: Reached) -> NDArray[np.int
 
 
 def _stepped(
-    objective: ProximalObjective, point: Reached, goal: float, known: Known, *, full: bool, approach: bool
+    objective: ProximalObjective,
+    point: Reached,
+    goal: float,
+    known: Known,
+    *,
+    full: bool,
+    approach: bool,
+    at: Callable[[Reached], bool] | None = None,
 ) -> tuple[Reached, float]:
     """Return a lower point of the objective, and what was to be gained by the last step.
 
@@ -170,7 +181,7 @@ def _stepped(
     decrement = np.inf
     if approach:
         start = point
-        point, decrement = block_quasi_newton.descend(objective, point, 0.0 if full else goal)
+        point, decrement = block_quasi_newton.descend(objective, point, 0.0 if full else goal, at=at)
         if (decrement <= goal and not full) or decrement == 0.0 < start.value - point.value:
             return point, decrement
     for _ in range(1 if full else MAX_PART_STEPS):
