@@ -238,7 +238,7 @@ def judged(benchmarks: list[dict[str, Any]]) -> list[dict[str, Any]]:
         noted["points"] = points
         noted["reached"] = {f"{level:.0e}": time_to(points, level, between=between) for level in LEVELS}
         if noted["contender"] == OURS:
-            noted["ended"] = "arrived" if noted["ended"] == "stopped" else "time limit"
+            noted["ended"] = "time limit" if noted["ended"] == "time limit" else "arrived"
     return benchmarks
 
 
