@@ -1,4 +1,4 @@
-"""`python -m bench run`, `memory`, `scaling`, `optimum`, `sparse`, `certified`, `small`, … measure.
+"""`python -m bench run`, `memory`, `scaling`, `optimum`, `sparse`, `certified`, `small`, `disk` … measure.
 
 `report` shows what they have measured.
 """
@@ -121,6 +121,21 @@ def disk(options: argparse.Namespace) -> int:
     return shown(grid.measure(plan), lambda _: [], options.name)
 
 
+def sparse_cv(options: argparse.Namespace) -> int:
+    """Time cross-validations of sparse models, and show the table."""
+    from bench.measure import sparse_cv as grid
+
+    return shown(grid.measure(options.k), lambda _: [], options.name)
+
+
+def dask(options: argparse.Namespace) -> int:
+    """Measure two workers beside one process, and others' engines, and show the tables."""
+    from bench.measure import dask_cluster as grid
+
+    sizes = grid.QUICK if options.quick else grid.FULL
+    return shown(grid.measure(sizes, options.k), lambda _: [], options.name)
+
+
 def shown(groups: Iterator[Benchmarks], complaints: Callable[[Benchmarks], list[str]], name: str) -> int:
     """Save what is measured as it comes, print its tables and what is wrong with it, and give the status."""
     from bench.report.tables import tables  # here: without Rich nothing is measured
@@ -203,7 +218,10 @@ def console_of() -> Console:
 def parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     top = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    names = "run | memory | scaling | optimum | sparse | certified | small | cold | gpu | report"
+    names = (
+        "run | memory | scaling | optimum | sparse | certified | small | disk | sparse-cv | dask | cold | "
+        "gpu | report"
+    )
     commands = top.add_subparsers(required=True, metavar=names)
     measure = commands.add_parser("run", help="measure the grid and save the result in bench/results")
     measure.add_argument(
@@ -283,6 +301,19 @@ def parser() -> argparse.ArgumentParser:
     )
     far_off.add_argument("--name", default="disk", help="the result's name")
     far_off.set_defaults(command=disk)
+    chosen = commands.add_parser("sparse-cv", help="time cross-validations of sparse models, ours and saga's")
+    chosen.add_argument(
+        "-k", default="", metavar="WORDS", help="only subjects whose names contain all of these"
+    )
+    chosen.add_argument("--name", default="sparse_cv", help="the result's name")
+    chosen.set_defaults(command=sparse_cv)
+    many = commands.add_parser("dask", help="readings and fits on two workers, and by other engines")
+    many.add_argument("--quick", action="store_true", help="few rows")
+    many.add_argument(
+        "-k", default="", metavar="WORDS", help="only subjects whose names contain all of these"
+    )
+    many.add_argument("--name", default="dask", help="the result's name")
+    many.set_defaults(command=dask)
     whole = commands.add_parser("cold", help="time whole processes: imports, first calls, later ones")
     whole.add_argument("--quick", action="store_true", help="one cold run of each, and fewer rounds")
     whole.add_argument("-k", metavar="TEXT", help="only subjects whose names contain this")

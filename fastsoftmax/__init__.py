@@ -14,12 +14,14 @@ __version__ = "0.1.0"
 
 _MODULE_OF = {
     "C_min": "estimator.c_min",
+    "CalibratedClassifier": "estimator.calibration",
     "DeviceUnavailable": "contracts",
     "SoftmaxObjective": "objective",
     "SoftmaxRegression": "estimator",
     "SoftmaxRegressionCV": "estimator.cross_validation",
     "cross_entropy": "functional",
     "cross_entropy_value_and_grad": "functional",
+    "expected_calibration_error": "functional",
     "kernels_info": "runtime.library",
     "linear_cross_entropy": "functional",
     "linear_cross_entropy_value_and_grad": "functional",
@@ -28,6 +30,7 @@ _MODULE_OF = {
     "logsumexp": "functional",
     "on_workers": "data.dask",
     "open_rows": "data.blocks.row_set",
+    "reliability": "functional",
     "rows_from": "data.blocks.row_set",
     "set_executor": "runtime.executor",
     "sigmoid_cross_entropy": "functional",
@@ -37,6 +40,7 @@ _MODULE_OF = {
 
 __all__ = [
     "C_min",
+    "CalibratedClassifier",
     "DeviceUnavailable",
     "SoftmaxObjective",
     "SoftmaxRegression",
@@ -44,6 +48,7 @@ __all__ = [
     "__version__",
     "cross_entropy",
     "cross_entropy_value_and_grad",
+    "expected_calibration_error",
     "kernels_info",
     "linear_cross_entropy",
     "linear_cross_entropy_value_and_grad",
@@ -52,6 +57,7 @@ __all__ = [
     "logsumexp",
     "on_workers",
     "open_rows",
+    "reliability",
     "rows_from",
     "set_executor",
     "sigmoid_cross_entropy",
@@ -65,14 +71,17 @@ if TYPE_CHECKING:
     from fastsoftmax.data.dask import on_workers
     from fastsoftmax.estimator import SoftmaxRegression, load
     from fastsoftmax.estimator.c_min import C_min
+    from fastsoftmax.estimator.calibration import CalibratedClassifier
     from fastsoftmax.estimator.cross_validation import SoftmaxRegressionCV
     from fastsoftmax.functional import (
         cross_entropy,
         cross_entropy_value_and_grad,
+        expected_calibration_error,
         linear_cross_entropy,
         linear_cross_entropy_value_and_grad,
         log_softmax,
         logsumexp,
+        reliability,
         sigmoid_cross_entropy,
         sigmoid_cross_entropy_value_and_grad,
         softmax,

@@ -324,3 +324,63 @@ def elastic_net(
         (coef, intercept), t = new, t_new
     value = objective(X, target, coef, intercept, loss=loss, **options)[0]
     return value + elastic_net_penalty(coef, strength, l1_ratio, weights, grouped), coef, intercept
+
+
+def class_probabilities(row, contrasts, loss="softmax"):
+    """Probabilities of all classes, the base first, of a row of terms; for sigmoids, of each label."""
+    logits = [math.fsum(float(a) * float(b) for a, b in zip(of_class, row)) for of_class in contrasts]
+    return [sigmoid(z) for z in logits] if loss == "sigmoid" else softmax([0.0, *logits])
+
+
+def scores(terms, target, contrasts, sample_weight=None, loss="softmax"):
+    """Gradient of each row's log-likelihood by the contrasts, flat; target rows are shares of all classes."""
+    weights = [1.0] * len(terms) if sample_weight is None else sample_weight
+    first = 0 if loss == "sigmoid" else 1
+    return [
+        [w * (float(t) - p) * float(x) for p, t in list(zip(proba, of_row))[first:] for x in row]
+        for row, of_row, w in zip(terms, target, weights)
+        for proba in [class_probabilities(row, contrasts, loss)]
+    ]
+
+
+def information(terms, contrasts, sample_weight=None, loss="softmax"):
+    """Minus the Hessian of the log-likelihood by the contrasts, class after class."""
+    m, q = len(contrasts), len(contrasts[0])
+    weights = [1.0] * len(terms) if sample_weight is None else sample_weight
+    first = 0 if loss == "sigmoid" else 1
+    parts = [[[] for _ in range(m * q)] for _ in range(m * q)]
+    for row, w in zip(terms, weights):
+        p = class_probabilities(row, contrasts, loss)[first:]
+        for k in range(m):
+            for r in range(m):
+                if loss == "sigmoid" and k != r:
+                    continue
+                curvature = p[k] * ((k == r) - p[r])
+                for j in range(q):
+                    for i in range(q):
+                        parts[k * q + j][r * q + i].append(
+                            float(w) * curvature * float(row[j]) * float(row[i])
+                        )
+    return [[math.fsum(part) for part in line] for line in parts]
+
+
+def marginal_effects(terms, contrasts, n_constants, sample_weight=None, loss="softmax"):
+    """Mean derivative of each probability by each feature, of all classes, the base first."""
+    weights = [1.0] * len(terms) if sample_weight is None else [float(w) for w in sample_weight]
+    total, found = math.fsum(weights), []
+    betas = [list(line) for line in contrasts]
+    if loss != "sigmoid":
+        betas.insert(0, [0.0] * len(betas[0]))
+    each = [class_probabilities(row, contrasts, loss) for row in terms]
+    for k in range(len(betas)):
+        effects = []
+        for j in range(n_constants, len(betas[0])):
+            slopes = []
+            for p, w in zip(each, weights):
+                rest = (
+                    p[k] * betas[k][j] if loss == "sigmoid" else math.fsum(a * b[j] for a, b in zip(p, betas))
+                )
+                slopes.append(w * p[k] * (betas[k][j] - rest))
+            effects.append(math.fsum(slopes) / total)
+        found.append(effects)
+    return found

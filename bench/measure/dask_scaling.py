@@ -67,7 +67,7 @@ def measured(n_workers: int, seconds: float) -> Timing:
             times.append(time.perf_counter() - start)
             cpu.append(time.process_time() - cpu_start)
         assert engine._plan is not None
-        n_leaves = len(leaves_of(engine._plan[2]))
+        n_leaves = len(leaves_of(engine._plan[2][0]))
     n_levels = max(1, int(np.ceil(np.log(n_leaves) / np.log(FAN))))
     n_adds = sum(-(-n_leaves // FAN**level) for level in range(1, n_levels + 1))
     return Timing(

@@ -24,11 +24,13 @@ from bench.report.cells import (
 from bench.report.certificate_tables import certificate_table
 from bench.report.cold_tables import cold_table
 from bench.report.comparisons import bandwidth, best_rival, excess, groups
+from bench.report.dask_tables import dask_table
 from bench.report.disk_tables import disk_tables
 from bench.report.goals import fit_memory, goal_of, reached
 from bench.report.optimum_tables import levels_table, optimum_table
 from bench.report.slopes import by_axis, seconds_by_threads, slope, upper_half
 from bench.report.small_tables import small_cases_table, small_table
+from bench.report.sparse_cv_tables import sparse_cv_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,6 +50,8 @@ TITLES = {
     "certified": "Certificates",
     "small": "Small problems",
     "disk": "Rows on disk",
+    "sparse-cv": "Cross-validation of sparse models",
+    "dask": "Two workers of Dask",
     "cold": "Whole processes",
 }
 PRODUCTS = "products: those that a verb contains; of predict X·Wᵀ alone, of gram XᵀX once a class"
@@ -55,7 +59,13 @@ PRODUCTS = "products: those that a verb contains; of predict X·Wᵀ alone, of g
 
 def tables(entries: list[Entry], every: bool) -> Iterator[Table]:
     """Give a table a family that was run: our line a group, or with `every` a line a contender."""
-    whole = {"fits": fits_table, "memory": memory_table, "cold": cold_table}
+    whole = {
+        "fits": fits_table,
+        "memory": memory_table,
+        "cold": cold_table,
+        "sparse-cv": sparse_cv_table,
+        "dask": dask_table,
+    }
     for family, title in TITLES.items():
         chosen = [entry for entry in entries if entry.family == family]
         members = groups(chosen)

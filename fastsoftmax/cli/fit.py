@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import copy
 import io
+import time
 import warnings
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
 
 from fastsoftmax.cli import data_sets, options, streaming
+from fastsoftmax.cli.choosing import Choosing, chosen, report
 from fastsoftmax.cli.console import Progress, agreed, can_ask, one_line, print_json, says_failures
 from fastsoftmax.cli.fit_report import print_fit, summary
 from fastsoftmax.cli.matching import facts
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from fastsoftmax.cli.data_sets import DataSet
     from fastsoftmax.cli.parts import Reached
     from fastsoftmax.estimator import SoftmaxRegression
+    from fastsoftmax.estimator.cross_validation import SoftmaxRegressionCV
 
 # Formats that a model file is not.
 _NO_MODEL = (
@@ -90,9 +93,15 @@ def fit(
     form: options.Format = None,
     index_base: options.Base = options.IndexBase.auto,
     C: Annotated[
-        float,
-        typer.Option("--C", callback=options.positive, help="Inverse strength of the l2 penalty; inf: none."),
-    ] = 1.0,
+        float | None,
+        typer.Option(
+            "--C", callback=options.positive, help="Inverse strength of the penalty (1); inf: none."
+        ),
+    ] = None,
+    l1_ratio: options.Ratios = None,
+    cv: options.Folds = None,
+    selection: options.Selections = None,
+    scoring: options.Scoring = None,
     out: Annotated[
         str | None,
         typer.Option(
@@ -104,7 +113,8 @@ def fit(
         typer.Option(
             metavar="FILE.png",
             callback=options.ends_in(".png", ".pdf", ".svg"),
-            help="Draw the falling loss here, and what suits the data (needs matplotlib).",
+            help="Draw the falling loss here, and what suits the data; with --cv scores and coefficients "
+            "against C (needs matplotlib).",
         ),
     ] = None,
     solver: Annotated[str, typer.Option(help="As SoftmaxRegression takes it.")] = "auto",
@@ -142,6 +152,8 @@ def fit(
         require_matplotlib()  # to be said before the fit and not after
     if test is not None and test_size is not None:
         raise typer.BadParameter("--test and --test-size exclude each other")
+    choosing = Choosing(C, l1_ratio, cv, selection, scoring)
+    choosing.check(checkpoint)
     request = readers.Request(
         target=target,
         features=options.columns_of(features),
@@ -162,7 +174,8 @@ def fit(
 
         table = data_sets.opened(data, request, storage, test=test, test_size=test_size, meter=meter)
         model = SoftmaxRegression(
-            C=C,
+            C=choosing.strength,
+            l1_ratio=choosing.l1_ratio,
             solver=solver,
             tol=tol,
             max_iter=max_iter,
@@ -175,22 +188,31 @@ def fit(
             callbacks=[meter.record],
             keep_on_interrupt=can_ask(),
         )
-        with meter.running("fitting"):
-            interrupted = _interrupted(model, table)
+        validated = interrupted = None
+        if cv is None:
+            with meter.running("fitting"):
+                interrupted = _interrupted(model, table)
+    if cv is not None:  # which has a line of its own
+        began = time.perf_counter()
+        validated = chosen(choosing, model, table)
+        seconds = time.perf_counter() - began
+        model = validated.best_estimator_
     if interrupted is not None and not agreed(f"fastsoftmax: {interrupted} Go on with that model?"):
         raise KeyboardInterrupt
-    seconds = meter.seconds if table.rows is not None else model.history_[-1].seconds
+    if cv is None:
+        seconds = meter.seconds if table.rows is not None else model.history_[-1].seconds
     plain = copy.copy(model)
     plain.__dict__.pop("feature_names_in_", None)  # columns were chosen by name; scikit-learn would warn
     if out is not None:  # before the test, which may find a label that no model knows
         _save(out, model, table)
     with Progress() as progress, Meter(progress).running("testing"):
         train, tested = _tested(plain, table, out)
-    result = {**summary(table, model, train, tested), "seconds": seconds, "model": out, "plot": plot}
+    result = {**summary(table, model, train, tested), **report(validated), "seconds": seconds}
+    result |= {"model": out, "plot": plot}
     if plot is not None:
         name = Path(table.about.name).name
-        title = f"{name}: {result['rows']:,} rows × {result['features']:,} features, C = {C:g}"
-        _draw(plot, plain, table, title)
+        title = f"{name}: {result['rows']:,} rows × {result['features']:,} features, C = {model.C:g}"
+        _draw(plot, plain, validated, table, title)
     print_json(result) if as_json else print_fit(result, table.about)
 
 
@@ -230,18 +252,27 @@ def _save(path: str, model: SoftmaxRegression, table: DataSet) -> None:
     model.save(path)
 
 
-def _draw(path: str, model: SoftmaxRegression, table: DataSet, title: str) -> None:
-    """Draw a fit into a file, as the suffix of its name says."""
-    from fastsoftmax.plot import overview
+def _draw(
+    path: str,
+    model: SoftmaxRegression,
+    validated: SoftmaxRegressionCV | None,
+    table: DataSet,
+    title: str,
+) -> None:
+    """Draw a fit, or a cross-validation, into a file, as the suffix of its name says."""
+    from fastsoftmax.plot import cross_validation, overview
 
     picture = io.BytesIO()
     about = table.about
-    figure = overview(
-        model,
-        **table.drawn(),
-        class_names=about.class_names,
-        feature_names=about.feature_names,
-        title=title,
+    names: dict[str, Any] = {
+        "class_names": about.class_names,
+        "feature_names": about.feature_names,
+        "title": title,
+    }
+    figure = (
+        overview(model, **table.drawn(), **names)
+        if validated is None
+        else cross_validation(validated, **names)
     )
     figure.savefig(picture, format=Path(path).suffix[1:].lower())
     with container.replacing(path) as file:

@@ -32,6 +32,9 @@ def summary(
         "class_labels": np.asarray(model.classes_).tolist(),
         "classes": len(model.classes_),
         "C": model.C,
+        "l1_ratio": model.l1_ratio,
+        "coefficients": int(np.size(model.coef_)),
+        "nonzero_coefficients": int(np.count_nonzero(model.coef_)),
         "loss": model.loss,
         "solver": model.solver_,
         "iterations": int(np.max(model.n_iter_)),
@@ -65,6 +68,7 @@ def print_fit(result: dict[str, Any], about: About) -> None:
         *(("", note) for note in result["notes"]),
         *_taken(about),
         ("classes", f"{result['classes']}   {named}"),
+        *_chosen(result),
         ("solver", f"{result['solver']}   {result['iterations']:,} iterations, {result['passes']:,} passes"),
         *_read(result),
         ("time", f"{result['seconds']:.3g} s"),
@@ -77,6 +81,21 @@ def print_fit(result: dict[str, Any], about: About) -> None:
         ("model", result["model"] or "not saved (--out MODEL saves it)"),
         *((("picture", result["plot"]),) if result["plot"] else ()),
     )
+
+
+def _chosen(result: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Return the penalty and its score where they were chosen, and how sparse a sparse model is."""
+    rows = []
+    if result["cv_folds"] is not None:
+        rows.append(
+            ("C", f"{result['C']:.4g}   l1_ratio {result['l1_ratio']:g}, of {result['cv_folds']} folds")
+        )
+        error = result["cv_score_standard_error"]
+        rows.append(("score", f"{result['cv_score']:.4g} ± {error:.2g}   {result['cv_scoring']}"))
+    if result["l1_ratio"]:
+        n_nonzero, n_all = result["nonzero_coefficients"], result["coefficients"]
+        rows.append(("coefficients", f"{n_nonzero:,} of {n_all:,} are not zero"))
+    return tuple(rows)
 
 
 def _read(result: dict[str, Any]) -> tuple[tuple[str, str], ...]:

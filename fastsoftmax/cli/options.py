@@ -118,6 +118,48 @@ def size(value: str | None) -> str | None:
     return value
 
 
+class Selection(StrEnum):
+    """The choices by cross-validation that can be named on the command line."""
+
+    best = "best"
+    one_standard_error = "one_standard_error"
+
+
+def ratios(values: list[float] | None) -> list[float] | None:
+    """Return the values of an option, refused unless they lie between zero and one or are these."""
+    for value in values or ():
+        if not 0 <= value <= 1:
+            raise typer.BadParameter(f"{value} is not from 0 to 1")
+    return values
+
+
+Ratios = Annotated[
+    list[float] | None,
+    typer.Option(
+        "--l1-ratio",
+        metavar="R",
+        callback=ratios,
+        help="The penalty's part of absolute values, 0 to 1: above 0 coefficients are exactly zero. With "
+        "--cv it may be given several times.",
+    ),
+]
+Folds = Annotated[
+    int | None,
+    typer.Option("--cv", metavar="FOLDS", min=2, help="Choose C (and --l1-ratio) by cross-validation."),
+]
+Selections = Annotated[
+    Selection | None,
+    typer.Option(
+        "--selection",
+        help="With --cv: the best mean score, or the simplest within a standard error of it.",
+    ),
+]
+Scoring = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="With --cv: one of scikit-learn's scores (neg_log_loss; accuracy for a matrix)."
+    ),
+]
 Data = Annotated[list[str], typer.Argument(metavar="DATA", help=_DATA_HELP)]
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="A file written by `fit --out`.")]
 Target = Annotated[

@@ -342,11 +342,21 @@ class Objective(Protocol):
 class Modelled(Objective, Protocol):
     """An objective that offers a model of itself: one whose passes are dear."""
 
-    def value_grad_and_model(self, x: Vector) -> tuple[float, Vector, Model]:
-        """Return F(x), ∇F(x), and a model of F that is best near x. One pass."""
+    def value_grad_and_model(self, x: Vector, *, near: bool = False) -> tuple[float, Vector, Model]:
+        """Return F(x), ∇F(x), and a model of F that is best near x. One pass.
+
+        Where `sums_hessian`, and x is `near` the minimum, it is one that serves from there on.
+        """
 
     def model_at(self, recipe: Vector) -> Model:
         """Return the model with that recipe, to the same bits. One pass."""
+
+    def returns_to(self, x: Vector, value: float, grad: Vector) -> None:
+        """Take x, with F and ∇F there, for the point that the next one is a step from."""
+
+    @property
+    def sums_hessian(self) -> bool:
+        """Whether a model near the minimum is better than those before, and as good to the end."""
 
     @property
     def has_small_hessian(self) -> bool:
@@ -360,6 +370,7 @@ OFFERS = {
     "model": "a model of it by rows in memory (rows whose reading is dear)",
     "direct": "sums over few rows in memory (and a penalty)",
     "prox": "a proximal map (absolute values, or norms, in its penalty)",
+    "prox_model": "a model of it by rows in memory, with the same proximal map (rows whose reading is dear)",
     "free_bound": "a lower bound of its minimum that costs no pass",
     "inverse_hessian": "an inverse of its whole Hessian (of at most 2,048 parameters, and of one data set)",
 }

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from fastsoftmax.contracts.values import Vector
+    from fastsoftmax.contracts.values import State, Vector
 
 
 class Absolutes(Protocol):
@@ -131,3 +131,37 @@ class ProximalObjective(Absolutes, Objective, Protocol):
 
     def whole_of(self, part: Vector, features: NDArray[np.intp]) -> Vector:
         """Return all parameters from those of some features; the others' are zero."""
+
+    def kept(self) -> State:
+        """Return what has been learnt of the rows beside a point, for `restore`."""
+
+    def restore(self, state: State) -> None:
+        """Take what `kept` returned in another process."""
+
+
+class ModelledProximal(ProximalObjective, Protocol):
+    """An objective with the capability "prox_model": one whose passes are dear."""
+
+    def value_and_grad(self, x: Vector, *, chooses: bool = False) -> tuple[float, Vector]:
+        """Return F and the gradient of the smooth function, and keep what rides on it. One pass.
+
+        With `chooses` the model is from then on that of rows which weigh most at x.
+        """
+
+    def model(self, x: Vector, grad: Vector, damping: float) -> ProximalObjective:
+        """Return a model of F by rows in memory that has its gradient at x, `grad`. No pass.
+
+        Its Hessian at x has that part of its diagonal more.
+        """
+
+    def diagonal_of_last(self, x: Vector) -> Vector:
+        """Return the diagonal of the smooth function's Hessian at x, from the last pass. No pass."""
+
+    def damping(self, x: Vector) -> float:
+        """Return the damping for a model at x of which nothing is known."""
+
+    def expect(self, x: Vector, grad: Vector) -> None:
+        """Let the next pass sum the Hessian of those that are free at x, or nearly, by a gradient there."""
+
+    def known_hessian(self, x: Vector) -> tuple[NDArray[np.intp], Vector] | None:
+        """Return the parameters and the Hessian among them that the pass at x summed, or None."""

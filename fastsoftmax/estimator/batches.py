@@ -65,6 +65,8 @@ class BatchFitting:
         ValueError
             As from `fit`; or if `classes` are missing, or not those of the first batch. With
             `standardize=True`, unless `fit` came before: the penalty is then that of its rows' deviations.
+            With `l1_ratio` above 0 or `penalty_weights`: the quadratic is around a minimum at which the loss
+            of earlier batches has no gradient, but there it has one, as large as the absolute values allow.
 
         Warns
         -----

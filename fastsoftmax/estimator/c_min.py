@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastsoftmax.estimator import fitting, hyperparameters
+from fastsoftmax.estimator import hyperparameters, minimising
 from fastsoftmax.estimator.softmax_regression import SoftmaxRegression
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ TOL = 1e-12  # of F without the penalised coefficients: Newton's last step leave
 
 def C_min(
     X: MatrixLike,
-    y: ArrayLike,
+    y: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
     *,
     l1_ratio: float = 1.0,
@@ -30,7 +30,7 @@ def C_min(
 
     Parameters
     ----------
-    X : array_like or SciPy sparse, (n, d)
+    X : array_like or SciPy sparse, (n, d), or rows of `fastsoftmax.open_rows`, which bring y and weights
     y : array_like, (n,) labels, or (n, K) probabilities (multi-label: labels in [0, 1])
     sample_weight : array_like (n,), optional
     l1_ratio : float in (0, 1]
@@ -71,7 +71,7 @@ def C_min(
     fit, labels = model._prepared(X, y, sample_weight, settings)
     null = fit.objective.with_l2(NEVER)
     start = model._start(fit, labels)
-    solution = fitting.minimize(null, start, fit.solver, tol=TOL, max_iter=model.max_iter, callback=None)
+    solution = minimising.minimize(null, start, fit.solver, tol=TOL, max_iter=model.max_iter, callback=None)
     penalty = fit.objective.penalty.with_strength(1.0)
     slope = solution.grad[: penalty.weights.size].reshape(penalty.weights.shape)
     excess = float(penalty.excess(np.where(penalty.weights > 0.0, slope, 0.0)).max(initial=0.0))

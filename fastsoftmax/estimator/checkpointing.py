@@ -43,8 +43,15 @@ def problem_of(
     """
     scaled = {} if scale is None else {"deviations (standardize)": digest(scale)}
     parameters = {**settings._asdict(), "tol": model.tol, "max_iter": model.max_iter, "device": device}
-    for name in ("l1_ratio", "weighted"):  # those of the squared norm, as in files of earlier versions
-        del parameters[name]
+    l1_ratio, weighted = parameters.pop("l1_ratio"), parameters.pop("weighted")
+    if settings.is_sparse:  # else there are the keys of the squared norm, as in files of earlier versions
+        given = digest(np.asarray(model.penalty_weights, np.float64)) if weighted else None
+        parameters.update(
+            solver="proximal-newton",
+            l1_ratio=l1_ratio,
+            penalty_weights=given,
+            group_classes=bool(model.group_classes),
+        )
     return {
         **{name: shown(value) for name, value in parameters.items()},
         "fit_intercept": repr(bool(model.fit_intercept)),

@@ -1,4 +1,4 @@
-"""SoftmaxRegressionCV: SoftmaxRegression with C chosen by cross-validation."""
+"""SoftmaxRegressionCV: SoftmaxRegression with C and l1_ratio chosen by cross-validation."""
 
 from __future__ import annotations
 
@@ -7,18 +7,29 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-import sklearn
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import get_scorer, get_scorer_names
+from sklearn.metrics import get_scorer_names
 from sklearn.model_selection import check_cv
-from sklearn.utils import metadata_routing
 from sklearn.utils.validation import check_is_fitted
 
 from fastsoftmax import devices
-from fastsoftmax.contracts.wording import shown
-from fastsoftmax.estimator import cv_results, fitting, folds, hyperparameters, liblinear, progress_line
+from fastsoftmax.data import dask as dask_rows
+from fastsoftmax.data.blocks.row_set import RowSet
+from fastsoftmax.estimator import (
+    cross_validation_elsewhere,
+    cv_grid,
+    cv_results,
+    fitting,
+    folds,
+    hyperparameters,
+    liblinear,
+    progress_line,
+    sparse_fitting,
+    streamed,
+)
 from fastsoftmax.estimator import labels as label_reader
+from fastsoftmax.estimator.cv_routing import Routing
 from fastsoftmax.estimator.fold_scores import Scores
 from fastsoftmax.estimator.given import GivenRows
 from fastsoftmax.estimator.prediction import Prediction
@@ -39,11 +50,13 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from fastsoftmax.contracts import MatrixLike, Vector
+    from fastsoftmax.estimator.cv_grid import Grid
+    from fastsoftmax.estimator.progress_line import ProgressLine
 
 # Parameters of the fits themselves, which SoftmaxRegression has as well.
 OF_FITS = (
     "fit_intercept", "class_weight", "solver", "tol", "max_iter", "random_state", "verbose", "device", "loss",
-    "multi_class", "penalty", "dual", "intercept_scaling", "standardize",
+    "multi_class", "dual", "intercept_scaling", "standardize", "penalty_weights", "group_classes",
 )  # fmt: skip
 
 FEATURES = "n_features_in_", "feature_names_in_"
@@ -54,29 +67,32 @@ FITTED = (
 )  # fmt: skip
 
 
-class SoftmaxRegressionCV(GivenRows, Prediction, LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
-    """Softmax regression with C chosen by cross-validation: a drop-in for LogisticRegressionCV.
+class SoftmaxRegressionCV(  # type: ignore[misc]  # `score` takes no rows from files, which bring their labels
+    Routing, GivenRows, Prediction, LinearClassifierMixin, SparseCoefMixin, BaseEstimator
+):
+    """Softmax regression with C and l1_ratio chosen by cross-validation: a drop-in for LogisticRegressionCV.
 
-    All folds and all C are fitted on one copy of X, each fit certified to `tol`; no process is started.
+    All folds, C and l1_ratios are fitted on one copy of X, each fit certified to `tol`, in threads.
 
     Parameters
     ----------
     Cs : int or list of floats, default 10
         The values of C; a number stands for as many from 1e-4 to 1e4, evenly spaced by their logarithms.
-    l1_ratios : array_like, optional
-        None or (0,): this version has the squared penalty only.
+    l1_ratios : array_like of numbers in [0, 1], optional
+        The values of `l1_ratio`, each with all C; None is (0,), the squared penalty.
     cv : int, splitter or iterable of (training, held-out) row numbers, optional
         As LogisticRegressionCV has it: five stratified folds by default.
     scoring : str or callable, optional
         scorer(estimator, X, y), or the name of one of scikit-learn's; accuracy by default.
     refit : bool, default True
-        Fit all rows with the C chosen. Otherwise C and coefficients are means over folds of what is best
-        in each.
+        Fit all rows with the C and l1_ratio chosen. Otherwise these and the coefficients are means over folds
+        of what is best in each.
     selection : {"best", "one_standard_error"}
-        The C of the best mean score, or the smallest one whose mean score is at most a standard error of the
-        best below that (with `refit` only).
+        The C and l1_ratio of the best mean score; or of each l1_ratio the smallest C whose mean score is at
+        most a standard error of the best below that, and of these the one with the fewest coefficients that
+        are not zero (with `refit` only).
     fit_intercept, class_weight, solver, tol, max_iter, random_state, verbose, n_threads, device, loss, \
-multi_class, standardize
+multi_class, standardize, penalty_weights, group_classes
         As SoftmaxRegression has them. Standardised, each fold has the deviations of its training rows, as a
         pipeline with StandardScaler has. "balanced" weights are those of all rows, in every fold, as in
         LogisticRegressionCV; they do not go with "ovr" here.
@@ -85,36 +101,43 @@ multi_class, standardize
     penalty, dual, intercept_scaling
         As LogisticRegressionCV has them.
     use_legacy_attributes : bool, default True
-        False: the attributes below as scikit-learn 1.10 will have them, in brackets.
+        False: the attributes below as scikit-learn 1.10 will have them, in brackets. Like `l1_ratios` and
+        `scoring` it takes "warn", the default there, which is the default here with scikit-learn's warning.
 
     Attributes
     ----------
     C_ : ndarray (K,), or (1,) for two classes [float]
         The C chosen, for each class the same.
-    l1_ratio_ : ndarray like `C_`, of None (0.0 where `l1_ratios` is (0,)) [0.0]
-    Cs_, l1_ratios_ : ndarrays (m,) and (1,)
-    scores_ : dict of a class to an ndarray (folds, m) [ndarray (folds, 1, m)]
-    coefs_paths_ : dict of a class to an ndarray (folds, m, d + 1) [ndarray (folds, 1, m, K, d + 1)]
+    l1_ratio_ : ndarray like `C_`, of None where `l1_ratios` is [float]
+    Cs_, l1_ratios_ : ndarrays (m,) and (r,)
+    scores_ : dict of a class to an ndarray (folds, m, r) [ndarray (folds, r, m)]
+        Without the axis of l1_ratios, here and below, in dicts and `n_iter_` where `l1_ratios` is None.
+    coefs_paths_ : dict of a class to an ndarray (folds, m, r, d + 1) [ndarray (folds, r, m, K, d + 1)]
         The coefficients of each fit, and its intercept if there is one.
-    n_iter_ : ndarray (1, folds, m) [(folds, 1, m)], int32
+    n_iter_ : ndarray (1, folds, m, r) [(folds, r, m)], int32
     coef_, intercept_, classes_, n_features_in_, feature_names_in_, solver_, device_, kernels_
         As SoftmaxRegression has them.
     objective_, duality_gap_, history_
         Of the last fit, on all rows; None, None and empty without `refit`.
     best_estimator_ : SoftmaxRegression
-        The model with these coefficients and C: what `save` writes.
+        The model with these coefficients, C and l1_ratio: what `save` writes.
 
     Raises
     ------
     ValueError
-        From `fit`: as from SoftmaxRegression; for `l1_ratios` above 0; for C that are not positive.
+        From `fit`: as from SoftmaxRegression; for `l1_ratios` beyond [0, 1]; for C that are not positive.
 
     Notes
     -----
     From the strongest penalty to the weakest, each fit starts at the optimum before. The folds of small
     problems are row weights, and minimised side by side, one reading of dense X for all; of larger ones each
     fold's rows are copied up to 64 MiB, and have a weight of zero beyond. Held-out logits are float64, and
-    computed once for all C of a fold.
+    computed once for all fits of a fold. With absolute values in the penalty each fold and l1_ratio is
+    minimised by itself, some at a time.
+
+    Rows that are not in memory (Dask's, and those of `open_rows` and `rows_from` beyond its `memory`) stay
+    where they are, and folds are weights there: `cv` is then a number of folds, drawn by the rows' places and
+    not stratified, and `scoring` None, "accuracy" or "neg_log_loss".
 
     Examples
     --------
@@ -128,26 +151,25 @@ multi_class, standardize
     True
     """
 
-    # scikit-learn's own: `score` takes sample_weight for the scorer, and asks for nothing itself.
-    __metadata_request__score: ClassVar = {"sample_weight": metadata_routing.UNUSED}
-
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **{name: hyperparameters.CONSTRAINTS[name] for name in (*OF_FITS, "n_threads", "n_jobs")},
         "Cs": [Interval(Integral, 1, None, closed="left"), "array-like"],
-        "l1_ratios": ["array-like", None],
+        "l1_ratios": ["array-like", None, Hidden(StrOptions({cv_grid.WARN}))],
         "cv": ["cv_object"],
-        "scoring": [StrOptions(set(get_scorer_names())), callable, None],
+        "scoring": [StrOptions({*get_scorer_names()}), callable, None, Hidden(StrOptions({cv_grid.WARN}))],
         "refit": ["boolean"],
         "penalty": [StrOptions({"l1", "l2", "elasticnet"}), Hidden(StrOptions({"deprecated"}))],
-        "use_legacy_attributes": ["boolean"],
+        "use_legacy_attributes": ["boolean", Hidden(StrOptions({cv_grid.WARN}))],
         "selection": [StrOptions({"best", "one_standard_error"})],
     }
+
+    warns_of_none: ClassVar[bool] = False  # for `l1_ratios`, as scikit-learn 1.9 does
 
     def __init__(
         self,
         *,
         Cs: int | ArrayLike = 10,
-        l1_ratios: ArrayLike | None = None,
+        l1_ratios: ArrayLike | str | None = None,
         fit_intercept: bool = True,
         cv: Any = None,
         dual: bool = False,
@@ -162,13 +184,15 @@ multi_class, standardize
         refit: bool = True,
         intercept_scaling: float = 1.0,
         random_state: Any = None,
-        use_legacy_attributes: bool = True,
+        use_legacy_attributes: bool | str = True,
         selection: str = "best",
         n_threads: int | None = None,
         device: str = "cpu",
         loss: str = "softmax",
         multi_class: str = "multinomial",
         standardize: bool = False,
+        penalty_weights: ArrayLike | None = None,
+        group_classes: bool = False,
     ) -> None:
         self.Cs = Cs
         self.l1_ratios = l1_ratios
@@ -193,6 +217,8 @@ multi_class, standardize
         self.loss = loss
         self.multi_class = multi_class
         self.standardize = standardize
+        self.penalty_weights = penalty_weights
+        self.group_classes = group_classes
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -202,14 +228,15 @@ multi_class, standardize
         return tags
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None, **params: Any) -> Self:
-        """Choose C by cross-validation, and fit the model with it.
+    def fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None, **params: Any) -> Self:
+        """Choose C and l1_ratio by cross-validation, and fit the model with them.
 
         Parameters
         ----------
-        X : array_like or SciPy sparse, (n, d)
-            In host memory.
+        X : array_like or SciPy sparse, (n, d), of Dask, or a RowSet of `open_rows` or `rows_from`
+            In host memory, or elsewhere: see Notes.
         y : array_like, (n,) labels, or as SoftmaxRegression takes it where `scoring` does
+            Of a RowSet None.
         sample_weight : array_like (n,), optional
             Weights of the fits and, unless metadata are routed, of the scores.
         **params
@@ -224,93 +251,100 @@ multi_class, standardize
         ConvergenceWarning
             Once, if some fits did not reach the tolerance; the message gives their number.
         """
+        X, y, sample_weight = dask_rows.taken(X, y, sample_weight)
+        elsewhere = isinstance(X, RowSet)
+        if elsewhere:
+            streamed.refuse_labels_beside(y, sample_weight)
+            X.look()
+            if (whole := X.whole()) is not None:
+                X.classes  # noqa: B018  (raises if there are no labels)
+                X, y, sample_weight = whole
+                elsewhere = False
         split_params, score_params = self._routed("fit", params, sample_weight)
-        Cs, ratios = _strengths(self.Cs), _ratios(self.l1_ratios)
+        grid = cv_grid.of(self)
         if self.selection != "best" and not self.refit:
             raise ValueError(
                 "selection='one_standard_error' chooses one C for all folds: it takes refit=True"
             )
-        model = self._fits_by(max(Cs.tolist()))
         with fitting.kept_on_failure(self), progress_line.shown(self.verbose) as line:
-            settings = hyperparameters.settle(model)
-            if settings.is_sparse:
-                hyperparameters.refuse_for_absolutes("SoftmaxRegressionCV")
-            problem = self._problem(model, settings, X, y, sample_weight)
-            splits = list(check_cv(self.cv, y, classifier=True).split(X, y, **split_params))
-            rows_of = np.arange(problem.rows.shape[0])  # by numbers of any kind, or a mask
-            training, held_out = ([rows_of[split[part]] for split in splits] for part in (0, 1))
-            for i, places in enumerate(training):
-                if not problem.weight[places].any():
-                    raise ValueError(f"the training set of fold {i} has no row of positive weight")
-            fits = folds.fit(problem, training, Cs.tolist(), line)
-            scoring = Scores(problem, X, y, self.scoring, score_params)
-            scores = np.array([
-                scoring.of(folds.part(fits, i), places, Cs.tolist()) for i, places in enumerate(held_out)
-            ])  # fmt: skip
-            self._keep(problem, fits, scores, Cs, ratios, X, y, sample_weight)
+            if elsewhere:
+                problem, fits, scores = self._elsewhere(grid, X, line)
+            else:
+                problem, fits, scores = self._in_memory(
+                    grid, X, y, sample_weight, split_params, score_params, line
+                )
+            self._keep(problem, fits, scores, grid, X, y, sample_weight)
+        return self._warned(fits)
+
+    def _elsewhere(
+        self, grid: Grid, rows: RowSet, line: ProgressLine | None
+    ) -> tuple[folds.Problem, folds.FoldFits, Vector]:
+        """Return the problem, the fits and their scores (folds, r, m) of rows that are not in memory."""
+        model = self._fits_by(min(grid.Cs.tolist()), max(grid.l1_ratios.tolist()))
+        settings = hyperparameters.settle(model)
+        labels, fits, scores = cross_validation_elsewhere.fitted(
+            model, rows, grid.Cs.tolist(), self.cv, self._scoring, settings, line
+        )
+        self.__dict__.update({name: model.__dict__[name] for name in FEATURES if name in model.__dict__})
+        places: Any = rows  # of attributes: the refit reads them again
+        problem = folds.Problem(model, places, labels, np.empty(0), settings, np.empty(0))
+        return problem, folds.part(fits, (slice(None), np.newaxis)), scores[:, np.newaxis]
+
+    def _in_memory(
+        self, grid: Grid, X: Any, y: Any, sample_weight: Any, split_params: dict[str, Any],
+        score_params: dict[str, Any], line: ProgressLine | None,
+    ) -> tuple[folds.Problem, folds.FoldFits, Vector]:  # fmt: skip
+        """Return the problem, the fits and their scores (folds, r, m) of rows in memory."""
+        problems = self._problems(grid, X, y, sample_weight)
+        problem = problems[0]
+        splits = list(check_cv(self.cv, y, classifier=True).split(X, y, **split_params))
+        rows_of = np.arange(problem.rows.shape[0])  # by numbers of any kind, or a mask
+        training, held_out = ([rows_of[split[part]] for split in splits] for part in (0, 1))
+        for i, places in enumerate(training):
+            if not problem.weight[places].any():
+                raise ValueError(f"the training set of fold {i} has no row of positive weight")
+        fits = folds.fit_all(problems, training, grid.Cs.tolist(), line)
+        scoring = Scores(problem, X, y, self._scoring, score_params)
+        scores = np.array([
+            scoring.of(folds.flat(folds.part(fits, i)), places, grid.points)
+            for i, places in enumerate(held_out)
+        ]).reshape(fits.n_iter.shape)  # fmt: skip
+        return problem, fits, scores
+
+    def _warned(self, fits: folds.FoldFits) -> Self:
+        """Return self, and warn of fits that did not converge."""
         if not fits.converged.all():
             short = np.count_nonzero(~fits.converged)
             warnings.warn(
                 f"{short} of {fits.converged.size} fits failed to converge. Increase the number of "
                 "iterations (max_iter), scale the data, or raise tol.",
                 ConvergenceWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
         return self
-
-    def score(  # type: ignore[override]  # rows from files bring their labels, and are not taken here
-        self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None, **params: Any
-    ) -> float:
-        """Return the score of the predictions by `scoring`, as a float.
-
-        `sample_weight` and, with metadata routing, `params` go to the scorer.
-        """
-        _, score_params = self._routed("score", params, sample_weight)
-        return float(self._scorer()(self, X, y, **score_params))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write `best_estimator_` to a file: `SoftmaxRegression.save`. `fastsoftmax.load` reads it."""
         check_is_fitted(self)
         self.best_estimator_.save(path)
 
-    def get_metadata_routing(self) -> Any:
-        """Return the routing of metadata: `fit` to the splitter and the scorer, `score` to the scorer."""
-        router = metadata_routing.MetadataRouter(owner=self).add_self_request(self)
-        mapping = metadata_routing.MethodMapping
-        router.add(splitter=self.cv, method_mapping=mapping().add(caller="fit", callee="split"))
-        to_scorer = mapping().add(caller="score", callee="score").add(caller="fit", callee="score")
-        return router.add(scorer=self._scorer(), method_mapping=to_scorer)
-
-    def _scorer(self) -> Any:
-        return get_scorer(self.scoring or "accuracy")
-
-    def _routed(
-        self, method: str, params: dict[str, Any], sample_weight: ArrayLike | None
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return the arguments for the splitter and for the scorer. Raises ValueError for unknown ones."""
-        weights = {} if sample_weight is None else {"sample_weight": sample_weight}
-        if not sklearn.get_config()["enable_metadata_routing"]:
-            if params:
-                raise ValueError(
-                    f"[{', '.join(map(repr, params))}] are passed but cannot be routed: {method} takes them "
-                    "with sklearn.set_config(enable_metadata_routing=True) only"
-                )
-            return {}, weights
-        routed = metadata_routing.process_routing(self, method, **weights, **params)
-        return (routed.splitter.split if method == "fit" else {}), routed.scorer.score
-
-    def _fits_by(self, C: float) -> SoftmaxRegression:
+    def _fits_by(self, C: float, l1_ratio: float = 0.0) -> SoftmaxRegression:
         """Return the classifier of the fits."""
         threads = self.n_threads
         if threads is None and self.n_jobs is not None and self.n_jobs > 0:
             threads = self.n_jobs
         of_fits = {name: getattr(self, name) for name in OF_FITS}
-        return SoftmaxRegression(C=C, l1_ratio=float(self.penalty == "l1"), n_threads=threads, **of_fits)
+        return SoftmaxRegression(C=C, l1_ratio=l1_ratio, n_threads=threads, **of_fits)
 
-    def _problem(
-        self, model: SoftmaxRegression, settings: Any, X: Any, y: Any, sample_weight: Any
-    ) -> folds.Problem:
-        """Return validated rows, labels and weights, and note the features in `model` as well."""
+    def _problems(self, grid: Grid, X: Any, y: Any, sample_weight: Any) -> list[folds.Problem]:
+        """Return validated rows, labels and weights with the settings of each l1_ratio.
+
+        Notes the features in their models as well.
+        """
+        strongest = min(grid.Cs.tolist())  # an infinite C has no absolute values
+        models = [self._fits_by(strongest, ratio) for ratio in grid.l1_ratios.tolist()]
+        model = models[0]
+        settings = [hyperparameters.settle(each) for each in models]
         if model._balances_each():
             raise ValueError(
                 "class_weight='balanced' does not go with multi_class='ovr' here: each class would have row "
@@ -322,27 +356,28 @@ multi_class, standardize
         labels = label_reader.read(y, rows, self.loss, multi_class=self.multi_class)
         liblinear.check_two_classes(self.solver, labels)
         weight = label_reader.weights(y, sample_weight, self.class_weight)
-        model.__dict__.update({name: self.__dict__[name] for name in FEATURES if name in self.__dict__})
         given = label_reader.weights(y, sample_weight, None)
-        return folds.Problem(model, rows, labels, weight, settings, given)
+        for each in models:
+            each.__dict__.update({name: self.__dict__[name] for name in FEATURES if name in self.__dict__})
+        return [
+            folds.Problem(each, rows, labels, weight, settled, given)
+            for each, settled in zip(models, settings, strict=True)
+        ]
 
     def _keep(
-        self, problem: folds.Problem, fits: folds.FoldFits, scores: Vector, Cs: Vector, ratios: Any,
+        self, problem: folds.Problem, fits: folds.FoldFits, scores: Vector, grid: Grid,
         X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None,
     ) -> None:  # fmt: skip
         """Set the fitted attributes, after the fit of all rows."""
         labels = problem.labels
         if self.refit:
-            chosen = cv_results.chosen(scores, Cs, self.selection)
-            C, coef, intercept = (
-                float(Cs[chosen]),
-                fits.coef[:, chosen].mean(axis=0),
-                fits.intercept[:, chosen],
-            )
-            intercept = intercept.mean(axis=0)
+            n_nonzero = np.count_nonzero(fits.coef, axis=(3, 4)).mean(axis=0)
+            i, j = cv_results.chosen(scores, grid, self.selection, n_nonzero)
+            C, l1_ratio = float(grid.Cs[j]), float(grid.l1_ratios[i])
+            coef, intercept = fits.coef[:, i, j].mean(axis=0), fits.intercept[:, i, j].mean(axis=0)
         else:
-            C, coef, intercept = cv_results.averages(fits, scores, Cs)
-        model = self._fits_by(C)
+            C, l1_ratio, coef, intercept = cv_results.averages(fits, scores, grid)
+        model = self._fits_by(C, l1_ratio)
         model.__dict__.update(
             labels.attributes,
             coef_=coef,
@@ -357,37 +392,15 @@ multi_class, standardize
             model.__dict__.update(
                 n_iter_=np.array([fits.n_iter.max()], np.int32),
                 objective_=None, duality_gap_=None, history_=[],
-                solver_=problem.settings.solver, kernels_=library.identity(), _float64_products=False,
+                solver_=sparse_fitting.SOLVER if l1_ratio else problem.settings.solver,
+                kernels_=library.identity(), _float64_products=False,
                 device_=devices.settled(self.device, problem.rows, labels.n_outputs),
             )  # fmt: skip
         layout = cv_results.legacy_attributes if self.use_legacy_attributes else cv_results.attributes
         self.__dict__.update(
             {name: model.__dict__[name] for name in FITTED},
-            **layout(problem, fits, scores, C, refit=self.refit, with_ratios=ratios is not None),
-            Cs_=Cs,
-            l1_ratios_=np.array([None] if ratios is None else self.l1_ratios),
+            **layout(problem, fits, scores, grid, C, l1_ratio, refit=self.refit),
+            Cs_=grid.Cs,
+            l1_ratios_=grid.given,
             best_estimator_=model,
         )
-
-
-def _strengths(Cs: Any) -> Vector:
-    """Return the values of C as float64 (m,). Raises ValueError unless they are positive numbers."""
-    if isinstance(Cs, Integral):
-        return np.logspace(-4, 4, int(Cs))
-    array = np.asarray(Cs)
-    if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "iuf" or not np.all(array > 0):
-        raise ValueError(f"Cs must be a number of values or a list of positive numbers; got {shown(Cs)}")
-    return array.astype(np.float64)
-
-
-def _ratios(l1_ratios: Any) -> list[float] | None:
-    """Return the values of l1_ratio, [0.0] or None. Raises ValueError for others."""
-    if l1_ratios is None:
-        return None
-    array = np.asarray(l1_ratios)
-    if array.shape != (1,) or array.dtype.kind not in "iuf" or array[0] != 0:
-        raise ValueError(
-            f"l1_ratios must be None or (0,): penalties with an absolute value (l1_ratio > 0) are not in "
-            f"this version; got {shown(l1_ratios)}"
-        )
-    return [0.0]

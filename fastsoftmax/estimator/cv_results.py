@@ -1,4 +1,4 @@
-"""The choice of C from the scores of folds, and the layout of a cross-validation's attributes."""
+"""The choice of C and l1_ratio by scores, and the layout of a cross-validation's attributes."""
 
 from __future__ import annotations
 
@@ -8,82 +8,98 @@ import numpy as np
 
 if TYPE_CHECKING:
     from fastsoftmax.contracts import Vector
+    from fastsoftmax.estimator.cv_grid import Grid
     from fastsoftmax.estimator.folds import FoldFits, Problem
 
 
-def chosen(scores: Vector, Cs: Vector, selection: str) -> int:
-    """Return the place of the C chosen by scores (folds, m).
+def chosen(scores: Vector, grid: Grid, selection: str, n_nonzero: Vector) -> tuple[int, int]:
+    """Return the places of the l1_ratio and the C chosen by scores (folds, r, m).
 
-    "best" is the largest mean score, the first of equal ones. "one_standard_error" is the smallest C whose
-    mean score is at most one standard error of the best one's mean below it [1]_.
+    "best" is the largest mean score, the first of equal ones: those of the first C, of the second …
+    "one_standard_error" takes for each l1_ratio the smallest C whose mean score is at most one standard error
+    of the best one's mean below it [1]_; of these the one with the fewest coefficients that are not zero, by
+    their means `n_nonzero` (r, m), and of equal ones that of the best mean score.
 
     References
     ----------
     .. [1] L. Breiman, J. H. Friedman, R. A. Olshen, C. J. Stone, "Classification and regression trees",
        Wadsworth, 1984, sec. 3.4.3.
     """
-    best = int(np.argmax(scores.sum(axis=0)))
+    j, i = np.unravel_index(np.argmax(scores.sum(axis=0).T), scores.shape[:0:-1])
+    best = int(i), int(j)
     if selection == "best":
         return best
     mean = scores.mean(axis=0)
-    error = scores[:, best].std(ddof=1) / np.sqrt(len(scores)) if len(scores) > 1 else 0.0
-    near = np.flatnonzero(mean >= mean[best] - error)
-    return best if not len(near) else int(near[np.argmin(Cs[near])])  # none of scores that are not numbers
+    near = mean >= mean[best] - standard_error(scores)[best]
+    simplest = [
+        (n_nonzero[i, j], -mean[i, j], i, j)
+        for i in np.flatnonzero(near.any(axis=1)).tolist()
+        for j in [min(np.flatnonzero(near[i]).tolist(), key=grid.Cs.__getitem__)]
+    ]
+    return min(simplest)[2:] if simplest else best  # none of scores that are not numbers
 
 
-def averages(fits: FoldFits, scores: Vector, Cs: Vector) -> tuple[float, Vector, Vector]:
-    """Return the means over folds of the best C of each, and of its coefficients and intercepts."""
-    best = scores.argmax(axis=1)
-    folds = np.arange(len(best))
+def standard_error(scores: Vector) -> Vector:
+    """Return the standard errors (r, m) of mean scores over folds; zeros for a single fold."""
+    if len(scores) < 2:
+        return np.zeros(scores.shape[1:])
+    error: Vector = scores.std(axis=0, ddof=1) / np.sqrt(len(scores))
+    return error
+
+
+def averages(fits: FoldFits, scores: Vector, grid: Grid) -> tuple[float, float, Vector, Vector]:
+    """Return the means over folds of each one's best C and l1_ratio, coefficients and intercepts."""
+    n_folds, n_ratios, _ = scores.shape
+    j, i = np.divmod(scores.swapaxes(1, 2).reshape(n_folds, -1).argmax(axis=1), n_ratios)
+    folds = np.arange(n_folds)
     return (
-        float(Cs[best].mean()),
-        fits.coef[folds, best].mean(axis=0),
-        fits.intercept[folds, best].mean(axis=0),
+        float(grid.Cs[j].mean()),
+        float(grid.l1_ratios[i].mean()),
+        fits.coef[folds, i, j].mean(axis=0),
+        fits.intercept[folds, i, j].mean(axis=0),
     )
 
 
 def attributes(
-    problem: Problem, fits: FoldFits, scores: Vector, C: float, *, refit: bool, with_ratios: bool
+    problem: Problem, fits: FoldFits, scores: Vector, grid: Grid, C: float, l1_ratio: float, *, refit: bool
 ) -> dict[str, Any]:
     """Return `C_`, `l1_ratio_`, `coefs_paths_`, `scores_` and `n_iter_` as scikit-learn 1.10 will have them.
 
-    The axes are folds, l1_ratios (one) and C; of the paths classes (one for two) and d + 1 follow.
+    The axes are folds, l1_ratios and C; of the paths classes (one for two) and d + 1 follow.
     """
     return {
         "C_": C,
-        "l1_ratio_": 0.0,
-        "coefs_paths_": _paths(problem, fits)[:, np.newaxis],
-        "scores_": scores[:, np.newaxis],
-        "n_iter_": fits.n_iter[:, np.newaxis],
+        "l1_ratio_": l1_ratio,
+        "coefs_paths_": _paths(problem, fits),
+        "scores_": scores,
+        "n_iter_": fits.n_iter,
     }
 
 
 def legacy_attributes(
-    problem: Problem, fits: FoldFits, scores: Vector, C: float, *, refit: bool, with_ratios: bool
+    problem: Problem, fits: FoldFits, scores: Vector, grid: Grid, C: float, l1_ratio: float, *, refit: bool
 ) -> dict[str, Any]:
     """Return the same attributes as scikit-learn has had them until 1.9: of each class, with equal scores.
 
-    With `with_ratios` those of a class have an axis for them, of length one, behind that of C.
+    Those of a class have an axis of the l1_ratios behind that of C, if some were given.
     """
     classes, n_outputs = problem.labels.classes, problem.labels.n_outputs
     names = classes[-n_outputs:].tolist()  # of two, the second
-    paths, n_iter = _paths(problem, fits), fits.n_iter[np.newaxis]
-    by_class = [paths[:, :, k] for k in range(n_outputs)]
-    if with_ratios:
-        by_class = [path[:, :, np.newaxis] for path in by_class]
-        scores, n_iter = scores[:, :, np.newaxis], n_iter[..., np.newaxis]
-    ratio = 0.0 if with_ratios or not refit else None
+    place: Any = np.s_[...] if grid.has_ratios else np.s_[:, :, 0]
+    paths = _paths(problem, fits).swapaxes(1, 2)
+    scores, n_iter = (each.swapaxes(1, 2)[place] for each in (scores, fits.n_iter))
+    ratio = l1_ratio if grid.has_ratios or not refit else None
     return {
         "C_": np.full(n_outputs, C),
         "l1_ratio_": np.array([ratio] * n_outputs),
-        "coefs_paths_": dict(zip(names, by_class, strict=True)),
+        "coefs_paths_": {name: paths[:, :, :, k][place] for k, name in enumerate(names)},
         "scores_": {name: scores.copy() for name in names},
-        "n_iter_": n_iter,
+        "n_iter_": n_iter[np.newaxis],
     }
 
 
 def _paths(problem: Problem, fits: FoldFits) -> Vector:
-    """Return coefficients and, if there are, intercepts, (folds, m, K, d + 1)."""
+    """Return coefficients and, if there are, intercepts, (folds, r, m, K, d + 1)."""
     if not problem.model.fit_intercept:
         return fits.coef
     return np.concatenate((fits.coef, fits.intercept[..., np.newaxis]), axis=-1)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastsoftmax import devices, losses, solvers
+from fastsoftmax import devices, losses
 from fastsoftmax.contracts import Csr, Params, RowBlock
 from fastsoftmax.data import moments, statistics, validation
 from fastsoftmax.estimator import liblinear
@@ -17,7 +17,6 @@ from fastsoftmax.objective import stored
 from fastsoftmax.objective.objective import Options, SoftmaxObjective
 from fastsoftmax.objective.row_space import RowSpace, is_worth_it
 from fastsoftmax.penalties.squared_norm import SquaredNorm
-from fastsoftmax.runtime import blas
 from fastsoftmax.solvers.progress import HIDDEN
 
 if TYPE_CHECKING:
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastsoftmax.contracts import Array, Centre, Rows, Solution, Vector
-    from fastsoftmax.contracts.protocols import Checkpoint, Objective
     from fastsoftmax.estimator.hyperparameters import Settings
     from fastsoftmax.estimator.labels import Labels
 
@@ -363,45 +361,3 @@ def kept_on_failure(model: Any) -> Iterator[None]:
         model.__dict__.clear()
         model.__dict__.update(before)
         raise
-
-
-def minimize(
-    objective: Objective,
-    start: Vector,
-    solver: str,
-    *,
-    tol: float,
-    max_iter: int,
-    callback: Any,
-    checkpoint: Checkpoint | None = None,
-) -> Solution:
-    """Return the solution of the solver of that name from `start`, or from the checkpoint's state.
-
-    Raises ValueError if the numbers in X are so large that the objective or its Hessian overflows.
-    """
-    # One BLAS thread: idle ones would spin on the cores of the kernels, and the bits of inner products would
-    # depend on their number.
-    with blas.one_thread():
-        if solver == "lbfgs" and tol >= LOOSE and "direct" in objective.offers:
-            solver = "direct"  # the same method, where calls cost more than passes
-        try:
-            solution = solvers.accepting(solver, objective).minimize(
-                objective, start, tol=tol, max_iter=max_iter, callback=callback, checkpoint=checkpoint
-            )
-        except FloatingPointError as error:
-            raise ValueError(str(error)) from error
-    return solution
-
-
-def shortfall(solution: Solution, tol: float) -> str:
-    """Return the text of a convergence warning: why the solver stopped, the gap, and advice."""
-    kind = "duality gap" if solution.gap is not None else "estimated gap"
-    advice = "Increase the number of iterations (max_iter), scale the data, or raise tol."
-    if "separable" in solution.message:
-        advice = "Give a finite C."
-    elif "precision" in solution.message:
-        advice = "Give a smaller C, or raise tol."  # products are float64 by then, for any dtype of X
-    return (
-        f"{solution.message}. Relative {kind} {solution.suboptimality:.2g}, and tol={tol:g}, after "
-        f"{solution.history[-1].passes} passes over X. {advice}"
-    )

@@ -110,15 +110,16 @@ class Scores:
         if self._codes is None:
             self._scorer = naming_labels(get_scorer(scoring or "accuracy"), labels.classes)
 
-    def of(self, fits: FoldFits, held_out: NDArray[np.intp], Cs: Sequence[float]) -> Vector:
-        """Return the scores (m,) of one fold's fits on the rows of these numbers."""
+    def of(self, fits: FoldFits, held_out: NDArray[np.intp], points: Sequence[tuple[float, float]]) -> Vector:
+        """Return the scores (m,) of one fold's fits, by l1_ratio and C, on the rows of these numbers."""
         params = {
             name: _taken(value, held_out, len(self._problem.weight)) for name, value in self._params.items()
         }
-        scores = np.empty(len(Cs))
+        scores = np.empty(len(points))
         X, y = _taken(self._X, held_out), _taken(self._y, held_out)
         for j, z in self._logits(fits, held_out):
-            self._model.C, self._model.coef_, self._model.intercept_ = Cs[j], fits.coef[j], fits.intercept[j]
+            self._model.l1_ratio, self._model.C = points[j]
+            self._model.coef_, self._model.intercept_ = fits.coef[j], fits.intercept[j]
             self._model.hold(X, z)
             if self._scorer is not None:
                 scores[j] = self._scorer(self._model, X, y, **params)

@@ -1,8 +1,9 @@
-"""Fits of the training sets of folds for several C, on one copy of the rows."""
+"""Fits of the training sets of folds for several C and l1_ratios, on one copy of the rows."""
 
 from __future__ import annotations
 
 import copy
+import itertools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -10,14 +11,15 @@ import numpy as np
 from fastsoftmax.contracts import Csr
 from fastsoftmax.contracts.storages import storage_of
 from fastsoftmax.estimator import labels as label_reader
-from fastsoftmax.estimator import liblinear
+from fastsoftmax.estimator import liblinear, sparse_fitting
 from fastsoftmax.estimator.fitting import LOOSE, Fit, features_of
-from fastsoftmax.runtime import blas
+from fastsoftmax.estimator.path_starts import Starts
+from fastsoftmax.runtime import blas, executor, thread_pool
 from fastsoftmax.runtime.executor import available_threads
 from fastsoftmax.solvers import many
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -49,9 +51,10 @@ class Problem(NamedTuple):
 
 
 class FoldFits(NamedTuple):
-    """The fits of all folds and C.
+    """The fits of all folds, l1_ratios and C; or, without the first axes, of some.
 
-    `coef` (folds, m, K, d) and `intercept` (folds, m, K), float64; `n_iter` and `converged` (folds, m).
+    `coef` (folds, r, m, K, d) and `intercept` (folds, r, m, K), float64; `n_iter` and `converged`
+    (folds, r, m).
     """
 
     coef: Vector
@@ -60,9 +63,8 @@ class FoldFits(NamedTuple):
     converged: NDArray[np.bool_]
 
     @classmethod
-    def empty(cls, n_folds: int, n_strengths: int, n_outputs: int, n_features: int) -> FoldFits:
+    def empty(cls, grid: tuple[int, ...], n_outputs: int, n_features: int) -> FoldFits:
         """Return fits of zero coefficients, none of which has converged."""
-        grid = n_folds, n_strengths
         return cls(
             np.zeros((*grid, n_outputs, n_features)),
             np.zeros((*grid, n_outputs)),
@@ -71,44 +73,103 @@ class FoldFits(NamedTuple):
         )
 
 
-def fit(
-    problem: Problem,
+def fit_all(
+    problems: Sequence[Problem],
     training: Sequence[NDArray[np.intp]],
     Cs: Sequence[float],
     line: ProgressLine | None,
 ) -> FoldFits:
-    """Return the fits of each training set (row numbers) for each C, in their order.
+    """Return the fits of each training set (row numbers) for each problem, one an l1_ratio, and each C.
 
     Notes
     -----
-    From the strongest penalty to the weakest, each from the optimum before. The training sets of small
-    problems are minimised side by side, as row weights, with L-BFGS's pairs handed on from C to C; what takes
-    them too many steps, and larger problems, one after the other with all threads.
+    From the strongest penalty to the weakest, each begun near the optimum before. With the squared norm the
+    training sets of small problems are minimised side by side, as row weights, with L-BFGS's pairs handed on
+    from C to C; what takes them too many steps, and larger problems, one after the other with all threads.
+    With absolute values each training set and l1_ratio is a task of its own, some at a time.
     """
     order = np.argsort(Cs, kind="stable")
     ascending = [float(Cs[i]) for i in order]
-    fits = FoldFits.empty(len(training), len(Cs), problem.labels.n_outputs, problem.rows.shape[1])
-    n_rows = problem.rows.shape[0]
+    grid = len(training), len(problems), len(Cs)
+    fits = FoldFits.empty(grid, problems[0].labels.n_outputs, problems[0].rows.shape[1])
+    tasks = []
+    for i, problem in enumerate(problems):
+        own = part(fits, (slice(None), i))
+        if problem.settings.is_sparse:
+            whole = problem._replace(rows=_rows_of(problem))
+            tasks += [(whole, places, part(own, k)) for k, places in enumerate(training)]
+        else:
+            _squared_norm(problem, training, ascending, own, line)
+    if tasks:
+        _in_threads(tasks, ascending, line)
+    return part(fits, (slice(None), slice(None), np.argsort(order, kind="stable")))
+
+
+def _squared_norm(
+    problem: Problem,
+    training: Sequence[NDArray[np.intp]],
+    Cs: list[float],
+    fits: FoldFits,
+    line: ProgressLine | None,
+) -> None:
+    """Minimise for each training set with the squared norm as the penalty; the C ascend."""
     if problem.settings.intercept_scaling is None:
-        together = max(1, MAX_WEIGHTS // n_rows)
+        together = max(1, MAX_WEIGHTS // problem.rows.shape[0])
         for first in range(0, len(training), together):
             some = training[first : first + together]
-            if not _side_by_side(problem, some, ascending, part(fits, slice(first, first + together))):
+            if not _side_by_side(problem, some, Cs, part(fits, slice(first, first + together))):
                 break
-    rows = problem.rows
-    if problem.settings.intercept_scaling is not None:
-        rows = liblinear.with_constant(rows, problem.settings.intercept_scaling)
+    whole = problem._replace(rows=_rows_of(problem))
     for i, places in enumerate(training):
         if not fits.converged[i].all():
-            _along_the_path(problem._replace(rows=rows), places, ascending, part(fits, i), line)
-    back = np.argsort(order, kind="stable")
-    return part(fits, (slice(None), back))
+            for _ in _along_the_path(whole, places, Cs, part(fits, i), line):
+                pass
+
+
+def _in_threads(
+    tasks: Sequence[tuple[Problem, NDArray[np.intp], FoldFits]], Cs: list[float], line: ProgressLine | None
+) -> None:
+    """Minimise for several training sets and penalties, some at a time: steps are short, and many."""
+    given = tasks[0][0].model.n_threads
+    threads = available_threads() if given is None else given
+    lanes = min(threads, len(tasks), executor.PYTHON_THREADS)
+    n_done = itertools.count(1)
+
+    def body(i: int) -> Iterator[None]:
+        problem, places, fits = tasks[i]
+        model = copy.copy(problem.model)
+        model.n_threads = threads // lanes
+        alone = line if lanes == 1 else None
+        for _ in _along_the_path(problem._replace(model=model), places, Cs, fits, alone):
+            if line is not None and alone is None:
+                line.fits(next(n_done), len(tasks) * len(Cs))
+            yield
+
+    thread_pool.run(body, len(tasks), lanes, lanes - 1)
+
+
+def _rows_of(problem: Problem) -> Rows:
+    """Return the rows, with the constant feature of an intercept that is penalised."""
+    scaling = problem.settings.intercept_scaling
+    return problem.rows if scaling is None else liblinear.with_constant(problem.rows, scaling)
 
 
 def part(fits: FoldFits, index: Any) -> FoldFits:
     """Return views of the fits of some folds."""
     coef, intercept, n_iter, converged = fits
     return FoldFits(coef[index], intercept[index], n_iter[index], converged[index])
+
+
+def flat(fits: FoldFits) -> FoldFits:
+    """Return the fits of a fold, (r, m, …), in one row, by l1_ratio."""
+    coef, intercept, n_iter, converged = fits
+    n_outputs, n_features = coef.shape[2:]
+    return FoldFits(
+        coef.reshape(-1, n_outputs, n_features),
+        intercept.reshape(-1, n_outputs),
+        n_iter.ravel(),
+        converged.ravel(),
+    )
 
 
 def _side_by_side(
@@ -145,8 +206,8 @@ def _side_by_side(
 
 def _along_the_path(
     problem: Problem, places: NDArray[np.intp], Cs: list[float], fits: FoldFits, line: ProgressLine | None
-) -> None:
-    """Minimise for one training set what has not converged, each from the optimum before."""
+) -> Iterator[None]:
+    """Minimise for one training set what has not converged, and pause after each."""
     model, rows, labels, weight, settings, sample_weight = problem
     n_rows = rows.shape[0]
     if _n_bytes(rows) <= TAKEN_BYTES:
@@ -156,26 +217,32 @@ def _along_the_path(
     else:
         count = np.bincount(places, minlength=n_rows)
         weight, sample_weight = weight * count, sample_weight * count
-    features = features_of(model, rows, [sample_weight])
-    fit = Fit(model, rows, labels, weight, settings._replace(C=max(Cs)), features=features)
     left = np.flatnonzero(~fits.converged)
-    x = np.zeros(fit.objective.n_params)
     first = left[0] if fits.n_iter[left[0]] else left[0] - 1  # the last that was begun
-    if first >= 0:
-        x = fit.parameters_of(fits.coef[first], fits.intercept[first])
-    x = fit.start(x, label_reader.unobserved_classes(labels, weight))
-    rest = copy.copy(model)
+    unobserved_classes = label_reader.unobserved_classes(labels, weight)
+    fit, rest = None, copy.copy(model)
     for j in left.tolist():
         rest.max_iter = model.max_iter - int(fits.n_iter[j])  # some may have been taken side by side
         if rest.max_iter <= 0 and fits.n_iter[j]:
             continue
-        fit = fit.at(Cs[j])
-        solution = rest._minimize(fit.solver, fit.objective, x, line)
-        x = solution.x
-        attributes = fit.attributes_of(x, np.float64)
+        if fit is None or (settings.is_sparse and np.isinf(Cs[j])):  # no penalty has no absolute values
+            strength = Cs[j] if settings.is_sparse else max(Cs)
+            fit = sparse_fitting.fit_of(model, rows, labels, weight, settings.at(strength), sample_weight)
+            x = np.zeros(fit.objective.n_params)
+            if first >= 0:
+                coef = fits.coef[first]
+                if settings.is_sparse and np.isinf(Cs[j]) and labels.loss == "softmax":
+                    coef = coef - coef.mean(axis=0)  # steps without a penalty keep the mean over classes
+                x = fit.parameters_of(coef, fits.intercept[first])
+            starts = Starts(fit.start(x, unobserved_classes))
+        fit, first = fit.at(Cs[j]), j
+        solution = rest._minimize(fit.solver, fit.objective, starts.at(Cs[j], fit.objective), line)
+        starts.note(Cs[j], fit.objective, solution)
+        attributes = fit.attributes_of(solution.x, np.float64)
         fits.coef[j], fits.intercept[j] = attributes["coef_"], attributes["intercept_"]
         fits.n_iter[j] += min(len(solution.history) - 1, rest.max_iter)
         fits.converged[j] = solution.converged
+        yield
 
 
 def _n_bytes(rows: Rows) -> int:

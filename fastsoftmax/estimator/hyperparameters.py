@@ -70,6 +70,12 @@ class Settings(NamedTuple):
         """Whether the penalty is more than the squared norm."""
         return self.l1_ratio > 0.0 or self.weighted
 
+    def at(self, C: float) -> Settings:
+        """Return the same settings with another C; an infinite one is no penalty."""
+        if np.isinf(C):
+            return self._replace(C=C, l1_ratio=0.0, weighted=False)
+        return self._replace(C=C)
+
 
 def refuse_for_absolutes(what: str) -> NoReturn:
     """Raise ValueError: `what` takes the squared norm as the penalty."""

@@ -12,6 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from fastsoftmax.contracts import compute_dtype
 from fastsoftmax.contracts.wording import shown
 from fastsoftmax.data import validation
+from fastsoftmax.estimator import counts
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -62,8 +63,9 @@ def read(
     Parameters
     ----------
     y : array_like
-        (n,) labels of any kind that sorts; or (n, K) probabilities, or with loss "sigmoid" independent
-        labels in [0, 1]. The columns of a frame, if their names are all strings, name the classes.
+        (n,) labels of any kind that sorts; or (n, K) probabilities or counts, or with loss "sigmoid"
+        independent labels in [0, 1]. The columns of a frame, if their names are all strings, name the
+        classes.
     rows : ndarray or Csr, (n, d)
     loss : {"softmax", "sigmoid"}
     classes : ndarray (K,), optional
@@ -174,12 +176,13 @@ def _refuse_missing(y: ArrayLike) -> None:
 
 
 def _matrix(y: Any, rows: Rows, loss: str, width: int, classes: Array | None) -> Labels:
-    """Return the classes and the targets of a matrix (n, K) of probabilities.
+    """Return the classes and the targets of a matrix (n, K) of probabilities, or of counts.
 
     The classes are the names of its columns, in their order, or 0 … K − 1; or `classes`, to whose order the
     columns of those names are brought.
     """
     names = _column_names(y)
+    y = counts.shares(y) if loss == "softmax" else y
     if classes is not None:
         if width != len(classes):
             raise ValueError(f"y has {width} columns; there are {len(classes)} classes: {shown(classes)}")
@@ -209,9 +212,12 @@ def _column_names(y: Any) -> list[str] | None:
 def weights(
     y: ArrayLike, sample_weight: ArrayLike | None, class_weight: dict[Any, float] | str | None
 ) -> Vector:
-    """Return the row weights (n,), float64: sample weight times the weight of the row's class."""
+    """Return the row weights (n,), float64: sample weight times the weight of the row's class.
+
+    Of counts, times their sum in the row.
+    """
     shape = np.asarray(y).shape
-    weight = validation.sample_weights(sample_weight, shape[0])
+    weight = validation.sample_weights(sample_weight, shape[0]) * counts.totals(y)
     if class_weight is None:
         return weight
     if len(shape) == 2 and shape[1] > 1:

@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from fastsoftmax.contracts.wording import shown
 from fastsoftmax.data import validation
-from fastsoftmax.estimator import hyperparameters, progress_line
+from fastsoftmax.estimator import counts, hyperparameters, progress_line
 from fastsoftmax.estimator import labels as label_reader
 from fastsoftmax.estimator.fitting import LOOSE, Fit, features_of
 from fastsoftmax.estimator.one_vs_rest import BalancedClasses
@@ -120,7 +120,8 @@ class ManyFitting(BalancedClasses):
         -----
         X and y are validated once. Small problems (a pass over the rows of at most some milliseconds, with
         a penalty) are minimised some at a time in each thread: dense X is read once for up to 16 of them.
-        Larger ones are fitted one after the other, with all threads. Results do not depend on `n_threads`.
+        Larger ones, and those with `l1_ratio` above 0 or `penalty_weights`, are fitted one after the other,
+        with all threads. Results do not depend on `n_threads`.
         With `standardize` each fit has the deviations by its own weights.
         A class that has no row in some fit stays in `classes_`, with a probability of 0 there. `callbacks`,
         `checkpoint` and `warm_start` are not used.
@@ -146,10 +147,8 @@ class ManyFitting(BalancedClasses):
         strengths = _strengths(Cs, len(given), model.C)
         model.C = max(strengths)
         settings = hyperparameters.settle(model)
-        if settings.is_sparse:
-            hyperparameters.refuse_for_absolutes("fit_many")
         fits = None
-        if settings.intercept_scaling is None and np.isfinite(settings.C):
+        if settings.intercept_scaling is None and np.isfinite(settings.C) and not settings.is_sparse:
             with progress_line.shown(model.verbose):
                 fits = _together(model, model._given(X, y, None, reset=True), given, strengths, settings)
         if fits is None:
@@ -207,14 +206,15 @@ def _together(
         )
     labels = label_reader.read(y, rows, model.loss, multi_class=model.multi_class)
     weights = np.stack([label_reader.weights(y, weight, model.class_weight) for weight in sample_weights])
-    features = features_of(model, rows, sample_weights[:1])
+    row_weights = sample_weights * counts.totals(y)
+    features = features_of(model, rows, row_weights[:1])
     fit = Fit(model, rows, labels, weights[0], settings, features=features)
     if fit.solver != "lbfgs" or model.tol < LOOSE or fit.is_rotated or fit.objective.direct is None:
         return None
     zero = np.zeros(fit.objective.n_params)
     starts = [fit.start(zero, label_reader.unobserved_classes(labels, weight)) for weight in weights]
     l2 = 1.0 / (np.array(strengths) * weights.sum(axis=1))
-    features = features_of(model, rows, sample_weights)
+    features = features_of(model, rows, row_weights)
     task = fit.objective.direct.task_of(weights, l2, starts, features=features)
     threads = available_threads() if model.n_threads is None else model.n_threads
     with blas.one_thread():

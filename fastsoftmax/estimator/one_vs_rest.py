@@ -97,7 +97,10 @@ class BalancedClasses:
 
         _, memberships = self._memberships(copy.copy(self), X, y)
         paths = [self._part().fit_path(X, member, Cs, sample_weight) for member in memberships]
-        return [PathPoint(C=points[0].C, **_together(points)) for points in zip(*paths, strict=True)]
+        return [
+            PathPoint(C=points[0].C, l1_ratio=points[0].l1_ratio, **_together(points))
+            for points in zip(*paths, strict=True)
+        ]
 
     def _many_each(self, X: MatrixLike, y: ArrayLike, weights: ArrayLike, Cs: ArrayLike | None) -> ManyFits:
         """Return many fits, each of the binary models of all classes."""

@@ -1,4 +1,4 @@
-"""Regularisation paths: fits of the same rows for several C, each started at the last optimum."""
+"""Regularisation paths: fits of the same rows for several C and l1_ratios, begun near the last optima."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastsoftmax.contracts.wording import shown
-from fastsoftmax.estimator import hyperparameters, progress_line, streamed
+from fastsoftmax.estimator import cv_grid, hyperparameters, progress_line, streamed
 from fastsoftmax.estimator.one_vs_rest import BalancedClasses
+from fastsoftmax.estimator.path_starts import Starts
 from fastsoftmax.runtime.scikit_learn import _fit_context
 
 if TYPE_CHECKING:
@@ -21,11 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PathPoint:
-    """The result of a fit with one C.
+    """The result of a fit with one C and l1_ratio.
 
     Attributes
     ----------
-    C : float
+    C, l1_ratio : float
     coef_, intercept_, objective_, duality_gap_, n_iter_, history_
         As `SoftmaxRegression` has them after a fit.
     """
@@ -37,6 +38,7 @@ class PathPoint:
     duality_gap_: float | None
     n_iter_: NDArray[np.int32]
     history_: list[Record]
+    l1_ratio: float = 0.0
 
 
 class RegularizationPath(BalancedClasses):
@@ -44,9 +46,15 @@ class RegularizationPath(BalancedClasses):
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit_path(
-        self, X: Any, y: Any, Cs: ArrayLike, sample_weight: ArrayLike | None = None
+        self,
+        X: Any,
+        y: Any,
+        Cs: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        l1_ratios: ArrayLike | None = None,
     ) -> list[PathPoint]:
-        """Return the fits of the rows for each C. The estimator itself is not changed.
+        """Return the fits of the rows for each C, and each l1_ratio. The estimator itself is not changed.
 
         Parameters
         ----------
@@ -55,16 +63,20 @@ class RegularizationPath(BalancedClasses):
         Cs : array_like (m,)
             Inverse strengths of the penalty, in any order; `inf` means none. The estimator's `C` is ignored.
         sample_weight : array_like (n,), optional
+        l1_ratios : array_like (r,), optional
+            Values of `l1_ratio`, in place of the estimator's.
 
         Returns
         -------
         points : list of PathPoint
-            One for each C, in the order of `Cs`, each certified to `tol` as a separate fit would be.
+            One for each C, in the order of `Cs`, each certified to `tol` as a separate fit would be; those of
+            the first l1_ratio, of the second …
 
         Raises
         ------
         ValueError
-            As from `fit`; or if `Cs` is not a list of positive numbers, or `penalty` is None.
+            As from `fit`; or if `Cs` is not a list of positive numbers, or `l1_ratios` none of numbers from
+            0 to 1, or `penalty` is None.
 
         Warns
         -----
@@ -73,11 +85,12 @@ class RegularizationPath(BalancedClasses):
 
         Notes
         -----
-        X and y are validated once. The most penalised fit comes first; each later one starts at the last
-        optimum, of the squared norm with the Hessian's blocks (or the rows' principal axes) that were summed
-        there: the path holds one more copy of them, 40 MiB at most. `callbacks` get the records of all fits
-        in turn; scikit-learn's own callbacks and `checkpoint` are not used. With `l1_ratio` above 0 a C of
-        `inf` is refused.
+        X and y are validated once, for each l1_ratio. The most penalised fit comes first; each later one
+        starts at the last optimum, or with absolute values on the line through the last two, if F is lower
+        there; of the squared norm with the Hessian's blocks (or the rows' principal axes) summed there: the
+        path holds one more copy of them, 40 MiB at most. `callbacks` get the records of all fits in turn;
+        scikit-learn's own callbacks and `checkpoint` are not used. With `l1_ratio` above 0
+        that of C = `inf` starts at the last one with absolute values; rows are validated again for it.
 
         Examples
         --------
@@ -88,6 +101,13 @@ class RegularizationPath(BalancedClasses):
         >>> [(point.C, round(point.objective_, 2)) for point in path]
         [(0.01, 0.75), (1.0, 0.19), (100.0, 0.05)]
         """
+        if l1_ratios is not None:
+            ratios = cv_grid.ratios_of(l1_ratios).tolist()
+            return [
+                point
+                for ratio in ratios
+                for point in _with_ratio(self, ratio).fit_path(X, y, Cs, sample_weight)
+            ]
         strengths = _strengths(Cs)
         if self._balances_each():
             rows, labels_of_rows, weight = streamed.arrays_of(X, y, sample_weight)
@@ -97,16 +117,20 @@ class RegularizationPath(BalancedClasses):
             raise ValueError("fit_path needs a penalty whose strength C is; got penalty=None")
         settings = hyperparameters.settle(model, max(strengths))
         finite = [C for C in strengths if np.isfinite(C)]
-        if len(finite) < len(strengths) and finite and hyperparameters.settle(model, max(finite)).is_sparse:
-            hyperparameters.refuse_for_absolutes("a path that ends at C=inf")
+        ends_without = len(finite) < len(strengths)  # a penalty
+        if ends_without and finite and hyperparameters.settle(model, max(finite)).is_sparse:
+            settings = hyperparameters.settle(model, max(finite))
         points = {}
         with progress_line.shown(model.verbose) as line:
             fit, labels = model._prepared(X, y, sample_weight, settings)
-            x = model._start(fit, labels)
+            starts = Starts(model._start(fit, labels))
             for C in sorted(set(strengths)):
+                if settings.is_sparse and not np.isfinite(C):  # smooth, and so of another solver
+                    fit, _ = model._prepared(X, y, sample_weight, hyperparameters.settle(model, C))
+                    starts = Starts(fit.parameters_of(model.coef_, model.intercept_))
                 fit = fit.at(C)
-                solution = model._minimize(fit.solver, fit.objective, x, line)
-                x = solution.x
+                solution = model._minimize(fit.solver, fit.objective, starts.at(C, fit.objective), line)
+                starts.note(C, fit.objective, solution)
                 model._keep(solution, fit, fit.solver)
                 if not solution.converged:
                     model._warn(solution, of=f" for C={C:g}")
@@ -118,8 +142,16 @@ class RegularizationPath(BalancedClasses):
                     model.duality_gap_,
                     model.n_iter_,
                     model.history_,
+                    settings.l1_ratio,
                 )
         return [points[C] for C in strengths]
+
+
+def _with_ratio(model: Any, l1_ratio: float) -> Any:
+    """Return a copy of a model with another l1_ratio."""
+    other = copy.copy(model)
+    other.l1_ratio = l1_ratio
+    return other
 
 
 def _strengths(Cs: ArrayLike) -> list[float]:

@@ -80,6 +80,14 @@ class ProgressLine:
             self._time = time.perf_counter()
             print(text, file=sys.stderr, flush=True)
 
+    def fits(self, n_done: int, n_fits: int) -> None:
+        """Say how many of several fits are done; a line at the end of each where there is no terminal."""
+        text = f"{n_done:,} of {n_fits:,} fits"
+        if self._columns is None:
+            print(text, file=sys.stderr)
+        else:
+            self._update(text, SECONDS_AN_UPDATE)
+
     def compiling(self, compilation: Compilation) -> None:
         """Say what is being compiled."""
         first = self._compilation is None

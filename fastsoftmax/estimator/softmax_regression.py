@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import functools
-import warnings
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.exceptions import ConvergenceWarning
 
-from fastsoftmax.data import dask, validation
+from fastsoftmax.data import dask
 from fastsoftmax.data.blocks.row_set import RowSet
 from fastsoftmax.estimator import callbacks as observers
 from fastsoftmax.estimator import fitting, hyperparameters, interrupts, liblinear, progress_line, streamed
 from fastsoftmax.estimator import labels as label_reader
 from fastsoftmax.estimator.batches import BatchFitting
 from fastsoftmax.estimator.checkpointing import problem_of
-from fastsoftmax.estimator.fitting import Fit
 from fastsoftmax.estimator.given import GivenRows
 from fastsoftmax.estimator.many import ManyFitting
+from fastsoftmax.estimator.minimising import Minimising
 from fastsoftmax.estimator.path import RegularizationPath
 from fastsoftmax.estimator.prediction import Prediction
 from fastsoftmax.estimator.saving import Persistence
-from fastsoftmax.estimator.sparse_fitting import SparseFit
+from fastsoftmax.estimator.sparse_fitting import fit_of
+from fastsoftmax.estimator.statistical import Statistics
 from fastsoftmax.persistence.checkpoint import FitCheckpoint
 from fastsoftmax.runtime import compile_ahead, compiling, library
 from fastsoftmax.runtime.scikit_learn import (
@@ -40,21 +38,22 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from fastsoftmax.contracts import MatrixLike, Solution, Vector
-    from fastsoftmax.contracts.protocols import Checkpoint, Objective
+    from fastsoftmax.contracts import MatrixLike, Vector
+    from fastsoftmax.estimator.fitting import Fit
     from fastsoftmax.estimator.hyperparameters import Settings
     from fastsoftmax.estimator.labels import Labels
-    from fastsoftmax.estimator.progress_line import ProgressLine
 
 
 class SoftmaxRegression(
-    CallbackSupportMixin,
     GivenRows,
     Prediction,
     RegularizationPath,
     ManyFitting,
     BatchFitting,
+    Minimising,
     Persistence,
+    Statistics,
+    CallbackSupportMixin,  # here, as in LogisticRegression: a class may be both
     LinearClassifierMixin,
     SparseCoefMixin,
     BaseEstimator,
@@ -70,9 +69,10 @@ class SoftmaxRegression(
     C : float, default 1.0
         Inverse strength of the penalty; `inf` means none.
     l1_ratio : float in [0, 1], default 0.0
-        α of the elastic net: the penalty is l2 [(1 − α)/2 ‖W‖² + α Σ |Wⱼₖ|], with exact zeros for α > 0. Rows
-        in memory, on the CPU, with solver "auto", "saga" or (α = 1) "liblinear"; without `standardize` and
-        `checkpoint`. None is 0.0, with scikit-learn's deprecation warning.
+        α of the elastic net: the penalty is l2 [(1 − α)/2 ‖W‖² + α Σ |Wⱼₖ|], with exact zeros for α > 0. On
+        the CPU, with solver "auto", "saga" or (α = 1) "liblinear"; not by `partial_fit`. With `standardize`
+        it is that of the coefficients of standardised features. None is 0.0, with scikit-learn's deprecation
+        warning.
     fit_intercept : bool, default True
     class_weight : dict or "balanced", optional
         Weights of the classes, multiplied into the sample weights. For labels, not for probabilities.
@@ -286,8 +286,9 @@ class SoftmaxRegression(
         X : array_like or SciPy sparse, (n, d), an array on a GPU, or rows of `fastsoftmax.open_rows`
             Arrays of CuPy, PyTorch and others are read on the GPU without a copy; `device` must not be "cpu".
             Rows of `open_rows` and `rows_from` bring their labels and weights.
-        y : array_like, (n,) labels, or (n, K) probabilities (multi-label: labels in [0, 1])
-            The columns of a frame name the classes.
+        y : array_like, (n,) labels, or (n, K) probabilities or counts (multi-label: labels in [0, 1])
+            The columns of a frame name the classes. Counts are whole numbers, some above 1: a row is as many
+            rows as they sum to.
         sample_weight : array_like (n,), optional
             Not negative. A row of weight zero has no effect.
 
@@ -350,11 +351,8 @@ class SoftmaxRegression(
         labels = label_reader.read(y, rows, self.loss, multi_class=self.multi_class)
         liblinear.check_two_classes(self.solver, labels)
         weight = label_reader.weights(y, sample_weight, self.class_weight)
-        if settings.is_sparse:
-            return SparseFit(self, rows, labels, weight, settings), labels
-        given = validation.sample_weights(sample_weight, rows.shape[0])
-        features = fitting.features_of(self, rows, [given])
-        return Fit(self, rows, labels, weight, settings, features=features), labels
+        given = label_reader.weights(y, sample_weight, None)
+        return fit_of(self, rows, labels, weight, settings, given), labels
 
     def _start(self, fit: Fit, labels: Labels) -> Vector:
         """Return the starting point: zero, or the last coefficients for a warm start."""
@@ -365,48 +363,3 @@ class SoftmaxRegression(
         if warm:
             x = fit.parameters_of(self.coef_, self.intercept_, getattr(self, "_precision", None))
         return fit.start(x, label_reader.unobserved_classes(labels, fit.data[2]))
-
-    def _minimize(
-        self,
-        solver: str,
-        objective: Objective,
-        start: Vector,
-        line: ProgressLine | None,
-        tasks: observers.Tasks | None = None,
-        checkpoint: Checkpoint | None = None,
-        last: interrupts.LastPoint | None = None,
-    ) -> Solution:
-        """Return the solution of a solver, with this estimator's limits and observers.
-
-        With `last`, that of an interrupted minimisation is the last point reached.
-        """
-        limits: dict[str, Any] = {"tol": self.tol, "max_iter": self.max_iter}
-        with observers.watching(self.callbacks or (), line, tasks, last) as callback:
-            minimize = functools.partial(
-                fitting.minimize, objective, start, solver, **limits, callback=callback
-            )
-            return minimize(checkpoint=checkpoint) if last is None else last.kept(minimize, checkpoint)
-
-    def _keep(self, solution: Solution, fit: Fit, solver: str) -> None:
-        """Set the fitted attributes."""
-        attributes, solution = fit.stored(solution, self.tol)
-        self.__dict__.update(attributes)
-        self._float64_products = fit.float64_products
-        # A point that is evaluated again with float64 products is a record, but not a step.
-        self.n_iter_ = np.array([min(len(solution.history) - 1, self.max_iter)], dtype=np.int32)
-        self.solver_, self.device_ = fit.ran(solver), fit.device
-        self.kernels_ = library.identity()
-        self.objective_ = solution.value
-        self.duality_gap_ = solution.gap
-        self.history_ = list(solution.history)
-
-    def _warn(self, solution: Solution, of: str = "") -> None:
-        """Warn that a fit stopped short of its tolerance."""
-        end, shortfall, kind = "failed to converge", fitting.shortfall, ConvergenceWarning
-        if solution.message == interrupts.INTERRUPTED:
-            end, shortfall, kind = "was interrupted", interrupts.shortfall, interrupts.InterruptedFit
-        warnings.warn(
-            f"{self.solver_}{of} {end} after {self.n_iter_[0]} iteration(s): {shortfall(solution, self.tol)}",
-            kind,
-            stacklevel=4,  # the caller of fit: above are this function, fit, and scikit-learn's wrapper
-        )

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastsoftmax import losses
-from fastsoftmax.contracts import DeviceArray, RowBlock
+from fastsoftmax.contracts import DeviceArray, Params, RowBlock
 from fastsoftmax.contracts.storages import is_narrow
 from fastsoftmax.contracts.wording import shown
 from fastsoftmax.data import statistics, validation
 from fastsoftmax.estimator import hyperparameters
-from fastsoftmax.estimator.fitting import Fit
+from fastsoftmax.estimator.fitting import Fit, features_of
 from fastsoftmax.objective.sparse import SparseObjective
 from fastsoftmax.penalties.elastic_net import ElasticNet
 from fastsoftmax.solvers.progress import HIDDEN
@@ -21,7 +21,7 @@ from fastsoftmax.solvers.progress import HIDDEN
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from fastsoftmax.contracts import Array, Params, Rows, Solution, Vector
+    from fastsoftmax.contracts import Array, Rows, Solution, Vector
     from fastsoftmax.estimator.hyperparameters import Settings
     from fastsoftmax.estimator.labels import Labels
 
@@ -38,17 +38,28 @@ class SparseFit(Fit):
     labels : Labels
     weight : ndarray (n,), float64
     settings : Settings
+    features : ndarray (1, 2, d), optional
+        As `Fit` takes them: the penalty is that of coefficients of scaled features.
 
     Raises
     ------
     ValueError
-        If an option does not go with such a penalty, or `penalty_weights` are not what they have to be.
+        For rows on a GPU, or `penalty_weights` that are not what they have to be.
     """
 
-    def __init__(self, model: Any, rows: Rows, labels: Labels, weight: Vector, settings: Settings) -> None:
-        refuse_others(model, rows)
+    def __init__(
+        self,
+        model: Any,
+        rows: Rows,
+        labels: Labels,
+        weight: Vector,
+        settings: Settings,
+        features: Vector | None = None,
+    ) -> None:
+        if model.device == "cuda" or isinstance(rows, DeviceArray):
+            hyperparameters.refuse_for_absolutes("device='cuda'")
         self.data = rows, labels, weight
-        self._standardise_by(None)
+        self._standardise_by(None if features is None else features[0])
         self._penalised, self._tol, self._space = True, model.tol, None
         self.float64_products = False
         self._scaling = settings.intercept_scaling
@@ -62,6 +73,8 @@ class SparseFit(Fit):
         if centre is not None and statistics.needs_float64(centre):
             self.float64_products = is_narrow(rows)
             self._dtype = np.float64
+        if features is not None:
+            centre = None  # they are centred
         n_free = int(self._scaling is not None)
         weights = penalty_weights(
             model.penalty_weights, labels.n_outputs, rows.shape[1] - n_free, model.group_classes
@@ -75,6 +88,7 @@ class SparseFit(Fit):
                 1.0 / (settings.C * self.total_weight), settings.l1_ratio, weights, bool(model.group_classes)
             ),
             centre=centre,
+            features=self._features,
             options={
                 "fit_intercept": fit_intercept,
                 "loss": labels.loss,
@@ -102,14 +116,13 @@ class SparseFit(Fit):
 
         For float32 rows they are float32 if that raises F by little beside the tolerance: one pass more.
         """
-        coef, intercept = self.objective.unpack(solution.x)
-        if self._family.SHIFT_INVARIANT:
-            coef = self.objective.penalty.representative(coef)
+        coef, intercept = self._unique(solution.x)
         solution = solution._replace(x=self.objective.pack(coef, intercept))
         if self._dtype == np.float64:
             return self.attributes_of(solution.x), solution
-        x = self.objective.pack(*(part.astype(np.float32).astype(np.float64) for part in (coef, intercept)))
-        value = self.objective.value_and_grad(x)[0]
+        rounded = (part.astype(np.float32).astype(np.float64) for part in self._unpacked(solution.x))
+        x = self._packed(*rounded)
+        value = self._value_as_stored(solution, x)
         excess = value - solution.value
         gap = None if solution.gap is None else max(0.0, solution.gap + excess)
         certified = gap is None or not solution.converged or gap <= tol * abs(value)
@@ -120,31 +133,44 @@ class SparseFit(Fit):
             value=value, gap=gap, history=[*solution.history[:-1], last]
         )
 
+    def attributes_of(self, x: Vector, dtype: type | None = None) -> dict[str, Array]:
+        """Return `coef_` and `intercept_` of flat parameters, those of the unique optimum."""
+        return super().attributes_of(self.objective.pack(*self._unique(x)), dtype)
+
     def precision_at(self, x: Vector) -> Vector:
         """Return the diagonal of the Hessian of the smooth part times Σ w, (n_params,). One pass."""
-        diagonal: Vector = self.objective.diagonal(x) * self.total_weight
+        diagonal = self._in_feature_units(self.objective.diagonal(x) * self.total_weight)
         if self._scaling is not None:
             by_class = diagonal.reshape(self._n_outputs, -1)
             by_class[:, -1] /= self._scaling**2
             diagonal = np.concatenate((by_class[:, :-1].ravel(), by_class[:, -1]))
         return diagonal
 
-    def _on_rows(self, x: Vector) -> Params:
-        """Return flat parameters as coefficients of the features, and intercepts."""
-        unpacked: Params = self.objective.unpack(x)
-        return unpacked
+    def _value_as_stored(self, solution: Solution, x: Vector) -> float:
+        """Return F at the solution's parameters as they are stored, x. One pass."""
+        value: float = self.objective.value_and_grad(x)[0]
+        return value
+
+    def _packed(self, coef: Vector, intercept: Vector) -> Vector:
+        """Return the flat parameters of coefficients of the original features, and intercepts."""
+        if self.scale is not None and self._mean is not None:
+            coef, intercept = coef * self.scale, intercept + coef @ self._mean
+        packed: Vector = self.objective.pack(coef, intercept)
+        return packed
+
+    def _unique(self, x: Vector) -> Params:
+        """Return the representative of all coefficients that have the same F as x by shifts of classes."""
+        coef, intercept = self.objective.unpack(x)
+        if self._family.SHIFT_INVARIANT:
+            coef = self.objective.penalty.representative(coef)
+        return Params(coef, intercept)
 
 
-def refuse_others(model: Any, rows: Rows) -> None:
-    """Raise ValueError for options that are not here for absolute values."""
-    refused = {
-        "device='cuda'": model.device == "cuda" or isinstance(rows, DeviceArray),
-        "standardize=True": model.standardize,
-        "checkpoint": model.checkpoint is not None,
-    }
-    for name, given in refused.items():
-        if given:
-            hyperparameters.refuse_for_absolutes(name)
+def fit_of(model: Any, rows: Rows, labels: Labels, weight: Vector, settings: Settings, given: Vector) -> Fit:
+    """Return the fit by the kind of its penalty; `given` (n,) are weights without those of classes."""
+    features = features_of(model, rows, [given])
+    kind = SparseFit if settings.is_sparse else Fit
+    return kind(model, rows, labels, weight, settings, features=features)
 
 
 def penalty_weights(given: ArrayLike | None, n_outputs: int, n_features: int, grouped: bool) -> Vector:

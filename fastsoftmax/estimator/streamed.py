@@ -15,10 +15,10 @@ from fastsoftmax.data import statistics
 from fastsoftmax.data.blocks.block import Block
 from fastsoftmax.data.blocks.row_set import RowSet
 from fastsoftmax.data.blocks.targets import Targets
-from fastsoftmax.estimator import hyperparameters
 from fastsoftmax.estimator.fitting import Fit
 from fastsoftmax.estimator.labels import Labels
 from fastsoftmax.estimator.progress_line import ProgressLine
+from fastsoftmax.estimator.streamed_sparse import StreamedSparseFit
 from fastsoftmax.objective.few_readings import FewReadings
 from fastsoftmax.penalties.squared_norm import SquaredNorm
 from fastsoftmax.runtime.buffers import BufferPool
@@ -57,8 +57,6 @@ def prepared(
         made: tuple[Fit, Labels] = model._prepared(X, given, weight, settings)
         _keep_names(model, rows)
         return made
-    if settings.is_sparse:
-        hyperparameters.refuse_for_absolutes("a fit of rows that are not in memory")
     if settings.intercept_scaling is not None:
         raise ValueError("solver='liblinear' takes rows in memory; solver='auto' leaves the intercept free")
     if model.device == "cuda":
@@ -67,6 +65,8 @@ def prepared(
     labels = _labels(look, targets)
     _keep_names(model, rows)
     model.n_features_in_ = rows.n_features
+    if settings.is_sparse:
+        return StreamedSparseFit(model, rows, targets, labels, _weights(look, targets), settings), labels
     return StreamedFit(model, rows, targets, labels, settings), labels
 
 
@@ -127,7 +127,7 @@ class StreamedFit(Fit):
         buffers = BufferPool()
         source = source_of(rows, targets, loss, model.n_threads, buffers)
         self.total_weight = source.spec.weight
-        self._loss, self._source, self._targets = loss, source, targets
+        self.loss, self._source, self.targets = loss, source, targets
         self.data: Any = rows, labels, _weights(look, targets)
         self._on_features: Any = FewReadings(
             source if self.scale is None else ScaledSource(source, self.scale),
@@ -163,8 +163,8 @@ class StreamedFit(Fit):
 
     def _usual_plan(self) -> list[tuple[str, str, str]]:
         sample = self.data[0].look().sample.as_block().part(0, self._source.n_pooled)
-        target, weight = self._targets.of(sample)
-        return devices.host().fit_plan(self._loss, RowBlock(sample.X, target, weight))
+        target, weight = self.targets.of(sample)
+        return devices.host().fit_plan(self.loss, RowBlock(sample.X, target, weight))
 
 
 def _targets(model: Any, rows: RowSet) -> Targets:

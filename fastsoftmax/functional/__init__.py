@@ -1,5 +1,6 @@
 """Functions on logits: drop-ins for SciPy's softmax family and PyTorch's cross-entropies, on NumPy arrays."""
 
+from fastsoftmax.functional.calibration_error import expected_calibration_error, reliability
 from fastsoftmax.functional.cross_entropies import (
     cross_entropy,
     cross_entropy_value_and_grad,
@@ -17,10 +18,12 @@ __all__ = [
     "LinearGrads",
     "cross_entropy",
     "cross_entropy_value_and_grad",
+    "expected_calibration_error",
     "linear_cross_entropy",
     "linear_cross_entropy_value_and_grad",
     "log_softmax",
     "logsumexp",
+    "reliability",
     "sigmoid_cross_entropy",
     "sigmoid_cross_entropy_value_and_grad",
     "softmax",

@@ -2,8 +2,7 @@
 
 The start of a fit is the best of several optima of the sample; the model that a solver goes by is that of
 rows which a reading chooses for what they weigh in the Hessian; and a lower bound rides on the reading that
-gave the gradient (`_bound_from`), or takes one reading more, at intercepts that the sample and one small
-matrix of all rows tell.
+gave the gradient, or takes one reading more (`dear_certificate`).
 """
 
 from __future__ import annotations
@@ -12,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastsoftmax.contracts import Mixture, Params
-from fastsoftmax.contracts.queries import Diagonal, Dual, LossGrad, LossGrads, ShiftCurvature, Together
+from fastsoftmax.contracts.queries import Diagonal, LossGrad, LossGrads, Together
 from fastsoftmax.objective.certificate import MAX_SHIFTED_CLASSES
 from fastsoftmax.objective.counted import CountedSource
+from fastsoftmax.objective.dear_certificate import DearCertificate
+from fastsoftmax.objective.gram_choice import is_worth_summing, model_of_sums, thinned_gram
 from fastsoftmax.objective.row_scores import Lacking, choice_of_rows, curvature_at_zero
 from fastsoftmax.objective.source_objective import SourceObjective
 from fastsoftmax.objective.surrogate import Surrogate
@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from fastsoftmax.contracts import Sums, Vector
-    from fastsoftmax.contracts.protocols import Penalty, Source
+    from fastsoftmax.contracts import Params, Sums, Vector
+    from fastsoftmax.contracts.protocols import Model, Penalty, Source
+    from fastsoftmax.objective.row_choice import ChooseRows
 
 # A preconditioner costs no reading; one is built anew where more steps than so many remain.
 REBUILD_COST = 1.0
@@ -45,12 +46,13 @@ FEW_ROWS = 8
 NEGLIGIBLE_PART = 0.5
 # The curvature of the intercepts is summed beside every gradient if it is no more work than this part of it.
 RIDING = 0.3
-MAX_NEWTON_STEPS = 6
+# And only where the gap that the last gradient predicts is at most this fraction of F: a step takes away some
+# 99 % of it, and 10⁻⁶ is asked for. Of one logit and float32 rows it takes half as long as the gradient.
+BOUND_IS_NEAR = 0.01
 # Of the usual number of rows, for the preconditioner of conjugate gradients.
 INNER_FRACTION = 1.0
 # What this class adds to the attributes of an objective.
-OF_READINGS = {"_sampled", "_last", "_unpaid", "_curvature", "_hessian", "_moments", "_squares", "_model"}
-SPIKE = 1000.0  # an intercept so far above the others makes its class certain
+OF_READINGS = {"_sampled", "_last", "_unpaid", "_hessian", "_squares", "_model", "_bounds"}
 
 
 class FewReadings(SourceObjective):
@@ -58,14 +60,16 @@ class FewReadings(SourceObjective):
 
     def _join(self, rows: CountedSource, penalty: Penalty) -> None:
         super()._join(rows, penalty)
+        self._bounds = DearCertificate(
+            rows, self._layout, self._family, penalty, self.algebra, self._dtype, self._certificate,
+            lambda: self._at_candidates([]) and None,
+        )  # fmt: skip
         self._sampled: SourceObjective | None = None
         self._last: tuple[Vector, float, Vector] | None = None
         self._unpaid = 0  # readings that the start of a fit took, counted when the fit asks for their results
-        self._curvature: tuple[Vector, Vector] | None = None  # of the intercepts, and the point of it
         self._hessian: tuple[Vector, Sums] | None = None  # without the penalty, and the point of it
-        self._moments: tuple[Vector, Params] | None = None
         self._squares: Vector | None = None  # Σ w x² / Σ w (d,) of all rows
-        self._model: Surrogate | None = None  # of rows chosen at the last reading that chose any
+        self._model: Model | None = None  # made at the last reading that made one
 
     @property
     def offers(self) -> frozenset[str]:
@@ -76,6 +80,11 @@ class FewReadings(SourceObjective):
     def has_small_hessian(self) -> bool:
         """Whether the whole Hessian of all rows is so small that it is summed beside every gradient."""
         return self._preconditioning.form[0] == "full"
+
+    @property
+    def sums_hessian(self) -> bool:
+        """Whether a model near the minimum has a Hessian that is summed over more rows than are kept."""
+        return not self.has_small_hessian and is_worth_summing(self.sampled, self._stream.sample_bytes)
 
     @property
     def sampled(self) -> SourceObjective:
@@ -94,14 +103,14 @@ class FewReadings(SourceObjective):
     def with_l2(self, l2: float) -> Self:
         """Return the same objective with another strength of its penalty."""
         other = super().with_l2(l2)
-        other._moments, other._squares = self._moments, self._squares
+        other._bounds.moments, other._squares = self._bounds.moments, self._squares
         return other
 
     def in_float64(self) -> Self | None:
         """Return this objective with float64 products, or None if it has them already."""
         other = super().in_float64()
         if other is not None:
-            other._moments, other._squares = self._moments, self._squares
+            other._bounds.moments, other._squares = self._bounds.moments, self._squares
         return other
 
     def value_and_grad(self, params: ArrayLike) -> tuple[float, Vector]:
@@ -111,49 +120,64 @@ class FewReadings(SourceObjective):
             self._rows.passes += self._unpaid
             self._unpaid = 0
             return self._last[1], self._last[2].copy()
-        return self._read(point, ())
+        return self._read(point)
 
-    def value_grad_and_model(self, params: ArrayLike) -> tuple[float, Vector, Surrogate]:
-        """Return F in nats, ∇F, and a model by rows chosen at `params`. One reading, none after `start`."""
+    def value_grad_and_model(self, params: ArrayLike, *, near: bool = False) -> tuple[float, Vector, Model]:
+        """Return F in nats, ∇F, and a model by rows chosen at `params`. One reading, none after `start`.
+
+        `near` the minimum the model has a Hessian that is summed in that reading, where `sums_hessian`.
+        """
         point = np.asarray(params, np.float64)
         last, model = self._last, self._model
         if last is not None and model is not None and np.array_equal(last[0], point) and self._unpaid:
             return *self.value_and_grad(point), model
-        value, grad = self._read(point, (point,))
+        self._model = None  # its memory can go, unless a solver has it
+        sums = near and self.sums_hessian
+        value, grad = self._read(point, chooses=not sums, sums_hessian=sums)
         assert self._model is not None
         return value, grad, self._model
 
-    def model_at(self, recipe: Vector) -> Surrogate:
+    def model_at(self, recipe: Vector) -> Model:
         """Return the model with that recipe, to the same bits. One reading."""
-        if len(recipe) == 2:
-            self._read(recipe[0], (recipe[0],))
+        if len(recipe) == 1:
+            self._read(recipe[0], sums_hessian=True)
+        elif len(recipe) == 2:
+            self._read(recipe[0], chooses=True)
         else:
             self._at_candidates(list(recipe[:-1]), recipe[-1])
         assert self._model is not None
         return self._model
 
-    def _read(self, point: Vector, chosen_at: tuple[Vector, ...]) -> tuple[float, Vector]:
-        """Return F and ∇F by one reading, and keep what rides on it: curvatures, and chosen rows."""
+    def returns_to(self, x: Vector, value: float, grad: Vector) -> None:
+        """Take x, with F and ∇F there, for the last point: the next reading is at one beside it."""
+        self._last = x.copy(), value, grad.copy()
+
+    def _read(
+        self, point: Vector, *, chooses: bool = False, sums_hessian: bool = False
+    ) -> tuple[float, Vector]:
+        """Return F and ∇F by one reading, and keep what rides on it: curvatures, and a model."""
         unpacked = self.unpack(point)
         queries: list[Any] = [LossGrad(unpacked, self._dtype)]
-        if chosen_at:
-            queries.append(
-                choice_of_rows(
-                    self.sampled, chosen_at, self._rows.spec.n_rows, self._stream.sample_bytes, self._dtype
-                )
-            )
-        if self._curvature_rides:
-            queries.append(ShiftCurvature(unpacked, np.zeros(self.n_classes), self._dtype))
+        if chooses:
+            queries.append(self._choice((point,)))
+        if sums_hessian:
+            queries.append(thinned_gram(self.sampled, unpacked, self._rows.spec.n_rows, self._dtype))
+        curvature_rides = self._curvature_rides
+        if curvature_rides:
+            queries.append(self._bounds.curvature_query(unpacked))
         if self.has_small_hessian:
             queries.append(self._preconditioning.hessian_query(unpacked))
-        sums, *others = self._rows.sum(Together(tuple(queries))).each
+        answers: tuple[Any, ...] = self._rows.sum(Together(tuple(queries))).each
+        sums, *others = answers
         if self.has_small_hessian:
             self._hessian = point.copy(), others.pop()
-        if chosen_at:
-            self._keep_model(others.pop(0), chosen_at, point)
-        if self._curvature_rides:
+        if chooses:
+            self._keep_model(others.pop(0), (point,), point)
+        if sums_hessian:
+            self._model = model_of_sums(others.pop(0), self.sampled, point, self._n_threads)
+        if curvature_rides:
             (curvature,) = others
-            self._curvature = point.copy(), curvature.coef / curvature.weight
+            self._bounds.curvature = point.copy(), curvature.coef / curvature.weight
         value, grad = self._finished(sums, unpacked)
         self._last = point.copy(), value, grad.copy()
         return value, grad
@@ -209,10 +233,11 @@ class FewReadings(SourceObjective):
             return super().lower_bound(params, value, grad)
         point = np.asarray(params, np.float64)
         coef_gap = self._penalty.gap(self.algebra, self._layout.split(grad).coef.ravel())
-        bound = self._bound_from(point, value, grad)
+        bound = self._bounds.from_gradient(point, value, grad)
         if value - bound <= (1.0 + NEGLIGIBLE_PART) * coef_gap or self.n_classes > MAX_SHIFTED_CLASSES:
             return max(0.0, bound)
-        return max(0.0, bound, self._bound_at_shift(point, grad))
+        at_shift = self._bounds.at_shift(self.unpack(point), point, grad, self.sampled._rows)
+        return max(0.0, bound, at_shift)
 
     def _finished(self, sums: Sums, unpacked: Params) -> tuple[float, Vector]:
         """Return F and ∇F of sums over rows."""
@@ -223,8 +248,11 @@ class FewReadings(SourceObjective):
 
     @property
     def _curvature_rides(self) -> bool:
-        """Whether the intercepts' curvature costs little beside a gradient."""
-        if not (self.fit_intercept and self.has_lower_bound):
+        """Whether the intercepts' curvature costs little beside a gradient, and a bound may be asked for."""
+        if not (self.fit_intercept and self.has_lower_bound) or self._last is None:
+            return False
+        _, value, grad = self._last
+        if self.likely_gap(grad) > BOUND_IS_NEAR * abs(value):
             return False
         look = self._stream.entries_a_row
         return self.n_classes**2 <= RIDING * 4 * self.n_classes * look
@@ -233,22 +261,13 @@ class FewReadings(SourceObjective):
         self, candidates: list[Vector], best: Vector | None = None
     ) -> tuple[Vector, list[Vector]]:
         """Return F and ∇F at some points, and keep the rows' moments and a model, from one reading."""
-        points = [*candidates, *self._moment_points()]
+        points = [*candidates, *self._bounds.moment_points()]
         sets = tuple(self.unpack(point) for point in points)
         queries: tuple[Any, ...] = (LossGrads(sets, self._dtype),)
         if self._squares is None and not self.has_small_hessian:
             queries = (*queries, Diagonal(self.unpack(np.zeros(self.size)), self._dtype))
         if candidates:
-            queries = (
-                *queries,
-                choice_of_rows(
-                    self.sampled,
-                    tuple(candidates),
-                    self._rows.spec.n_rows,
-                    self._stream.sample_bytes,
-                    self._dtype,
-                ),
-            )
+            queries = (*queries, self._choice(tuple(candidates)))
         answers: tuple[Any, ...] = self._rows.sum(Together(queries)).each
         many_sums, *others = answers
         chosen = others.pop() if candidates else None
@@ -258,108 +277,17 @@ class FewReadings(SourceObjective):
         results = [self._finished(sums, one) for sums, one in zip(many, sets, strict=True)]
         n = len(candidates)
         if self.fit_intercept:
-            self._keep_moments(results[n][1], results[n + 1][1])
+            self._bounds.keep_moments(results[n][1], results[n + 1][1])
         if chosen is not None:
             lowest = candidates[int(np.argmin([value for value, _ in results[:n]]))]
             self._keep_model(chosen, tuple(candidates), lowest if best is None else best)
         return np.array([value for value, _ in results[:n]]), [grad for _, grad in results[:n]]
 
-    def _moment_points(self) -> list[Vector]:
-        """Return the points whose gradients tell the moments: zero, and one of certain probabilities."""
-        if not self.fit_intercept:
-            return []
-        spike = np.zeros(self.size)
-        spike[self._layout.n_coef :] = 0.0 if self._family.SHIFT_INVARIANT else SPIKE
-        spike[self._layout.n_coef] = SPIKE
-        return [np.zeros(self.size), spike]
-
-    def _keep_moments(self, at_zero: Vector, at_spike: Vector) -> None:
-        """Keep Σ w x / Σ w (d,) and Σ w y xᵀ / Σ w (K, d) of (centred) rows, from two gradients."""
-        zero, spike = (self._layout.split(each).coef for each in (at_zero, at_spike))
-        certain = 1.0 / self.n_classes if self._family.SHIFT_INVARIANT else 0.5
-        mean = (spike[0] - zero[0]) / (1.0 - certain)
-        self._moments = mean, Params(certain * mean - zero, np.empty(0))
-
-    def _bound_from(self, point: Vector, value: float, grad: Vector) -> float:
-        """Return a lower bound of min F from F and ∇F at a point; no reading once the moments are known.
-
-        The entropies of the rows' probabilities p need no sum of their own: by Fenchel's equality
-        Σ v [Σ p log p + ℓ] = Σ v (p − y)·z, which is linear in the gradients. With θ and q for which the
-        probabilities (1 − θ) p + θ q have the means of the targets, and the convexity of the entropy,
-
-            min F ≥ −(1 − θ) Σ v Σ p log p − θ Σ q log q − P*((1 − θ) Σ v (p − y) xᵀ + θ Σ v (q − y) xᵀ).
-        """
-        coef, intercept = self._layout.split(point)
-        flat = coef.ravel()
-        loss = value - self._penalty.value(self.algebra, flat)
-        slope = np.zeros(flat.size)
-        self._penalty.add_gradient(self.algebra, slope, 1.0, flat)
-        at = self._layout.split(grad)
-        residual = self.algebra.moved(at.coef.ravel(), slope, -1.0)
-        entropy = self.algebra.dot(residual, flat) + float(at.intercept @ intercept) - loss
-        return self._convex_bound(entropy, residual, at.intercept)
-
-    def _convex_bound(self, entropy: float, residual: Vector, excess: Vector) -> float:
-        """Return the bound of `_bound_from`, of Σ v Σ p log p, Σ v (p − y) xᵀ flat, and Σ v (p − y)."""
-        mean_target = self._certificate.mean_target
-        theta, q = self._family.feasible_mixture(mean_target + excess, mean_target)
-        if theta <= 0.0:
-            return -entropy - self._penalty.conjugate(self.algebra, residual)
-        if theta >= 1.0:
-            return 0.0
-        if self._moments is None:
-            self._at_candidates([])
-        assert self._moments is not None
-        mean, with_target = self._moments
-        mixed = (np.outer(q, mean) - with_target.coef).ravel()
-        mixed *= theta
-        mixed += (1.0 - theta) * residual
-        negative = _negative_entropy(q, self._family.SHIFT_INVARIANT)
-        return -(1.0 - theta) * entropy - theta * negative - self._penalty.conjugate(self.algebra, mixed)
-
-    def _bound_at_shift(self, point: Vector, grad: Vector) -> float:
-        """Return the bound at intercepts whose mean probabilities are nearly those of the targets."""
-        params = self.unpack(point)
-        zero = np.zeros(self.n_classes)
-        if self._curvature is None or not np.array_equal(self._curvature[0], point):
-            sums = self._rows.sum(ShiftCurvature(params, zero, self._dtype))
-            self._curvature = point.copy(), sums.coef / sums.weight
-        shift = self._shift(params, self._layout.split(grad).intercept, self._curvature[1])
-        mixture = Mixture(shift, 0.0, self._certificate.mean_target)
-        sums = self._rows.sum(Dual(params, mixture, True, self._dtype))
-        self._layout.centred(sums)
-        scale = 1.0 / sums.weight
-        return self._convex_bound(sums.value * scale, sums.coef.ravel() * scale, sums.intercept * scale)
-
-    def _shift(self, params: Params, excess: Vector, curvature: Vector) -> Any:
-        """Return the shift t of intercepts at which the mean probabilities are those of the targets.
-
-        The excess of the means and its derivative at t = 0 are those of all rows; what is beyond is taken
-        from the sample, where it is of second order.
-        """
-        rows, mean_target = self.sampled._rows, self._certificate.mean_target
-        shift = -np.linalg.lstsq(curvature, excess, rcond=None)[0]
-
-        def at(t: Any) -> tuple[Vector, Vector]:
-            sums, curved = rows.sum(
-                Together((
-                    Dual(params, Mixture(t, 0.0, mean_target), False, self._dtype),
-                    ShiftCurvature(params, t, self._dtype),
-                ))
-            ).each  # fmt: skip
-            return sums.intercept / sums.weight, curved.coef / curved.weight
-
-        first, slope = at(np.zeros(self.n_classes))
-        left = float(np.abs(excess).max())
-        for _ in range(MAX_NEWTON_STEPS):
-            there, its_slope = at(shift)
-            error = excess + curvature @ shift + (there - first - slope @ shift)
-            size = float(np.abs(error).max())
-            if size >= 0.5 * left:
-                break
-            left = size
-            shift = shift - np.linalg.lstsq(curvature + its_slope - slope, error, rcond=None)[0]
-        return shift
+    def _choice(self, points: tuple[Vector, ...]) -> ChooseRows:
+        """Return the query for the rows that weigh most at some points."""
+        return choice_of_rows(
+            self.sampled, points, self._rows.spec.n_rows, self._stream.sample_bytes, self._dtype
+        )
 
     def _keep_model(self, chosen: Any, points: tuple[Vector, ...], at: Vector) -> None:
         """Keep the model of chosen rows."""
@@ -400,10 +328,3 @@ class FewReadings(SourceObjective):
         offset = float(np.mean(intercept[there] - usual[there])) if self._family.SHIFT_INVARIANT else 0.0
         intercept[lacking] = usual[lacking] + offset
         return x
-
-
-def _negative_entropy(q: Vector, exclusive: bool) -> float:
-    """Return Σ q log q, or Σ q log q + (1 − q) log(1 − q) of independent labels."""
-    parts = q if exclusive else np.concatenate((q, 1.0 - q))
-    positive = parts[parts > 0.0]
-    return float(positive @ np.log(positive))

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 
 from fastsoftmax import losses
-from fastsoftmax.contracts import Csr, Halves, Params, RowBlock, Sums, row_slice
+from fastsoftmax.contracts import Csr, Halves, Params, RowBlock, row_slice
 from fastsoftmax.contracts.storages import storage_of
 from fastsoftmax.data.blocks.block import n_bytes
 from fastsoftmax.data.blocks.sample import keys, row_bytes, rows_of
@@ -117,8 +117,9 @@ class ChosenRows:
 class ChooseRows:
     """The rows that weigh most at some points, as `ChosenRows`.
 
-    `points` are parameters, `inverses` 1 / D at each of them, `floor` what is added to the score of a row of
-    weight one; `first` is the place of the block's first row among all. About two passes for each point.
+    `points` are parameters, `inverses` 1 / D at each, `floor` what is added to the score of a row of
+    weight one. Rows whose key is not below `limit` are not wanted, and not copied. `first` is the place
+    of the block's first row among all. About two passes for each point.
     """
 
     points: tuple[Params, ...]
@@ -126,6 +127,7 @@ class ChooseRows:
     floor: float
     max_bytes: int
     dtype: DType | None = None
+    limit: float = np.inf
     first: int = 0
 
     def placed(self, first: int) -> ChooseRows:
@@ -151,10 +153,10 @@ class ChooseRows:
         target = block.target
         everything = Chosen(X, target, block.weight, key, score)
         order = np.argsort(key, kind="stable")
-        last = int(np.isfinite(key).sum())  # rows of weight zero are not among them
+        last = int((key < self.limit).sum())  # the key of rows of weight zero is infinite
         n_kept = min(last, int(np.searchsorted(np.cumsum(row_bytes(X)[order]), self.max_bytes, "right")))
         n_kept = max(n_kept, min(1, last))
-        limit = float(key[order[n_kept]]) if n_kept < last else np.inf
+        limit = float(key[order[n_kept]]) if n_kept < last else self.limit
         part = everything.taken(np.sort(order[:n_kept]))
         return ChosenRows((part,) if n_kept else (), limit, self.max_bytes)
 
@@ -177,20 +179,29 @@ class ChooseRows:
         return score
 
 
+class Scores(NamedTuple):
+    """The scores of rows, (n,), and their weights."""
+
+    score: Vector
+    weight: Vector
+
+    def __add__(self, other: Scores) -> Scores:  # type: ignore[override]
+        return Scores(np.append(self.score, other.score), np.append(self.weight, other.weight))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class MeanScore:
-    """The sum of the scores that `query` has for rows, as `value`."""
+class ScoreRows:
+    """The scores that `query` has for rows in memory, as `Scores`."""
 
     query: ChooseRows
 
-    def of_features(self, of_rows: Callable[[Params], Params], squares: Vector) -> MeanScore:
+    def of_features(self, of_rows: Callable[[Params], Params], squares: Vector) -> ScoreRows:
         """Return the query to rows as they are, of one to scaled rows."""
-        return MeanScore(self.query.of_features(of_rows, squares))
+        return ScoreRows(self.query.of_features(of_rows, squares))
 
-    def on(self, device: PassDevice, loss: Loss, block: RowBlock, n_threads: int | None) -> Sums:
+    def on(self, device: PassDevice, loss: Loss, block: RowBlock, n_threads: int | None) -> Scores:
         """Return the answer for one block."""
-        score = self.query.scores(device, loss, block, n_threads)
-        return Sums(float(score.sum()), float(block.weight.sum()), np.empty(0), (0,))
+        return Scores(self.query.scores(device, loss, block, n_threads), block.weight)
 
 
 def _width(X: Any) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastsoftmax.contracts import Params
-from fastsoftmax.objective.row_choice import ChooseRows, MeanScore
+from fastsoftmax.objective.row_choice import ChooseRows, ScoreRows
 
 if TYPE_CHECKING:
     from fastsoftmax.contracts import DType, Vector
@@ -19,6 +19,9 @@ FLOOR = 0.1
 # fraction. With 0.2 a diagonal was added to features whose squares differ by chance: tep_faults took 42
 # readings in place of 9.
 NOISE = 0.9
+# Rows are copied where their keys are below that of so many times the rows that are kept, by the sample's
+# scores: else a reading of small blocks copies all rows.
+MARGIN, LIMIT_ROUNDS = 1.5, 20
 
 
 def curvature_at_zero(objective: SourceObjective) -> float:
@@ -43,8 +46,24 @@ def choice_of_rows(
     """
     places = tuple(sampled.unpack(point) for point in points)
     inverses = tuple(_inverse_diagonal(sampled, place, n_rows) for place in places)
-    total = sampled._rows.sum(MeanScore(ChooseRows(places, inverses, 0.0, max_bytes, dtype)))
-    return ChooseRows(places, inverses, FLOOR * total.value / total.weight, max_bytes, dtype)
+    score, weight = sampled._rows.sum(ScoreRows(ChooseRows(places, inverses, 0.0, max_bytes, dtype)))
+    floor = FLOOR * float(score.sum()) / float(weight.sum())
+    # as many rows as the sample has take as many bytes, about
+    limit = _likely_limit(score + floor * weight, n_rows / len(score), min(n_rows, MARGIN * len(score)))
+    return ChooseRows(places, inverses, floor, max_bytes, dtype, limit)
+
+
+def _likely_limit(score: Vector, rows_a_row: float, wanted: float) -> float:
+    """Return the limit of keys u / s below which so many rows are expected, of uniform numbers u.
+
+    `score` are those of a sample, of which each row stands for `rows_a_row`. Infinity if all are wanted.
+    """
+    if wanted >= rows_a_row * np.count_nonzero(score):
+        return np.inf
+    limit = wanted / (rows_a_row * float(score.sum()))  # at most so many
+    for _ in range(LIMIT_ROUNDS):
+        limit *= wanted / (rows_a_row * float(np.minimum(1.0, limit * score).sum()))
+    return limit
 
 
 def _inverse_diagonal(sampled: SourceObjective, place: Params, n_rows: int) -> Params:

@@ -11,7 +11,7 @@ Its parts are in files of their own: the order of a parameter vector (`layout`),
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -38,9 +38,11 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from fastsoftmax.contracts import Centre, DType, Loss, Params, Vector
-    from fastsoftmax.contracts.protocols import LossFamily, Penalty, Source
+    from fastsoftmax.contracts.protocols import Addable, LossFamily, Penalty, Query, Source
     from fastsoftmax.objective.direct import DirectObjective
     from fastsoftmax.runtime.buffers import BufferPool
+
+    Answer = TypeVar("Answer", bound=Addable)
 
 # The (n, K) logits are kept if they take at most LOGITS_BYTES (48 MiB), which does not grow with n, or at
 # most LOGITS_VECTORS parameter vectors of float64, fewer than a solver holds anyway. They save a third of a
@@ -376,9 +378,14 @@ class SourceObjective:
         flat[places, places] += self._penalty.curvature
         return flat
 
-    def count_reading(self) -> None:
-        """Count a reading of X that was made beside the source."""
-        self._rows.passes += 1
+    def sum_over_rows(self, query: Query[Answer]) -> Answer:
+        """Return the answer of all rows to a query. One pass over X."""
+        return self._rows.sum(query)
+
+    @property
+    def row_centre(self) -> Vector | None:
+        """The mean (d,) that vectors' rows are less than the source's; None if it is zero."""
+        return None if self._layout.centre is None else self._layout.centre.mean
 
     @property
     def family(self) -> LossFamily:

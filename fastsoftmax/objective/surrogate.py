@@ -59,13 +59,18 @@ class Surrogate:
         others: SourceObjective | None = None,
     ) -> None:
         self.recipe = recipe
+        self._exact = sampled.in_float64() or sampled
         self._sampled, self._others, self._inner, self._lacking = sampled, others, inner, lacking
         ratio = n_rows / max(1, sampled._rows.spec.n_rows)
         self._max_steps = int(min(CG_STEPS, max(MIN_CG_STEPS, CG_READINGS * ratio)))
 
     def value_and_grad(self, x: Vector) -> tuple[float, Vector]:
-        """Return the sample's F and ∇F."""
-        return self._sampled.value_and_grad(x)
+        """Return the sample's F and ∇F, by float64 products.
+
+        They are subtracted from those at another point: next to the minimum a step changes them by less than
+        float32 products round.
+        """
+        return self._exact.value_and_grad(x)
 
     def hessian(self, x: Vector) -> Callable[[Vector], Vector]:
         """Return v ↦ ∇²F(x) v of the sample."""
@@ -139,7 +144,7 @@ class Surrogate:
         algebra = self._sampled.algebra
 
         def tilted(z: Vector) -> tuple[float, Vector]:
-            value, grad = self._sampled.value_and_grad(z)
+            value, grad = self.value_and_grad(z)
             return value - algebra.dot(target, z), algebra.moved(grad, target, -1.0)
 
         value, grad = tilted(x)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastsoftmax.contracts.wording import shown
+from fastsoftmax.functional.calibration_error import reliability as binned
 from fastsoftmax.plot.canvas import BLUE, GREY, axes_for, new_figure, set_ticks, tidy
 
 if TYPE_CHECKING:
@@ -123,8 +124,9 @@ def reliability(model: ProbabilisticClassifier, X: Any, y: ArrayLike, *, n_bins:
     Returns
     -------
     figure : matplotlib.figure.Figure
-        Above the diagram; below, the number of rows in each bin. The title tells the expected calibration
-        error [1]_: the mean over rows of |fraction − mean probability| of a row's bin.
+        Above the diagram, with intervals of 95 % (`fastsoftmax.reliability`); below, the number of rows in
+        each bin. The title tells the expected calibration error [1]_: the mean over rows of
+        |fraction − mean probability| of a row's bin; and about how much of it chance alone would give.
 
     Raises
     ------
@@ -146,21 +148,24 @@ def reliability(model: ProbabilisticClassifier, X: Any, y: ArrayLike, *, n_bins:
     >>> reliability(SoftmaxRegression().fit(X, y), X, y).axes[0].get_ylabel()
     'share that is of class 1'
     """
-    from sklearn.calibration import CalibrationDisplay, calibration_curve
-
     came_true, probability, event = _forecasts(model, X, y)
-    fraction, mean = calibration_curve(came_true, probability, n_bins=n_bins)
-    # The bins of calibration_curve: the border belongs to the lower one.
-    bins = np.searchsorted(np.linspace(0, 1, n_bins + 1)[1:-1], probability)
-    counts = np.bincount(bins, minlength=n_bins)
-    error = float(counts[counts > 0] @ np.abs(fraction - mean)) / len(probability)
+    found = binned(came_true, probability, n_bins=n_bins)
     figure = new_figure(6, 6.6)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
-    CalibrationDisplay(fraction, mean, probability).plot(ax=upper, color=BLUE, markersize=5, clip_on=False)
-    upper.get_legend().remove()
-    upper.set(xlabel="", ylabel=f"share that is {event}", xlim=(0, 1), ylim=(0, 1.02), aspect="auto")
-    upper.set_title(f"{len(probability):,} rows, expected calibration error {error:.2g}")
-    lower.bar((np.arange(n_bins) + 0.5) / n_bins, counts, width=0.92 / n_bins, color=GREY)
+    upper.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="as stated")
+    reach = (found.fraction - found.lower, found.upper - found.fraction)
+    upper.errorbar(
+        found.confidence, found.fraction, yerr=reach, color=BLUE, ecolor=BLUE, elinewidth=1, marker="o",
+        markersize=5, clip_on=False,
+    )  # fmt: skip
+    upper.set(ylabel=f"share that is {event}", xlim=(0, 1), ylim=(0, 1.02))
+    upper.set_title(
+        f"{len(probability):,} rows, expected calibration error {found.expected_calibration_error:.2g}\n"
+        f"(chance alone: about {found.by_chance:.2g})",
+        fontsize=11,
+    )
+    centres = found.edges.mean(axis=1)
+    lower.bar(centres, found.weight, width=0.92 / n_bins, color=GREY)
     what = "of the predicted class" if event == "right" else event
     lower.set(xlabel=f"mean probability {what}", ylabel="rows")
     for axes in (upper, lower):

@@ -17,6 +17,7 @@ SOLVERS = {
     "newton-cholesky": "fastsoftmax.solvers.newton_cholesky",
     "sampled-newton": "fastsoftmax.solvers.sampled_newton",
     "proximal-newton": "fastsoftmax.solvers.proximal_newton",
+    "sampled-proximal": "fastsoftmax.solvers.sampled_proximal",
 }
 
 

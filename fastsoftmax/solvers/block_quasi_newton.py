@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastsoftmax.contracts import State
 from fastsoftmax.solvers.subspace import ROUNDED, Reached, is_lower
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from fastsoftmax.contracts import Vector
@@ -45,6 +44,7 @@ class Metric:
     """
 
     def __init__(self, objective: ProximalObjective, x: Vector, places: NDArray[np.intp]) -> None:
+        self.x, self.chosen = x, places
         self.places, self.blocks = objective.class_blocks(x, places)
 
     def low_rank(self, pairs: list[tuple[Vector, Vector]]) -> tuple[Vector, Vector]:
@@ -67,31 +67,13 @@ class Metric:
         return low, np.ascontiguousarray(np.linalg.solve(middle, low.T).T)
 
 
-def descend(
-    objective: ProximalObjective,
-    point: Reached,
-    goal: float,
-    max_steps: int = MAX_STEPS,
-    at: Callable[[Reached], bool] | None = None,
-) -> tuple[Reached, float]:
-    """Return a point from which a step promises at most `goal`, or one whose signs have settled.
+class Approach:
+    """Quasi-Newton steps towards a minimum, until one gains little or the signs have settled.
 
     Parameters
     ----------
     objective : ProximalObjective
         Whose absolute values are those of single parameters.
-    point : Reached
-    goal : float
-        In nats.
-    max_steps : int
-    at : callable, optional
-        Called with the point after each step; True ends it.
-
-    Returns
-    -------
-    point : Reached
-    decrease : float
-        Of the last step; 0 if none lowers F.
 
     Notes
     -----
@@ -103,56 +85,104 @@ def descend(
     .. [1] K. Scheinberg, X. Tang, "Practical inexact proximal quasi-Newton method with global complexity
        analysis", Math. Programming 160 (2016).
     """
-    thresholds = objective.among(np.arange(objective.size)).thresholds
-    pairs: list[tuple[Vector, Vector]] = []
-    metric, rebuild, since, settled = None, FIRST_REBUILD, 0, 0
-    decrease = np.inf
-    member = np.zeros(objective.size, dtype=bool)
-    for _ in range(min(max_steps, MAX_STEPS)):
+
+    def __init__(self, objective: ProximalObjective) -> None:
+        self._objective = objective
+        self._thresholds = objective.among(np.arange(objective.size)).thresholds
+        self._pairs: list[tuple[Vector, Vector]] = []
+        self._metric: Metric | None = None
+        self._n_steps = self._since = self._settled = 0
+        self._rebuild = FIRST_REBUILD
+        self.is_over = False
+
+    def step(self, point: Reached, goal: float = 0.0) -> Reached:
+        """Return a lower point, or `point` if no step lowers F; it is over then, or if it gained ≤ `goal`."""
+        metric, n_newcomers = self._metric_at(point)
+        self._since += 1
+        self._n_steps += 1
+        new = _lowered(self._objective, point, self._target(point, metric), self._thresholds)
+        if new is point and self._pairs:
+            self._pairs = []
+            new = _lowered(self._objective, point, self._target(point, metric), self._thresholds)
+        if new is point:
+            self.is_over = True
+            return point
+        step, change = new.x - point.x, new.grad - point.grad
+        if is_curved(step, change):
+            self._pairs = [*self._pairs[1 - N_PAIRS :], (step, change)]
+        self._settled = self._settled + 1 if np.array_equal(np.sign(new.x), np.sign(point.x)) else 0
+        has_settled = self._settled >= SETTLED and not n_newcomers
+        self.is_over = point.value - new.value <= goal or has_settled or self._n_steps >= MAX_STEPS
+        return new
+
+    def _metric_at(self, point: Reached) -> tuple[Metric, int]:
+        """Return the metric for a step from a point, and how many parameters at zero the gradient moves."""
+        metric, objective = self._metric, self._objective
+        member = np.zeros(objective.size, dtype=bool)
+        if metric is not None:
+            member[metric.chosen] = True
         newcomers = _beyond(objective, point, member)
         enough = len(newcomers) > FEW * np.count_nonzero(member)
-        if metric is None or enough or since >= rebuild or (since >= PATIENCE and len(newcomers)):
-            if since >= rebuild:
-                rebuild *= 2
+        is_old = self._since >= self._rebuild
+        if metric is None or enough or is_old or (self._since >= PATIENCE and len(newcomers)):
+            if is_old:
+                self._rebuild *= 2
                 member[:] = False
             member[objective.is_free(point.x)] = True
             member[newcomers] = True
-            metric, since = Metric(objective, point.x, np.flatnonzero(member)), 0
-        since += 1
-        x, places = point.x.copy(), metric.places
-        part = x[places]
-        inner = _promise(objective, point, metric)
-        try:
-            low, scaled = metric.low_rank(pairs)
-            metric.blocks.minimise(
-                 low, scaled, point.grad[places], thresholds[places], part, INEXACT * inner,
-                MAX_SWEEPS,
-            )  # fmt: skip
-        except (np.linalg.LinAlgError, FloatingPointError):
-            pairs = []  # rounding has made the matrix indefinite
-            low, scaled = metric.low_rank(pairs)
-            metric.blocks.minimise(
-                 low, scaled, point.grad[places], thresholds[places], part, INEXACT * inner,
-                MAX_SWEEPS,
-            )  # fmt: skip
+            metric = self._metric = Metric(objective, point.x, np.flatnonzero(member))
+            self._since = 0
+        return metric, len(newcomers)
+
+    def _target(self, point: Reached, metric: Metric) -> Vector:
+        """Return the minimum of the model of F at a point; pairs that rounding has spoilt are forgotten."""
+        places = metric.places
+        goal = INEXACT * _promise(self._objective, point, metric)
+        for _ in range(2):
+            part = point.x[places]
+            try:
+                low, scaled = metric.low_rank(self._pairs)
+                metric.blocks.minimise(
+                    low, scaled, point.grad[places], self._thresholds[places], part, goal, MAX_SWEEPS
+                )
+                break
+            except (np.linalg.LinAlgError, FloatingPointError):
+                if not self._pairs:
+                    raise
+                self._pairs = []
+        x = point.x.copy()
         x[places] = part
-        new = _lowered(objective, point, x, thresholds)
-        if new is point:
-            if not pairs:
-                return point, 0.0
-            pairs = []
-            continue
-        step, change = new.x - point.x, new.grad - point.grad
-        if is_curved(step, change):
-            pairs = [*pairs[1 - N_PAIRS :], (step, change)]
-        settled = settled + 1 if np.array_equal(np.sign(new.x), np.sign(point.x)) else 0
-        decrease = point.value - new.value
-        point = new
-        if at is not None and at(point):
-            return point, 0.0
-        if decrease <= goal or (settled >= SETTLED and not len(newcomers)):
-            break
-    return point, max(decrease, 0.0)
+        return x
+
+    def kept(self) -> State:
+        """Return what `restore` needs between two steps: not the blocks, but where they are taken."""
+        assert self._metric is not None
+        numbers = {
+            "n": self._n_steps,
+            "since": self._since,
+            "settled": self._settled,
+            "rebuild": self._rebuild,
+        }
+        pairs = np.array(self._pairs).reshape(-1, self._objective.size)
+        return State(numbers, {"blocks_at": self._metric.x, "members": self._metric.chosen, "pairs": pairs})
+
+    def restore(self, state: State) -> None:
+        """Take what `kept` returned in another process. One pass."""
+        numbers, arrays = state.numbers, state.arrays
+        self._n_steps, self._since = numbers["n"], numbers["since"]
+        self._settled, self._rebuild = numbers["settled"], numbers["rebuild"]
+        self._pairs = list(zip(arrays["pairs"][::2], arrays["pairs"][1::2], strict=True))
+        self._metric = Metric(self._objective, arrays["blocks_at"], arrays["members"])
+
+
+def descend(objective: ProximalObjective, point: Reached, goal: float) -> tuple[Reached, float]:
+    """Return the end of an `Approach`, and what its last step gained, in nats; 0 if none lowers F."""
+    approach, decrement = Approach(objective), np.inf
+    while not approach.is_over:
+        before = point
+        point = approach.step(point, goal)
+        decrement = max(before.value - point.value, 0.0)
+    return point, decrement
 
 
 def is_curved(step: Vector, change: Vector) -> bool:

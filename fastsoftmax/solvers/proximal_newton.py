@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastsoftmax.contracts import State
 from fastsoftmax.solvers import block_quasi_newton
+from fastsoftmax.solvers.block_quasi_newton import Approach
 from fastsoftmax.solvers.interior_point import EPS, minimum
 from fastsoftmax.solvers.progress import Progress
 from fastsoftmax.solvers.subspace import ROUNDED, Direct, Quadratic, Reached, descend, is_lower
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
     from numpy.typing import NDArray
 
@@ -43,17 +47,35 @@ class Known:
     def __init__(self) -> None:
         self.is_near = False
         self._objective: ProximalObjective | None = None
-        self._places: NDArray[np.intp] = np.empty(0, np.intp)
+        self._x, self._places = np.empty(0), np.empty(0, np.intp)
         self._matrix: Vector = np.empty((0, 0))
 
     def hessian(self, objective: ProximalObjective, point: Reached, places: NDArray[np.intp]) -> Vector:
         """Return the smooth function's Hessian among some parameters, at a point or near it."""
         if not (self.is_near and objective is self._objective and np.isin(places, self._places).all()):
-            self._objective, self._places = objective, places
-            self._matrix = objective.reduced_hessian(point.x, places)
+            self._take(objective, point.x, places)
             return self._matrix
         among = np.searchsorted(self._places, places)
         return np.ascontiguousarray(self._matrix[np.ix_(among, among)])
+
+    def kept(self, objective: ProximalObjective) -> dict[str, Any]:
+        """Return what `restore` needs for the next model of that objective: not the matrix, but where it is.
+
+        Nothing if the next model takes another.
+        """
+        if not (self.is_near and objective is self._objective):
+            return {}
+        return {"hessian_at": self._x, "hessian_places": self._places}
+
+    def restore(self, objective: ProximalObjective, arrays: Mapping[str, Any]) -> None:
+        """Take what `kept` returned in another process. One pass, if the next model needs none."""
+        if "hessian_at" in arrays:
+            self._take(objective, arrays["hessian_at"], arrays["hessian_places"])
+            self.is_near = True
+
+    def _take(self, objective: ProximalObjective, x: Vector, places: NDArray[np.intp]) -> None:
+        self._objective, self._x, self._places = objective, x, places
+        self._matrix = objective.reduced_hessian(x, places)
 
 
 def minimize(
@@ -78,18 +100,13 @@ def minimize(
         The most steps.
     callback : callable, optional
         Called with a `Record` and the parameters at the start and after each step.
-    checkpoint : None
-        States are not stored.
+    checkpoint : Checkpoint, optional
+        Offered the state before each step but the first. If it has a stored state, x0 is ignored.
 
     Returns
     -------
     Solution
         Coefficients at zero are exactly zero.
-
-    Raises
-    ------
-    ValueError
-        If a checkpoint is given.
 
     Notes
     -----
@@ -97,7 +114,9 @@ def minimize(
     farthest first; the others stay at zero, and their gradients are looked at after it [1]_. With few
     parameters it minimises the quadratic model there (`subspace`), from one Hessian, and halves the way to
     its minimum until F falls [2]_; with more it takes proximal and truncated Newton steps of F itself, on a
-    copy of the columns. Then one pass over all features gives F, the gradient and the bound.
+    copy of the columns. Where class blocks of the Hessian are known, quasi-Newton steps with these come first
+    (`block_quasi_newton`), until signs have settled. Then one pass over all features gives F, the gradient
+    and the bound.
 
     References
     ----------
@@ -106,40 +125,65 @@ def minimize(
     .. [2] J. D. Lee, Y. Sun, M. A. Saunders, "Proximal Newton-type methods for minimizing composite
        functions", SIAM J. Optim. 24 (2014).
     """
-    if checkpoint is not None:
-        raise ValueError("solver 'proximal-newton' stores no checkpoints")
     progress = Progress(objective, tol, callback)
-    x = np.array(x0, dtype=np.float64)
-    point = Reached(x, *objective.value_and_grad(x))
-    done = progress.at(*point)
+    stored = None if checkpoint is None else checkpoint.state()
     last: tuple[NDArray[np.intp], ProximalObjective | None] | None = None
-    decrement, approach, known = np.inf, True, Known()
-
-    def at(reached: Reached) -> bool:
-        return progress.at(*reached)
-
-    for _ in range(max_iter):
+    approaches, known = True, Known()
+    approach: Approach | None = None  # of all features, a step at a time
+    if stored is None:
+        x = np.array(x0, dtype=np.float64)
+        point = Reached(x, *objective.value_and_grad(x))
+        first, decrement, done = 0, np.inf, progress.at(*point)
+    else:
+        numbers, arrays = stored.numbers, stored.arrays
+        first, value, decrement, approaches = (
+            numbers[name] for name in ("n_steps", "value", "decrement", "approaches")
+        )
+        point, done = Reached(arrays["x"], value, arrays["grad"]), False
+        last = arrays["features"], objective.of_features(arrays["features"])
+        known.restore(last[1] or objective, arrays)  # before passes are told: they count for none
+        if numbers["approach"] is not None:
+            approach = Approach(objective)
+            approach.restore(State(numbers["approach"], arrays))
+        objective.restore(State(numbers["kept"], arrays))
+        progress.resume(numbers["progress"], point.x)
+    for n_steps in range(first, max_iter):
         if done:
             break
-        features = _working_set(objective, point)
-        if last is None or not np.isin(features, last[0]).all():
-            last = features, objective.of_features(features)
-            approach = True
-        features = last[0]
-        part = last[1]
-        approach = approach and objective.has_class_blocks
+        if checkpoint is not None and last is not None and n_steps > first:
+            numbers = {"n_steps": n_steps, "value": point.value, "decrement": decrement}
+            numbers |= {"approaches": approaches, "approach": None}
+            arrays = {**known.kept(last[1] or objective), "x": point.x, "grad": point.grad}
+            arrays["features"] = last[0]
+            checkpoint.offer(functools.partial(_state, numbers, arrays, objective, approach, progress))
         before = point
+        if approach is None:
+            features = _working_set(objective, point)
+            if last is None or not np.isin(features, last[0]).all():
+                last = features, objective.of_features(features)
+                approaches = True
+            approaches = approaches and objective.has_class_blocks
+            if approaches and last[1] is None:
+                approach = Approach(objective)
+        assert last is not None
+        features, part = last
+        if approach is not None:
+            point = approach.step(point)
+            if not approach.is_over:
+                done = progress.at(*point)
+                continue
+            approach = None
         goal = PART_GOAL * min(decrement, point.value)
         if part is None:
-            point, new = _stepped(objective, point, goal, known, full=True, approach=approach, at=at)
+            point, new = _stepped(objective, point, goal, known, full=True)
         else:
             start = Reached(objective.part_of(point.x, features), point.value,
                             objective.part_of(point.grad, features))  # fmt: skip
-            reached, new = _stepped(part, start, goal, known, full=False, approach=approach)
+            reached, new = _stepped(part, start, goal, known, full=False, approaches=approaches)
             x = objective.whole_of(reached.x, features)
             point = Reached(x, *objective.value_and_grad(x))
         # Where a model's step gained much of what the step before did, signs have yet to settle.
-        approach, decrement = new > PART_GOAL * decrement, new
+        approaches, decrement = new > PART_GOAL * decrement, new
         if np.array_equal(point.x, before.x):
             progress.stopped("no step lowers the objective any more at the precision of the products")
             break
@@ -148,6 +192,24 @@ def minimize(
         if not done:
             progress.stopped(f"max_iter={max_iter} steps were taken")
     return progress.solution(*point)
+
+
+def _state(
+    numbers: dict[str, Any],
+    arrays: dict[str, Vector],
+    objective: ProximalObjective,
+    approach: Approach | None,
+    progress: Progress,
+) -> State:
+    """Return the state between two steps; the next step builds everything else from it."""
+    kept = objective.kept()
+    numbers, arrays = {**numbers, "kept": kept.numbers}, {**kept.arrays, **arrays}
+    if approach is not None:
+        of_approach = approach.kept()
+        numbers["approach"] = of_approach.numbers
+        arrays |= of_approach.arrays
+    numbers["progress"] = progress.state()
+    return State(numbers, arrays)
 
 
 def _working_set(objective: ProximalObjective, point: Reached) -> NDArray[np.intp]:
@@ -171,27 +233,27 @@ def _stepped(
     known: Known,
     *,
     full: bool,
-    approach: bool,
-    at: Callable[[Reached], bool] | None = None,
+    approaches: bool = False,
 ) -> tuple[Reached, float]:
     """Return a lower point of the objective, and what was to be gained by the last step.
 
-    One step, or as many as it takes to leave less than `goal` unless `full`.
+    One step, or as many as it takes to leave less than `goal` unless `full`; after an approach, if it
+    `approaches`.
     """
     decrement = np.inf
-    if approach:
-        start = point
-        point, decrement = block_quasi_newton.descend(objective, point, 0.0 if full else goal, at=at)
-        if (decrement <= goal and not full) or decrement == 0.0 < start.value - point.value:
+    if approaches:
+        point, decrement = block_quasi_newton.descend(objective, point, goal)
+        # What a quasi-Newton step gained is no estimate of what is left: without a bound, a model's is.
+        if 0.0 < decrement <= goal and objective.has_lower_bound:
             return point, decrement
     for _ in range(1 if full else MAX_PART_STEPS):
-        candidates = _candidates(objective, point)
-        if candidates is None:
+        chosen = candidates(objective, point)
+        if chosen is None:
             diagonal = objective.diagonal(point.x)
             function = Direct(objective, diagonal)
             new, left = descend(function, objective, point, diagonal, goal, 1 if full else MAX_DIRECT_STEPS)
             return new, min(left, max(point.value - new.value, 0.0))
-        new, decrement = _model_step(objective, point, candidates, goal, known)
+        new, decrement = _model_step(objective, point, chosen, goal, known)
         lower = new.x is not point.x
         point = new
         if decrement <= goal or not lower:
@@ -199,7 +261,7 @@ def _stepped(
     return point, decrement
 
 
-def _candidates(objective: ProximalObjective, point: Reached) -> NDArray[np.intp] | None:
+def candidates(objective: ProximalObjective, point: Reached) -> NDArray[np.intp] | None:
     """Return the parameters of a quadratic model, ascending; None if they are too many for a matrix.
 
     Those that are not at zero, and those whose gradient is beyond what keeps them there.
@@ -229,16 +291,7 @@ def _model_step(
     else:
         matrix, shape = known.hessian(objective, point, places), objective.among(places)
     start = Reached(point.x[places], point.value, point.grad[places])
-    model = Quadratic(shape, start, matrix)
-    diagonal, near = matrix.diagonal().copy(), 0.01 * goal
-    best, left = descend(model, shape, start, diagonal, near, MAX_MODEL_STEPS)
-    if left > near and not objective.bends:
-        thresholds = objective.among(places).thresholds
-        sums = shape.flat_sums(thresholds == 0.0)
-        inner = minimum(matrix, start.grad, start.x, thresholds, sums, max(0.01 * near, EPS * start.value))
-        reached = model.at(inner)
-        if reached.value < best.value:
-            best, _ = descend(model, shape, reached, diagonal, near, MAX_MODEL_STEPS)
+    best = model_minimum(objective, shape, start, places, matrix, 0.01 * goal)
     decrement = start.value - best.value
     known.is_near = decrement <= NEAR * start.value
     step = best.x - start.x
@@ -253,3 +306,28 @@ def _model_step(
             return (trial if is_lower(objective, trial, point) else point), decrement
         length *= 0.5
     return point, decrement
+
+
+def model_minimum(
+    objective: ProximalObjective,
+    shape: Absolutes,
+    start: Reached,
+    places: NDArray[np.intp],
+    matrix: Vector,
+    near: float,
+) -> Reached:
+    """Return the minimum of the quadratic model of some parameters to about `near`. No pass.
+
+    `shape` is what the absolute values are to them, `start` where they are, `matrix` their Hessian.
+    """
+    model = Quadratic(shape, start, matrix)
+    diagonal = matrix.diagonal().copy()
+    best, left = descend(model, shape, start, diagonal, near, MAX_MODEL_STEPS)
+    thresholds = np.zeros(0) if objective.bends else objective.among(places).thresholds
+    if left > near and thresholds.any():
+        sums = shape.flat_sums(thresholds == 0.0)
+        inner = minimum(matrix, start.grad, start.x, thresholds, sums, max(0.01 * near, EPS * start.value))
+        reached = model.at(inner)
+        if reached.value < best.value:
+            best, _ = descend(model, shape, reached, diagonal, near, MAX_MODEL_STEPS)
+    return best

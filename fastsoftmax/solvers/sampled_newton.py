@@ -24,6 +24,9 @@ MIN_PAIRS, MAX_PAIRS, PAIRS_BYTES = 10, 32, 2**25
 # The rows of the sample are chosen at the start, and again at so many of the next points: those of the first
 # were chosen where the fit has left.
 CHOICES = 3
+# Where an objective can sum a better model, it is asked for it where F is predicted to fall by at most this
+# fraction of it: there the curvatures are to some per cent those at the minimum. It is the last model.
+NEAR = 0.03
 SUFFICIENT_DECREASE = 1e-4  # Armijo's condition, at its usual value
 MAX_TRIALS = 30
 RESOLUTION = 1e-7  # as in `newton`: smaller relative changes of F are rounding if products are float32
@@ -163,6 +166,7 @@ def minimize(
         (n_steps, refined, n_choices, x, value, grad), modelled = _restored(stored, modelled, pairs)
         progress, done = Progress(modelled, tol, callback), False
         progress.resume(stored.numbers["progress"], x)
+        modelled.returns_to(x, value, grad)
         step, slope = _step(modelled, model, pairs, x, grad)
     first = n_steps
     for n_steps in range(first, max_iter):
@@ -173,12 +177,18 @@ def minimize(
             checkpoint.offer(functools.partial(_state, iterate, model, pairs, progress))
         trial = None
         if not progress.stalled:
-            chooses = n_choices < CHOICES and not refined
-            trial = _searched(modelled, model, pairs, (x, value, grad), step, chooses)
+            near = modelled.sums_hessian and -0.5 * slope <= NEAR * abs(value)
+            chooses = not refined and n_choices < (CHOICES + 1 if near else CHOICES)
+            make = functools.partial(modelled.value_grad_and_model, near=near) if chooses else None
+            trial = _searched(modelled, model, pairs, (x, value, grad), step, make)
+            if trial is None:
+                modelled.returns_to(x, value, grad)
         if trial is not None:
             x, value, grad, new_model = trial
             if new_model is not None:
-                model, n_choices = new_model, n_choices + 1
+                model, n_choices = new_model, CHOICES + 1 if near else n_choices + 1
+                del new_model
+            trial = None
         elif pairs.steps and not (progress.stalled or modelled.is_float32):
             pairs.clear()  # their curvature may be rounding: try again from the model alone
         else:
@@ -231,12 +241,12 @@ def _searched(
     pairs: _Pairs,
     start: tuple[Vector, float, Vector],
     step: Vector,
-    chooses: bool,
+    make: Callable[[Vector], tuple[float, Vector, Model]] | None,
 ) -> tuple[Vector, float, Vector, Model | None] | None:
     """Return the first point along the step that lowers F enough, or None; each point tried gives a pair.
 
-    The result is the point, F, ∇F, and the model of rows chosen there, if it `chooses`; its pair is then the
-    only one.
+    The result is the point, F, ∇F, and the model that `make` makes there with them, if any; its pair is then
+    the only one.
     """
     algebra = objective.algebra
     x, value, grad = start
@@ -247,8 +257,8 @@ def _searched(
             return None
         trial = algebra.moved(x, step, length)
         new_model = None
-        if chooses:
-            trial_value, trial_grad, new_model = objective.value_grad_and_model(trial)
+        if make is not None:
+            trial_value, trial_grad, new_model = make(trial)
         else:
             trial_value, trial_grad = objective.value_and_grad(trial)
         good = trial_value <= value + SUFFICIENT_DECREASE * length * slope or (

@@ -18,6 +18,7 @@ from fastsoftmax.runtime import blas
 from fastsoftmax.runtime.buffers import BufferPool
 from fastsoftmax.runtime.read_ahead import read_ahead
 from fastsoftmax.sources.dear import DearSource, row_blocks
+from fastsoftmax.sources.folds import InFold
 from fastsoftmax.sources.pairwise import PairwiseSum
 
 if TYPE_CHECKING:
@@ -149,13 +150,17 @@ class DaskSource(DearSource):
                 Recipe(unit, first, self._targets, n_outputs, width, block_bytes, with_transposes)
                 for unit, first in zip(supply.units, firsts)
             ]
-        if self._encoded is None:
+        # Sources of folds share what is made of the blocks; in float64 targets are others.
+        if self._kept is None:
+            self._kept = getattr(self._rows, "encoded", {})
+        key = self._targets.is_wide
+        if key not in self._kept:
             shared = self._targets, n_outputs, block_bytes
             each = [(first,) for first in firsts]
-            self._encoded = supply.engine.kept(_encoded, supply.units, each, shared, "encode-block")
-        return self._encoded
+            self._kept[key] = supply.engine.kept(_encoded, supply.units, each, shared, "encode-block")
+        return self._kept[key]
 
-    _encoded: list[Any] | None = None
+    _kept: dict[bool, list[Any]] | None = None
 
 
 def _encoded(unit: Any, first: int, targets: Targets, n_outputs: int, block_bytes: int) -> Encoded:
@@ -176,7 +181,7 @@ def _wide(block: Block, width: int) -> Block:
 
 def _answered(units: Sequence[Encoded | Recipe], query: Query[Answer], n_threads: int, loss: Loss) -> Answer:
     """Return the answer for some neighbours among the blocks: a node of the tree over all."""
-    total: PairwiseSum[Answer] = PairwiseSum()
+    total: PairwiseSum[Answer] = PairwiseSum(owned=True)
     with blas.one_thread():  # its own threads would be on the cores of other tasks
         for unit in units:
             total.begin_group()
@@ -205,5 +210,7 @@ def _added(tree: Any) -> Any:
 def _name(query: Any) -> str:
     """Return a query's name for a dashboard: LossGrad is loss-grad, and several are joined by a plus sign."""
     if isinstance(query, Together):
-        return "+".join(_name(each) for each in query.queries)
+        return "+".join(dict.fromkeys(_name(each) for each in query.queries))
+    if isinstance(query, InFold):
+        return f"{_name(query.query)}-fold-{query.fold.number}"
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", type(query).__name__).lower()

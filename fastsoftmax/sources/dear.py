@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from fastsoftmax.contracts import Csr, RowBlock, row_slice
 from fastsoftmax.contracts.protocols import SourceSpec
@@ -12,6 +12,7 @@ from fastsoftmax.data.blocks.block import Block, n_bytes
 from fastsoftmax.data.blocks.remote import Remote
 from fastsoftmax.runtime import lazy_imports
 from fastsoftmax.sources.array import ArraySource, sparse_block_rows, with_transpose
+from fastsoftmax.sources.folds import InFold
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,14 +82,19 @@ class DearSource(ABC):
         """
         if isinstance(query, TargetSum):
             if self._target_sums is None:
-                self._target_sums = self._reading(query, with_transposes=False)
+                self._target_sums = self._reading(self._in_fold(query), with_transposes=False)
             return self._target_sums
         if self._target_sums is not None:
-            return self._reading(query)
-        answers: Any = self._reading(Together((query, TargetSum())))
+            return self._reading(self._in_fold(query))
+        answers: Any = self._reading(self._in_fold(Together((query, TargetSum()))))
         answer: Answer
         answer, self._target_sums = answers.each
         return answer
+
+    def _in_fold(self, query: Query[Answer]) -> Query[Answer]:
+        """Return the query about the rows of the fold, where the rows are those of one."""
+        fold = getattr(self._rows, "fold", None)
+        return query if fold is None else cast("Query[Answer]", InFold(query, fold))
 
     def sample(self, n_rows: int) -> Source:
         """Return a source of sampled rows, kept in memory, always the same; itself if it has no more.
@@ -118,6 +124,17 @@ class DearSource(ABC):
         return ArraySource(
             rows._replace(buffers=self._buffers), self._loss, self._spec.n_outputs, n_threads=self._n_threads
         )
+
+    def pool_rows(self, n_rows: int | None = None) -> RowBlock:
+        """Return the first rows that are kept in memory as a sample, all by default, as devices take them."""
+        rows = self._rows.look().sample.first(self.n_pooled if n_rows is None else n_rows)
+        target, weight = self._targets.of(Block(rows.X, rows.y, rows.weight, "sample", 0))
+        return RowBlock(rows.X, target, weight)
+
+    @property
+    def block_bytes(self) -> int:
+        """The bytes of rows that are in memory at a time, in a block."""
+        return self._rows.limits.block
 
     @property
     def sample_bytes(self) -> int:
@@ -151,10 +168,7 @@ class DearSource(ABC):
         """Return the source of the first rows of the kept sample."""
         known = self._samples.get(n_rows)
         if known is None:
-            rows = self._rows.look().sample.first(n_rows)
-            block = Block(rows.X, rows.y, rows.weight, "sample", 0)
-            target, weight = self._targets.of(block)
-            known = self.of_rows(RowBlock(rows.X, target, weight))
+            known = self.of_rows(self.pool_rows(n_rows))
             self._samples = {**dict(list(self._samples.items())[-2:]), n_rows: known}
         return known
 

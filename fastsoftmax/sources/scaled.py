@@ -157,6 +157,9 @@ class ScaledSource:
         changed = getattr(query, "of_features", None)  # kinds of query that know how themselves
         if changed is not None:
             return changed(self.of_rows, self._squares)
+        changed = getattr(query, "of_scaled", None)  # and those whose answers are of scaled rows already
+        if changed is not None:
+            return changed(self.of_rows, *self.features)
         raise TypeError(f"no change of variables is known for the query {type(query).__name__}")
 
     def _answered(self, query: Any, answer: Any) -> Any:

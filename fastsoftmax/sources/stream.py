@@ -33,7 +33,7 @@ class StreamSource(DearSource):
     """
 
     def _reading(self, query: Query[Answer], *, with_transposes: bool = True) -> Answer:
-        total: PairwiseSum[Answer] = PairwiseSum()
+        total: PairwiseSum[Answer] = PairwiseSum(owned=True)
         first = 0
         with read_ahead(functools.partial(self._blocks, with_transposes)) as blocks:
             for begins, file, block in blocks:

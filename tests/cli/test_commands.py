@@ -14,7 +14,7 @@ from sklearn.datasets import load_iris
 from typer.testing import CliRunner
 
 import fastsoftmax
-from fastsoftmax import SoftmaxRegression
+from fastsoftmax import SoftmaxRegression, SoftmaxRegressionCV
 from fastsoftmax.cli.app import app
 from fastsoftmax.data import readers
 from fastsoftmax.persistence import container
@@ -364,3 +364,49 @@ def test_standardised_columns_are_penalised_alike():
     fitted = SoftmaxRegression(standardize=True).fit(frame[["a", "b", "c", "d"]].to_numpy(), frame.species)
     np.testing.assert_array_equal(_load("m").coef_, fitted.coef_)
     assert _load("m").standardize
+
+
+def test_penalties_are_chosen_by_cross_validation(model):
+    iris = str(Path(model).parent / "iris.csv")
+    options = {"l1_ratios": [0.5, 1.0], "cv": 3, "use_legacy_attributes": False}
+    X, y = _frame().to_numpy()[:, :4].astype(float), _frame()["species"].to_numpy()
+    for words, more in (
+        ((), {"scoring": "neg_log_loss"}),
+        (
+            ("--selection", "one_standard_error", "--scoring", "accuracy"),
+            {"selection": "one_standard_error", "scoring": "accuracy"},
+        ),
+    ):
+        ratios = ("--l1-ratio", "0.5", "--l1-ratio", "1")
+        told = _json("fit", iris, "--cv", "3", *ratios, *words, "--out", "chosen.safetensors")
+        own = SoftmaxRegressionCV(**options, **more).fit(X, y)
+        assert (told["C"], told["l1_ratio"]) == (own.C_, own.l1_ratio_)
+        assert told["nonzero_coefficients"] == np.count_nonzero(own.coef_) < told["coefficients"]
+        scores = own.scores_[:, list(own.l1_ratios_).index(own.l1_ratio_), list(own.Cs_).index(own.C_)]
+        assert told["cv_score"] == pytest.approx(scores.mean())
+        assert told["cv_score_standard_error"] == pytest.approx(scores.std(ddof=1) / np.sqrt(3))
+        assert told["cv_folds"] == 3
+        np.testing.assert_array_equal(_load("chosen.safetensors").coef_, own.coef_)
+    result = _run("fit", iris, "--l1-ratio", "1")
+    assert "of 12 are not zero" in result.stdout
+    assert _json("fit", iris, "--l1-ratio", "1")["cv_score"] is None
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "text"),
+    [
+        (("--cv", "3", "--C", "2"), 2, "exclude each other"),
+        (("--selection", "best"), 2, "goes with --cv"),
+        (("--l1-ratio", "0", "--l1-ratio", "1"), 2, "go with --cv"),
+        (("--l1-ratio", "1.5"), 2, "is not from 0 to 1"),
+        (("--cv", "3", "--scoring", "none"), 2, "none of scikit-learn's"),
+        (("--cv", "500"), 1, "number of splits"),
+        (("--l1-ratio", "0.5", "--solver", "lbfgs"), 1, "supports only"),
+        (("--cv", "3", "--memory", "1M"), 1, "--cv takes rows in memory"),
+    ],
+)
+def test_penalties_that_cannot_be_chosen(model, words, status, text):
+    result = _run("fit", Path(model).parent / "iris.csv", *words)
+    assert result.exit_code == status
+    assert text in " ".join(result.stderr.replace("│", " ").split())
+    assert status == 2 or result.stderr.count("\n") == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import dask
 import numpy as np
 import pytest
@@ -64,3 +66,17 @@ def test_what_chosen_rows_take_is_measured():
     chosen = ChosenRows((Chosen(X, y, w, w, w),), 1.0, 2**20)
     n_bytes = X.nbytes + y.nbytes + 3 * w.nbytes
     assert n_bytes <= sizeof(ManySums((chosen, chosen))) / 2 <= n_bytes + 512
+
+
+def test_blocks_lie_evenly_and_neighbours_together(client):
+    one = next(iter(client.nthreads()))
+    parts = lists(*problem())
+    uneven = [client.compute(of, workers=[one]) for of in parts]  # all on one worker
+    for given in (parts, uneven):
+        rows = on_workers(*given, memory=MEMORY)
+        SoftmaxRegression(max_iter=1, tol=1.0).fit(rows)
+        there = client.who_has(rows.supply.units)
+        places = [there[unit.key] for unit in rows.supply.units]
+        assert all(len(names) == 1 for names in places)
+        assert sorted(map(places.count, set(places))) == [4, 5]
+        assert sum(left != right for left, right in itertools.pairwise(places)) == 1

@@ -8,6 +8,10 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
+import subprocess
+import sys
+import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -32,6 +36,16 @@ def kill(client, n_workers):
     """End the processes of some workers at once; their nannies start others."""
     for pid in list(client.run(os.getpid).values())[:n_workers]:
         os.kill(pid, signal.SIGKILL)
+
+
+def idle(client, seconds=20.0):
+    """Whether in that time no task is left that anyone would have to run."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if not client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)):
+            return True
+        time.sleep(0.1)
+    return False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +112,96 @@ def test_a_checkpoint_goes_on_with_another_number_of_workers(client, tmp_path, m
     assert said(found)[:5] == expected[:5]
     client.cluster.scale(2)
     client.wait_for_workers(2, timeout=120)
+
+
+def test_a_worker_that_is_gone_for_good(client, expected):
+    seen = []
+
+    def disturb(record):
+        if len(seen) == 1:  # a nanny that does not start another
+            nanny = next(iter(client.cluster.workers.values()))
+            nanny.auto_restart = False
+            os.kill(nanny.process.pid, signal.SIGKILL)
+        if len(seen) == 3:
+            client.cluster.scale(3)
+            kill(client, 2)
+        seen.append(record.passes)
+
+    found = SoftmaxRegression(callbacks=[disturb]).fit(on_workers(*arrays(*problem()), memory=MEMORY))
+    assert len(seen) > 3
+    assert said(found) == expected
+    client.cluster.scale(2)
+    client.wait_for_workers(2, timeout=120)
+
+
+def test_the_bits_are_the_same_on_one_to_four_workers(client, expected):
+    for n_workers in (4, 3, 1, 2):
+        client.cluster.scale(n_workers)
+        client.wait_for_workers(n_workers, timeout=120)
+        while len(client.nthreads()) > n_workers:
+            time.sleep(0.1)
+        rows = on_workers(*arrays(*problem()), memory=MEMORY)
+        assert said(SoftmaxRegression().fit(rows)) == expected
+        there = client.who_has(rows.supply.units)
+        assert len({name for names in there.values() for name in names}) == n_workers
+
+
+def test_ctrl_c_leaves_the_cluster_idle_and_usable(client, expected):
+    parts, seen = arrays(*problem()), []
+
+    def slow(block):
+        time.sleep(1.5)
+        return block
+
+    def disturb(record):
+        seen.append(record)
+        if len(seen) == 3:
+            interrupt(0.01)
+
+    slowly = on_workers(parts[0].map_blocks(slow, dtype=float), *parts[1:], memory=MEMORY)
+    interrupt(0.5)  # while the blocks are made
+    with pytest.raises(KeyboardInterrupt):
+        SoftmaxRegression().fit(slowly)
+    del slowly
+    assert idle(client)
+    with pytest.raises(KeyboardInterrupt):
+        SoftmaxRegression(callbacks=[disturb], tol=1e-12).fit(on_workers(*parts, memory=MEMORY))
+    assert idle(client)
+    assert said(SoftmaxRegression().fit(on_workers(*parts, memory=MEMORY))) == expected
+
+
+def interrupt(seconds):
+    """Press Ctrl-C after so many seconds."""
+    threading.Timer(seconds, signal.raise_signal, [signal.SIGINT]).start()
+
+
+CLIENT = """
+import sys
+from distributed import Client
+from fastsoftmax import SoftmaxRegression, on_workers
+from fastsoftmax.persistence import checkpoint
+from tests.dask.problems import MEMORY, arrays, problem
+checkpoint.SECONDS, checkpoint.TIME_FRACTION = 0.0, float("inf")
+client = Client(sys.argv[1])
+def said(record):
+    print(record.passes, flush=True)
+    if record.passes >= 5:
+        sys.stdin.read()  # until it is ended
+rows = on_workers(*arrays(*problem()), memory=MEMORY)
+SoftmaxRegression(callbacks=[said], checkpoint=sys.argv[2]).fit(rows)
+"""
+
+
+def test_a_client_that_goes_away_leaves_workers_and_a_checkpoint(client, tmp_path, expected):
+    path = tmp_path / "state"
+    command = [sys.executable, "-c", CLIENT, client.scheduler.address, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        while int(other.stdout.readline()) < 5:
+            pass
+        other.kill()
+    assert idle(client)  # its futures are let go of
+    found = SoftmaxRegression(checkpoint=path).fit(on_workers(*arrays(*problem()), memory=MEMORY))
+    assert said(found)[:5] == expected[:5]
 
 
 def test_scattered_rows_that_are_lost_are_said_to_be(client):

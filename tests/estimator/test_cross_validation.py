@@ -19,7 +19,7 @@ from sklearn.metrics import log_loss, make_scorer
 from sklearn.model_selection import GroupKFold, KFold, ShuffleSplit, StratifiedKFold
 
 from fastsoftmax import SoftmaxRegression, SoftmaxRegressionCV, load
-from fastsoftmax.estimator import cv_results, folds
+from fastsoftmax.estimator import cv_grid, cv_results, folds
 from fastsoftmax.objective import direct
 from tests.problems import dataset
 
@@ -39,6 +39,9 @@ def problem(name):
     elif name == "strings":
         X, y = dataset("wine")
         X, y = X[:, :5], np.array(["rosé", "red", "white"])[y]
+    elif name == "scaled":
+        X, y = dataset("wine")
+        X = (X[:, :5] - X[:, :5].mean(axis=0)) / X[:, :5].std(axis=0)
     elif name == "csr":
         dense = rng.normal(size=(150, 12)) * (rng.random((150, 12)) < 0.4)
         y = (dense[:, :4] * 2 + rng.gumbel(size=(150, 4))).argmax(axis=1)
@@ -113,6 +116,19 @@ def test_options(case):
         assert_same(*both("strings", **OPTIONS[case]))
 
 
+@pytest.mark.parametrize("options", [{}, NEW, {"refit": False}], ids=["legacy", "new", "no refit"])
+def test_ratios(options):
+    X, y, _ = problem("scaled")  # of two classes: of more theirs is not the unique optimum
+    options = {"Cs": [3.0, 0.1], "scoring": "neg_log_loss", "cv": 3} | options
+    options["l1_ratios"] = np.array([1.0, 0.5, 0.0])
+    ours = SoftmaxRegressionCV(tol=1e-12, **options).fit(X, y == 1)
+    theirs = LogisticRegressionCV(
+        solver="saga", tol=1e-8, max_iter=5000, **{"use_legacy_attributes": True} | options
+    ).fit(X, y == 1)
+    assert_same(ours, theirs)
+    assert ours.best_estimator_.l1_ratio == np.ravel(ours.l1_ratio_)[0]
+
+
 def test_liblinears_intercept():
     ours, theirs = both("two", solver="liblinear", intercept_scaling=3.0, **NEW)
     np.testing.assert_allclose(ours.coefs_paths_, theirs.coefs_paths_, atol=1e-3)  # theirs is not exact
@@ -138,39 +154,82 @@ def test_ways_to_the_same_fits(name, limit, monkeypatch):
     assert other.C_ == usual.C_
 
 
-def test_each_fit_is_that_of_its_training_rows():
-    X, y, weight = problem("strings")
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("strings", {}),
+        ("scaled", {"l1_ratios": (0.5, 1.0)}),
+        ("csr", {"l1_ratios": (1.0,), "group_classes": True}),
+        ("scaled", {"l1_ratios": (0.7,), "penalty_weights": [1.0, 0.0, 2.0, 1.0, 1.0], "cap": 0}),
+        ("scaled", {"penalty_weights": [1.0, 0.5, 2.0, 1.0, 1.0]}),
+    ],
+)
+def test_each_fit_is_that_of_its_training_rows(name, options, monkeypatch):
+    X, y, weight = problem(name)
+    options = dict(options)
+    monkeypatch.setattr(folds, "TAKEN_BYTES", options.pop("cap", folds.TAKEN_BYTES))
     split = KFold(4, shuffle=True, random_state=1)
-    model = SoftmaxRegressionCV(Cs=CS, cv=split, tol=1e-12, **NEW).fit(X, y, weight)
-    for i, (inside, outside) in enumerate(split.split(X)):
-        for j, C in enumerate(CS):
-            one = SoftmaxRegression(C=C, tol=1e-12).fit(X[inside], y[inside], weight[inside])
-            np.testing.assert_allclose(model.coefs_paths_[i, 0, j, :, :-1], one.coef_, atol=ATOL)
-            assert model.scores_[i, 0, j] == pytest.approx(one.score(X[outside], y[outside], weight[outside]))
-    last = SoftmaxRegression(C=model.C_, tol=1e-12).fit(X, y, weight)
+    model = SoftmaxRegressionCV(Cs=CS, cv=split, tol=1e-12, **NEW | options).fit(X, y, weight)
+    ratios = options.pop("l1_ratios", (0.0,))
+    for i, (inside, outside) in enumerate(split.split(y)):
+        for r, ratio in enumerate(ratios):
+            for j, C in enumerate(CS):
+                one = SoftmaxRegression(C=C, tol=1e-12, l1_ratio=ratio, **options)
+                one.fit(X[inside], y[inside], weight[inside])
+                np.testing.assert_allclose(model.coefs_paths_[i, r, j, :, :-1], one.coef_, atol=ATOL)
+                score = one.score(X[outside], y[outside], weight[outside])
+                assert model.scores_[i, r, j] == pytest.approx(score)
+    last = SoftmaxRegression(C=model.C_, tol=1e-12, l1_ratio=model.l1_ratio_, **options).fit(X, y, weight)
     np.testing.assert_allclose(model.coef_, last.coef_, atol=ATOL)
     assert model.objective_ == pytest.approx(last.objective_, rel=1e-11)
-    assert model.duality_gap_ <= 1e-12 * model.objective_
+    assert "penalty_weights" in options or model.duality_gap_ <= 1e-12 * model.objective_
 
 
-def test_the_bits_do_not_depend_on_threads():
+@pytest.mark.parametrize("ratio", [0, 0.5])
+def test_the_bits_do_not_depend_on_threads(ratio):
     X, y, _ = problem("three")
-    found = [SoftmaxRegressionCV(Cs=3, n_threads=n, **NEW).fit(X, y).coefs_paths_ for n in (1, 2, 5)]
+    given = {"Cs": 3} | NEW | {"l1_ratios": (ratio,)}
+    found = [SoftmaxRegressionCV(n_threads=n, **given).fit(X, y).coefs_paths_ for n in (1, 2, 5)]
     np.testing.assert_array_equal(found[0], found[1])
     np.testing.assert_array_equal(found[0], found[2])
+
+
+def chosen(scores, Cs, selection, n_nonzero=None):
+    """The place chosen of one l1_ratio, or of several."""
+    scores = np.asarray(scores)
+    scores = scores[:, np.newaxis] if scores.ndim == 2 else scores
+    grid = cv_grid.Grid(np.asarray(Cs), np.zeros(scores.shape[1]), np.zeros(scores.shape[1]))
+    zeros = np.zeros(scores.shape[1:]) if n_nonzero is None else np.asarray(n_nonzero)
+    return cv_results.chosen(scores, grid, selection, zeros)
 
 
 def test_one_standard_error():
     scores = np.array([[0.5, 0.8, 0.90, 0.85], [0.6, 0.9, 0.86, 0.9], [0.5, 0.82, 0.94, 0.8]])
     Cs = np.array([100.0, 0.1, 10.0, 1.0])
-    assert cv_results.chosen(scores, Cs, "best") == 2
+    assert chosen(scores, Cs, "best") == (0, 2)
     error = np.std([0.90, 0.86, 0.94], ddof=1) / np.sqrt(3)
     assert 0.9 - error > 0.85  # none but the best is so near
-    assert cv_results.chosen(scores, Cs, "one_standard_error") == 2
+    assert chosen(scores, Cs, "one_standard_error") == (0, 2)
     scores[:, 2] += [0.1, -0.1, 0.0]
     error = np.std([1.0, 0.76, 0.94], ddof=1) / np.sqrt(3)
     assert 0.9 - error < min(0.84, 0.85)
-    assert cv_results.chosen(scores, Cs, "one_standard_error") == 1
+    assert chosen(scores, Cs, "one_standard_error") == (0, 1)
+    # of several l1_ratios the sparsest of their smallest C so near, and of equal ones the best
+    two = np.stack((scores, scores - 0.01), axis=1)
+    counts = [[9, 4, 9, 9], [9, 3, 1, 9]]
+    assert chosen(two, Cs, "best", counts) == (0, 2)
+    assert chosen(two, Cs, "one_standard_error", counts) == (1, 1)
+    counts[1][1] = 4
+    assert chosen(two, Cs, "one_standard_error", counts) == (0, 1)
+    equal = np.ones((3, 2, 4))  # as scikit-learn: the first C, and of that the first l1_ratio
+    assert chosen(equal, Cs, "best") == (0, 0)
+    equal[:, 1, 0] += 0.5
+    equal[:, 0, 1] += 0.5
+    assert chosen(equal, Cs, "best") == (1, 0)
+    assert chosen(np.full((3, 4), np.nan), Cs, "one_standard_error") == (0, 0)
+
+
+def test_simpler_by_one_standard_error():
     X, y, _ = problem("strings")
     best, simple = (
         SoftmaxRegressionCV(Cs=40, scoring="neg_log_loss", selection=kind, **NEW).fit(X, y)
@@ -270,9 +329,11 @@ def test_the_parameters_of_logistic_regression_cv():
 @pytest.mark.parametrize(
     ("options", "error", "text"),
     [
-        ({"l1_ratios": (0.5,)}, ValueError, r"l1_ratios must be None or \(0,\)"),
-        ({"l1_ratios": (0, 1)}, ValueError, r"l1_ratios must be None or \(0,\)"),
-        ({"penalty": "l1", "solver": "saga"}, ValueError, "SoftmaxRegressionCV is not in"),
+        ({"l1_ratios": (0.5, 1.1)}, ValueError, "l1_ratios must be an array-like of numbers between 0 and 1"),
+        ({"l1_ratios": ()}, ValueError, "l1_ratios must be an array-like of numbers between 0 and 1"),
+        ({"l1_ratios": (0.5,), "solver": "lbfgs"}, ValueError, "Solver lbfgs supports only"),
+        ({"penalty": "elasticnet"}, ValueError, "l1_ratios must be"),
+        ({"l1_ratios": (0.5,), "penalty_weights": [1.0]}, ValueError, "penalty_weights must be"),
         ({"Cs": [1.0, 0.0]}, ValueError, "list of positive numbers"),
         ({"Cs": []}, ValueError, "list of positive numbers"),
         ({"Cs": 0}, ValueError, "Cs"),
@@ -294,6 +355,30 @@ def test_wrong_arguments(options, error, text):
         SoftmaxRegressionCV(**options).fit(X, y)
 
 
+@pytest.mark.filterwarnings("ignore:'penalty' was deprecated:FutureWarning")
+def test_penalties_by_their_old_names():
+    X, y, _ = problem("scaled")
+    one = SoftmaxRegressionCV(Cs=CS, l1_ratios=(1.0,), use_legacy_attributes=False).fit(X, y)
+    old = SoftmaxRegressionCV(Cs=CS, penalty="l1", use_legacy_attributes=False).fit(X, y)
+    np.testing.assert_array_equal(old.coefs_paths_, one.coefs_paths_)
+    assert old.l1_ratio_ == 1.0
+    with pytest.warns(UserWarning, match="l1_ratios parameter is only used"):
+        model = SoftmaxRegressionCV(Cs=CS, penalty="l2", l1_ratios=(0.5,)).fit(X, y)
+    np.testing.assert_array_equal(model.coef_, SoftmaxRegressionCV(Cs=CS).fit(X, y).coef_)
+
+
+def test_scikit_learns_defaults_warn_where_they_are_asked_for():
+    X, y, _ = problem("scaled")
+    silent = SoftmaxRegressionCV(Cs=CS).fit(X, y)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        told = SoftmaxRegressionCV(Cs=CS, l1_ratios="warn", scoring="warn", use_legacy_attributes="warn")
+        told.fit(X, y)
+    assert [str(each.message)[:17] for each in caught] == 3 * ["The default value"]
+    assert {each.filename for each in caught} == {__file__}
+    assert_same(told, silent)
+
+
 def test_a_fold_without_weight_is_named():
     X, y, _ = problem("three")
     weight = (np.arange(len(y)) % 5 == 0).astype(float)
@@ -313,11 +398,12 @@ def test_what_was_not_reached_is_said_once():
     assert len(caught) <= 2  # and that of the last fit
 
 
-def test_no_penalty_is_a_C_as_well():
+@pytest.mark.parametrize("ratio", [0, 1])
+def test_no_penalty_is_a_C_as_well(ratio):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(200, 3))
     y = (X + 2 * rng.gumbel(size=(200, 3))).argmax(axis=1)
-    model = SoftmaxRegressionCV(Cs=[np.inf, 1.0], tol=1e-12, **NEW).fit(X, y)
+    model = SoftmaxRegressionCV(Cs=[np.inf, 1.0], tol=1e-12, **NEW | {"l1_ratios": (ratio,)}).fit(X, y)
     inside, _ = next(StratifiedKFold().split(X, y))
     free = LogisticRegression(C=np.inf, tol=1e-10, max_iter=10_000).fit(X[inside], y[inside])
     np.testing.assert_allclose(model.coefs_paths_[0, 0, 0, :, :-1], free.coef_, atol=1e-4)
@@ -338,7 +424,9 @@ def test_one_against_rest_and_labels_of_their_own():
 def test_metadata_routing():
     X, y, weight = problem("three")
     groups = np.arange(len(y)) // 10
-    with pytest.raises(ValueError, match="cannot be routed"):
+    with pytest.raises(
+        ValueError, match="cannot be routed to fit, which is only supported if enable_metadata_routing=True"
+    ):
         SoftmaxRegressionCV().fit(X, y, groups=groups)
     with sklearn.config_context(enable_metadata_routing=True):
         scorer = make_scorer(log_loss, greater_is_better=False, response_method="predict_proba")

@@ -276,9 +276,33 @@ def test_a_class_without_rows_and_one_against_rest():
         np.testing.assert_allclose(together.coef_[k], alone.coef_[0], atol=1e-4)
 
 
+def test_many_fits_and_a_path_without_end_are_those_of_single_ones():
+    X, y = dataset("wine")
+    options = {"l1_ratio": 0.9, "tol": 1e-8, "standardize": True}
+    weights, Cs = np.random.default_rng(0).integers(0, 3, (2, len(y))), [0.02, 0.2]
+    fits = SoftmaxRegression(**options).fit_many(X, y, weights, Cs=Cs)
+    for i, C in enumerate(Cs):
+        alone = SoftmaxRegression(C=C, **options).fit(X, y, weights[i])
+        assert fits.coef_[i].tobytes() == alone.coef_.tobytes()
+    X, y = dataset("iris")
+    *_, last = SoftmaxRegression(l1_ratio=1.0).fit_path(X[50:, :2], y[50:], [np.inf, 1.0])[::-1]
+    alone = SoftmaxRegression(C=np.inf).fit(X[50:, :2], y[50:])
+    np.testing.assert_allclose(last.coef_, alone.coef_, rtol=1e-2)
+    assert last.objective_ == pytest.approx(alone.objective_, rel=1e-6)
+
+
+@pytest.mark.parametrize("class_weight", [None, "balanced"])
+def test_one_against_rest_is_a_model_of_each_class(class_weight):
+    X, y = dataset("iris")
+    options = {"C": 0.3, "l1_ratio": 0.8, "tol": 1e-9, "class_weight": class_weight}
+    model = SoftmaxRegression(multi_class="ovr", **options).fit(X, y)
+    for k in range(3):
+        alone = SoftmaxRegression(**options).fit(X, y == k)
+        np.testing.assert_allclose(model.coef_[k], alone.coef_[0], atol=1e-4)
+        assert ((model.coef_[k] != 0.0) == (alone.coef_[0] != 0.0)).all()
+
+
 REFUSED = {
-    "standardize": ({"standardize": True}, "standardize=True"),
-    "checkpoint": ({"checkpoint": "state.npz"}, "checkpoint"),
     "a solver without": ({"solver": "lbfgs"}, "supports only 'l2'"),
     "weights of another shape": ({"penalty_weights": [1.0]}, r"penalty_weights must be \(4,\) or \(3, 4\)"),
     "negative weights": ({"penalty_weights": [1.0, 2.0, -1.0, 0.0]}, "not negative"),
@@ -300,10 +324,3 @@ def test_other_ways_to_fit_say_so():
     model = SoftmaxRegression(l1_ratio=1.0)
     with pytest.raises(ValueError, match="partial_fit is not in this version"):
         model.partial_fit(X, y, classes=[0, 1, 2])
-    with pytest.raises(ValueError, match="fit_many is not in this version"):
-        model.fit_many(X, y, np.ones((2, len(y))))
-    with pytest.raises(ValueError, match="a path that ends at C=inf is not"):
-        model.fit_path(X, y, [1.0, np.inf])
-    rows = fastsoftmax.rows_from(lambda: iter([(X, y)] * 9), memory="16K")
-    with pytest.raises(ValueError, match="rows that are not in memory"):
-        model.fit(rows)

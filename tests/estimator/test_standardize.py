@@ -72,6 +72,24 @@ def test_the_optimum_is_that_of_features_standardised_beforehand(n_classes, dtyp
     np.testing.assert_allclose(model.predict_proba(given), expected.predict_proba(X), atol=2e-3)
 
 
+@pytest.mark.parametrize(("options", "make", "far"), [
+    ({"l1_ratio": 1.0}, np.array, False), ({"l1_ratio": 0.5}, sp.csr_array, False),
+    ({"l1_ratio": 1.0, "group_classes": True}, np.asfortranarray, False),
+    ({"l1_ratio": 1.0}, np.array, True), ({"l1_ratio": 0.7}, sp.csr_array, True),
+    ({"l1_ratio": 0.7, "fit_intercept": False}, sp.csr_array, False),
+    ({"l1_ratio": 0.5, "penalty_weights": np.arange(1.0, D + 1.0)}, np.array, False),
+])  # fmt: skip
+def test_a_sparse_model_is_that_of_features_standardised_beforehand(options, make, far):
+    X, y, w = problem(4, far=far)
+    same = {name: option for name, option in options.items() if name != "fit_intercept"}
+    expected, scale = beforehand(X, y, w, C=0.05, with_mean="fit_intercept" not in options, **same)
+    tol = 1e-7 if far else 1e-9  # of ten thousand deviations the gap has eight digits
+    model = SoftmaxRegression(standardize=True, C=0.05, tol=tol, **options).fit(make(X), y, w)
+    assert_same(model, expected, scale, tol=tol, atol=1e-3 if far else 1e-4)
+    assert ((model.coef_ != 0.0) == (expected.coef_ != 0.0)).all()
+    assert 0 < np.count_nonzero(model.coef_) < model.coef_.size
+
+
 @pytest.mark.parametrize("options", [
     {"solver": "newton-cg"}, {"solver": "newton-cholesky"}, {"C": 100.0}, {"C": 1e-3},
     {"solver": "lbfgs", "class_weight": "balanced"}, {"multi_class": "ovr"},

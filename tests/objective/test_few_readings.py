@@ -55,7 +55,7 @@ def test_no_bound_is_above_the_minimum(loss, sparse):
         value, grad = objective.value_and_grad(x)
         assert value == pytest.approx(plain.value(x), rel=1e-12)
         bound = objective.lower_bound(x, value, grad)
-        free = objective._bound_from(x, value, grad)
+        free = objective._bounds.from_gradient(x, value, grad)
         assert max(bound, free) <= best.value + 1e-12
         gaps.append((value - bound) / max(value - best.value, 1e-12))
     # of second order: a step ten times as small has a gap a hundred times as small
@@ -83,10 +83,10 @@ def test_the_moments_are_those_of_the_rows():
         X, y, w = problem(loss)
         objective, _ = few_readings(X, y, w, loss)
         objective._at_candidates([])
-        mean, with_target = objective._moments
+        mean, with_target = objective._bounds.moments
         one_hot = np.eye(K)[y] if y.ndim == 1 else y
         np.testing.assert_allclose(mean, w @ X / w.sum(), rtol=1e-9)
-        np.testing.assert_allclose(with_target.coef, (w[:, None] * one_hot).T @ X / w.sum(), atol=1e-12)
+        np.testing.assert_allclose(with_target, (w[:, None] * one_hot).T @ X / w.sum(), atol=1e-12)
 
 
 def test_the_preconditioner_is_the_inverse_of_the_samples_hessian():

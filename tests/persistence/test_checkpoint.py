@@ -35,6 +35,8 @@ KINDS = {
     "soft labels": lambda: (drawn(200, 5, 3)[0].astype(np.float32), soft(), {}),
     "liblinear": lambda: (*dataset("breast_cancer"), {"solver": "liblinear"}),
     "newton-cg": lambda: (*dataset("digits"), {"solver": "newton-cg", "C": 1e3}),
+    "absolute values": lambda: (*drawn(300, 400, 3), {"l1_ratio": 0.9, "C": 0.3}),
+    "groups": lambda: (*dataset("wine"), {"l1_ratio": 0.9, "group_classes": True, "standardize": True}),
 }
 DEEP = {"tol": 1e-12}
 
@@ -176,6 +178,19 @@ def test_another_fit_does_not_go_on_from_it(what, at_every_step, tmp_path):
         model.fit(X, y, sample_weight=weight)
     assert not hasattr(model, "coef_")
     assert path.read_bytes() == before
+
+
+def test_another_penalty_is_another_fit(at_every_step, tmp_path):
+    X, y = dataset("wine")
+    options = {"checkpoint": tmp_path / "fit", "l1_ratio": 0.5, "penalty_weights": np.ones(13)}
+    stopped(SoftmaxRegression(**options), X, y, 5)
+    for name, other in (
+        ("l1_ratio", {"l1_ratio": 0.6}), ("penalty_weights", {"penalty_weights": None}),
+        ("group_classes", {"group_classes": True}),
+        ("solver", {"l1_ratio": 0.0, "penalty_weights": None}),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=f"another fit: it had other {name}"):
+            SoftmaxRegression(**{**options, **other}).fit(X, y)
 
 
 def test_another_start_is_another_fit(at_every_step, tmp_path):

@@ -16,7 +16,8 @@ class Misled:
 
     def __init__(self, objective, other, factor):
         self._objective, self._other, self._factor = objective, other, factor
-        self.has_small_hessian, self.recipe = False, np.zeros((1, objective.size))
+        self.has_small_hessian = self.sums_hessian = False
+        self.recipe = np.zeros((1, objective.size))
 
     def __getattr__(self, name):
         return getattr(self._objective, name)
@@ -25,8 +26,11 @@ class Misled:
     def offers(self):
         return self._objective.offers | {"model"}
 
-    def value_grad_and_model(self, x):
+    def value_grad_and_model(self, x, *, near=False):
         return *self._objective.value_and_grad(x), _Model(self._other, self._factor)
+
+    def returns_to(self, x, value, grad):
+        pass
 
 
 class _Model:

@@ -22,7 +22,7 @@ _MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 
 
 class Sample(NamedTuple):
-    """Rows of a sample in the order of their keys: the first m are a sample of m rows. `position` in all."""
+    """Rows of a sample in the order of the rows; `position` is their place in all."""
 
     X: HostRows
     y: Labels
@@ -30,13 +30,18 @@ class Sample(NamedTuple):
     position: NDArray[np.int64]
 
     def first(self, n_rows: int) -> Sample:
-        """Return the sample of that many rows (or all that there are), in the order of the rows."""
-        chosen = np.argsort(self.position[:n_rows])
+        """Return the sample of that many rows, those with the smallest keys; itself if it has no more."""
+        if n_rows >= len(self.position):
+            return self
+        return self.taken(np.sort(np.argsort(keys(self.position))[:n_rows]))
+
+    def taken(self, places: NDArray[np.intp]) -> Sample:
+        """Return the rows with these indices, in that order, copied."""
         return Sample(
-            storage_of(self.X).take(self.X, chosen),
-            None if self.y is None else self.y[chosen],
-            None if self.weight is None else self.weight[chosen],
-            self.position[chosen],
+            storage_of(self.X).take(self.X, places),
+            None if self.y is None else self.y[places],
+            None if self.weight is None else self.weight[places],
+            self.position[places],
         )
 
     def as_block(self) -> Block:
@@ -113,9 +118,10 @@ class Sampler:
         return self
 
     def sample(self) -> Sample:
-        """Return the rows with the smallest keys."""
+        """Return the rows with the smallest keys. The sampler is empty then: they are held once."""
         self._prune()
-        return self._taken[0].rows
+        rows = self._taken.pop().rows
+        return rows.taken(np.argsort(rows.position))
 
     def _prune(self) -> None:
         """Keep as many rows as the bytes allow, in the order of their keys."""

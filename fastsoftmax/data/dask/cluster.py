@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from typing import TYPE_CHECKING, Any
 
-import dask.config
-from distributed import CancelledError, KilledWorker, as_completed
+from distributed import CancelledError, KilledWorker
 
-from fastsoftmax.data.dask.alignment import Parcel
-from fastsoftmax.data.dask.engine import FAN, GROUPS_A_THREAD, NO_WARNING, SECONDS_A_PLAN, failed, token
-from fastsoftmax.data.dask.plan import Leaf, nested_plan
+from fastsoftmax.data.dask import placement
+from fastsoftmax.data.dask.alignment import Packed, Parcel
+from fastsoftmax.data.dask.engine import FAN, SECONDS_A_PLAN, failed, token
+from fastsoftmax.data.dask.plan import GROUPS_A_WORKERS_THREAD, Leaf, leaves_of, nested_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# Parameters up to so many bytes in all go to each group of blocks with its task; larger ones as a task of
+# their own, from whose worker the others fetch them.
+MAX_SENT_BYTES = 2**26
 PATIENCE = 30.0  # seconds: without a worker Dask waits for one for ever, and says nothing
 GONE = (
     "were on a worker that is gone, and nothing tells how to make them again: they were scattered, or made "
@@ -46,11 +50,16 @@ class Cluster:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._plan: tuple[float, tuple[Any, ...], Node] | None = None
+        self._plan: tuple[float, tuple[Any, ...], tuple[Node, list[Any] | None]] | None = None
+        self._last: Any = None
+        self._said = time.monotonic()
 
     def made(self, blocks: Sequence[Any], origins: Sequence[Any]) -> list[Handle]:
-        """Return futures of delayed objects; Dask chooses their workers."""
-        return list(self._client.compute(list(blocks)))
+        """Return futures of delayed objects, of which each worker has as many a thread; waits for them.
+
+        `origins` are what they are made from.
+        """
+        return self._all_of(placement.made(self._client, blocks, origins))
 
     def kept(
         self,
@@ -61,7 +70,7 @@ class Cluster:
         name: str,
     ) -> list[Handle]:
         """Return futures of function(handle, *its own, *shared)."""
-        return self._submitted(function, handles, each, shared, name)
+        return self._all_of(self._sent(function, handles, each, shared, name))
 
     def results(
         self,
@@ -73,14 +82,14 @@ class Cluster:
         done: Callable[[Any], None] | None = None,
     ) -> list[Any]:
         """Return function(handle, *its own, *shared) of each handle, in their order."""
-        futures = self._submitted(function, handles, each, shared, name)
-        number = {future.key: i for i, future in enumerate(futures)}
-        results: list[Any] = [None] * len(futures)
-        for future in as_completed(futures, loop=self._client.loop):  # it may not be the current client
-            what = f"block {number[future.key]}"
-            results[number[future.key]] = self._result(future, what)
+        under_way = self._sent(function, handles, each, shared, name)
+        number = {future.key: i for i, future in enumerate(under_way.futures)}
+        results: list[Any] = [None] * len(number)
+        for future in under_way.done(self._say_if_alone):
+            i = number[future.key]
+            results[i] = self._result(future, under_way, f"block {i}")
             if done is not None:
-                done(results[number[future.key]])
+                done(results[i])
         return results
 
     def summed(
@@ -95,58 +104,88 @@ class Cluster:
     ) -> Any:
         """Return the sum of function(handles of a group, query, *shared), added in pairs of neighbours."""
         mark = token()
-        with dask.config.set(NO_WARNING):
-            there = self._client.submit(
-                _given, Parcel((query, *shared)), key=f"parameters-{mark}", pure=False
-            )
+        plan, places = self._planned(handles)
+        parameters, wishes = Packed.of((query, *shared)), {}
+        given: Any = parameters
+        graph: dict[Any, Any] = {}
+        if parameters.n_bytes * len(leaves_of(plan)) > MAX_SENT_BYTES:
+            given = f"parameters-{mark}"
+            graph[given] = _unpacked, parameters
 
-        def leaf(part: Leaf) -> Future:
+        def leaf(part: Leaf) -> Any:
             key = (f"{name}-{mark}", part.start, part.stop)
+            task = functools.partial(_on_group, function, n_threads or 1)
             group = list(handles[part.start : part.stop])
-            return self._client.submit(_on_group, function, group, there, n_threads or 1, key=key, pure=False)
+            graph[key] = task, group, given
+            if places is not None and places[part.start] is not None:  # else it is being made again
+                wishes[key] = places[part.start]
+            return key
 
-        def joined(tree: Any, span: tuple[int, int]) -> Future:
+        def joined(tree: Any, span: tuple[int, int]) -> Any:
             key = (f"add-{name}-{mark}", *span)
-            return self._client.submit(added, tree, key=key, pure=False)
+            graph[key] = added, tree
+            return key
 
-        tree, _, span = _submitted_tree(self._planned(handles), leaf, joined)
-        total = joined(tree, span) if isinstance(tree, list) else tree
-        return self._result(total, "")
+        tree, _, span = _submitted_tree(plan, leaf, joined, _fan(query))
+        last = joined(tree, span) if isinstance(tree, list) else tree
+        under_way = placement.sent(self._client, graph, [last], wishes)
+        # The last sum is let go of with the next request: a message of its own would hold that one up.
+        (self._last,) = under_way.done(self._say_if_alone)
+        return self._result(self._last, under_way, "")
 
-    def _submitted(
+    def _sent(
         self,
         function: Callable[..., Any],
         handles: Sequence[Handle],
         each: Sequence[tuple[Any, ...]],
         shared: tuple[Any, ...],
         name: str,
-    ) -> list[Future]:
+    ) -> placement.UnderWay:
+        """Send function(handle, *its own, *shared) of each handle to where it is."""
         mark = token()
-        with dask.config.set(NO_WARNING):
-            there = self._client.submit(_given, Parcel(shared), key=f"shared-{mark}", pure=False)
-        return [
-            self._client.submit(_with_shared, function, h, own, there, key=(f"{name}-{mark}", i), pure=False)
-            for i, (h, own) in enumerate(zip(handles, each))
-        ]
+        there, keys = f"shared-{mark}", [(f"{name}-{mark}", i) for i in range(len(handles))]
+        graph: dict[Any, Any] = {there: (_unpacked, Packed.of(shared))}
+        for key, handle, own in zip(keys, handles, each):
+            graph[key] = functools.partial(_with_shared, function, own), handle, there
+        places = self._places(handles)
+        wishes = {} if places is None else {key: place for key, place in zip(keys, places) if place}
+        return placement.sent(self._client, graph, keys, wishes)
 
-    def _planned(self, handles: Sequence[Handle]) -> Node:
-        """Return the plan for where the blocks are now; asked of the scheduler every few seconds."""
+    def _all_of(self, under_way: placement.UnderWay) -> list[Handle]:
+        """Return the futures when all have ended, no longer bound to a worker."""
+        for _ in under_way.done(self._say_if_alone):
+            pass
+        under_way.forget()
+        return list(under_way.futures)
+
+    def _places(self, handles: Sequence[Handle]) -> list[Any] | None:
+        """Return the worker of each block, None of one that is on none; None if they are recipes."""
+        if not handles or not hasattr(handles[0], "key"):
+            return None
+        there = placement.whereabouts(self._client, [handle.key for handle in handles])
+        return [there[handle.key][0] if handle.key in there else None for handle in handles]
+
+    def _planned(self, handles: Sequence[Handle]) -> tuple[Node, list[Any] | None]:
+        """Return the plan for where the blocks are, asked of the scheduler every few seconds, and where."""
         now, identity = time.monotonic(), tuple(map(id, handles))
         if self._plan is not None and now < self._plan[0] and self._plan[1] == identity:
             return self._plan[2]
-        places: list[Any] | None = None
-        if hasattr(handles[0], "key"):
-            threads = self._client.nthreads()
-            has = self._client.who_has(list(handles))
-            places = [min(has.get(handle.key) or ("",)) for handle in handles]
-            groups: dict[Any, int] = {name: GROUPS_A_THREAD * n for name, n in threads.items()}
-        else:  # recipes: a task each
-            groups = {None: len(handles)}
-        plan = nested_plan(len(handles), places, groups)
+        places = self._places(handles)
+        groups: dict[Any, int] = {None: len(handles)}  # recipes: a task each
+        if places is not None:
+            groups = {name: GROUPS_A_WORKERS_THREAD * n for name, n in self._client.nthreads().items()}
+        plan = nested_plan(len(handles), places, groups), places
         self._plan = now + SECONDS_A_PLAN, identity, plan
         return plan
 
-    def _result(self, future: Future, what: str) -> Any:
+    def _say_if_alone(self) -> None:
+        """Log, every half minute, that there is no worker."""
+        now = time.monotonic()
+        if not self._client.nthreads() and now > self._said + PATIENCE:
+            self._said = now
+            logger.warning("fastsoftmax: the cluster has no worker; the fit waits for one")
+
+    def _result(self, future: Future, under_way: placement.UnderWay, what: str) -> Any:
         """Return a future's result; errors name the block, if it is known here and they do not."""
         try:
             while True:
@@ -155,8 +194,8 @@ class Cluster:
                 except TimeoutError:
                     if future.done():  # it is the task's own
                         raise
-                    if not self._client.nthreads():
-                        logger.warning("fastsoftmax: the cluster has no worker; the fit waits for one")
+                    under_way.heal()
+                    self._say_if_alone()
         except CancelledError as error:
             raise RuntimeError(f"the rows of {what or 'some blocks'} {GONE}") from error
         except KilledWorker as error:
@@ -165,29 +204,39 @@ class Cluster:
             raise failed(error, what) from error
 
 
-def _submitted_tree(
-    plan: Node, leaf: Callable[[Leaf], Any], joined: Callable[[Any, tuple[int, int]], Any]
-) -> tuple[Any, int, tuple[int, int]]:
-    """Return a plan as nested futures, how many they are, and the blocks that they cover.
+def _fan(query: Any) -> int:
+    """Return how many answers one task adds: of chosen rows, each as large as there is memory for, two."""
+    inner = getattr(query, "query", query)  # of a fold
+    parts = getattr(inner, "queries", (inner,))
+    return 2 if any(hasattr(each, "max_bytes") for each in parts) else FAN
 
-    As soon as FAN futures have come together, a task adds them.
+
+def _submitted_tree(
+    plan: Node, leaf: Callable[[Leaf], Any], joined: Callable[[Any, tuple[int, int]], Any], fan: int
+) -> tuple[Any, int, tuple[int, int]]:
+    """Return a plan as nested keys of tasks, how many they are, and the blocks that they cover.
+
+    As soon as `fan` of them have come together, a task adds them.
     """
     if isinstance(plan, Leaf):
         return leaf(plan), 1, (plan.start, plan.stop)
-    parts = [_submitted_tree(part, leaf, joined) for part in plan]
+    parts = [_submitted_tree(part, leaf, joined, fan) for part in plan]
     tree, count = [part[0] for part in parts], sum(part[1] for part in parts)
     span = parts[0][2][0], parts[-1][2][1]
-    return (joined(tree, span), 1, span) if count >= FAN else (tree, count, span)
+    return (joined(tree, span), 1, span) if count >= fan else (tree, count, span)
 
 
-def _given(value: Any) -> Any:
-    return value
+def _unpacked(parameters: Packed) -> Parcel:
+    return Parcel(parameters.value())
 
 
-def _with_shared(function: Callable[..., Any], handle: Any, own: tuple[Any, ...], shared: Parcel) -> Any:
+def _with_shared(function: Callable[..., Any], own: tuple[Any, ...], handle: Any, shared: Parcel) -> Any:
     return function(handle, *own, *shared.value)
 
 
-def _on_group(function: Callable[..., Any], group: list[Any], shared: Parcel, n_threads: int) -> Any:
-    query, *more = shared.value
+def _on_group(
+    function: Callable[..., Any], n_threads: int, group: list[Any], parameters: Parcel | Packed
+) -> Any:
+    value = parameters.value() if isinstance(parameters, Packed) else parameters.value
+    query, *more = value
     return function(group, query, n_threads, *more)

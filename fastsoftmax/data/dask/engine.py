@@ -14,7 +14,7 @@ import dask
 import dask.base
 import dask.threaded
 
-from fastsoftmax.data.dask.plan import Leaf, leaves_of, nested_plan
+from fastsoftmax.data.dask.plan import GROUPS_A_THREAD, Leaf, leaves_of, nested_plan
 from fastsoftmax.runtime.executor import available_threads
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 # A graph with parameters in it is as large as they are, and meant to be: Dask warns from 10 MB on.
 NO_WARNING = {"distributed.admin.large-graph-warning-threshold": "1TB"}
-GROUPS_A_THREAD = 2  # of blocks that one task sums: fewer tasks, and still some to even out with
 FAN = 8  # sums that one task adds: as few tasks as three levels of pairs, on one worker
 SECONDS_A_PLAN = 5.0
 

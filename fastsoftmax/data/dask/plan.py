@@ -9,6 +9,11 @@ if TYPE_CHECKING:
 
 Node: TypeAlias = "Leaf | list[Any]"
 
+UNEVEN = 1.25  # times its fair part of the blocks that a worker may have where they lie
+SCATTERED = 4  # times as many groups as neighbours on one worker would be: each is a task and a sum to send
+GROUPS_A_THREAD = 2  # of blocks that one task sums: fewer tasks, and still some to even out with
+GROUPS_A_WORKERS_THREAD = 1  # rows stay where they are: more groups would be more sums to add
+
 
 class Leaf(NamedTuple):
     """The blocks from `start` to `stop` (excluded), summed by one task."""
@@ -62,3 +67,37 @@ def nested_plan(n_blocks: int, places: Sequence[Any] | None, n_groups: Mapping[A
 def leaves_of(plan: Node) -> list[Leaf]:
     """Return the leaves from left to right."""
     return [plan] if isinstance(plan, Leaf) else [leaf for part in plan for leaf in leaves_of(part)]
+
+
+def placed(held: Sequence[Any], threads: Mapping[Any, int]) -> list[Any]:
+    """Return the worker for each block: where it is, or neighbours on one worker, as many a thread.
+
+    Blocks stay where they are if that is even and does not make SCATTERED times as many groups.
+
+    Parameters
+    ----------
+    held : sequence of hashable or None
+        The worker that has a block; None where it is yet to be made.
+    threads : mapping
+        The threads of each worker.
+
+    Examples
+    --------
+    >>> placed([None] * 5, {"a": 1, "b": 1})
+    ['a', 'a', 'a', 'b', 'b']
+    >>> placed(["b", "a", "b", "a"], {"a": 1, "b": 1})
+    ['b', 'a', 'b', 'a']
+    """
+    n_blocks = len(held)
+    if not threads:
+        return [None] * n_blocks
+    total, n_before = sum(threads.values()), 0
+    neighbours: list[Any] = []
+    for name in sorted(threads):
+        n_before += threads[name]
+        neighbours += [name] * (-(-n_blocks * n_before // total) - len(neighbours))
+    stay = [there if there in threads else other for there, other in zip(held, neighbours)]
+    is_even = all(stay.count(name) <= UNEVEN * n_blocks * n / total + 1.0 for name, n in threads.items())
+    groups = {name: GROUPS_A_WORKERS_THREAD * n for name, n in threads.items()}
+    found, least = (len(leaves_of(nested_plan(n_blocks, each, groups))) for each in (stay, neighbours))
+    return stay if is_even and found < SCATTERED * least else neighbours
