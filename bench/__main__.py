@@ -1,4 +1,4 @@
-"""`python -m bench run`, `memory`, `scaling`, `optimum`, `certified`, `small`, `disk` … measure.
+"""`python -m bench run`, `memory`, `scaling`, `optimum`, `sparse`, `certified`, `small`, `disk` … measure.
 
 `report` shows what they have measured.
 """
@@ -64,6 +64,27 @@ def optimum(options: argparse.Namespace) -> int:
     limit = options.time_limit or (grid.QUICK_SECONDS if options.quick else grid.SECONDS)
     plan = grid.Plan(chosen, options.C or grid.STRENGTHS, options.solvers, options.dtype, limit)
     return said(grid.complaints(saved(grid.measure(plan), options.name)))
+
+
+def sparse(options: argparse.Namespace) -> int:
+    """Follow elastic nets to the optimum; each fit is saved when it is done, and not made again."""
+    from bench.measure import sparse as grid
+
+    chosen = options.sets or (grid.QUICK if options.quick else list(grid.sets()))
+    unknown = set(chosen) - set(grid.sets())
+    if unknown:
+        print(f"no such set: {', '.join(sorted(unknown))}", file=sys.stderr)
+        return 2
+    limit = options.time_limit or (grid.QUICK_SECONDS if options.quick else grid.SECONDS)
+    plan = grid.Plan(
+        chosen, options.around or grid.AROUND, options.kinds or list(grid.KINDS), options.solvers, limit
+    )
+    path = results.FOLDER / f"{options.name}.json"
+    done = results.benchmarks(path)
+    for now in grid.measure(plan, done, options.redo):
+        results.write(path, now)
+        done = now
+    return said(grid.complaints(done))
 
 
 def certified(options: argparse.Namespace) -> int:
@@ -198,7 +219,8 @@ def parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     top = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     names = (
-        "run | memory | scaling | optimum | certified | small | disk | sparse-cv | dask | cold | gpu | report"
+        "run | memory | scaling | optimum | sparse | certified | small | disk | sparse-cv | dask | cold | "
+        "gpu | report"
     )
     commands = top.add_subparsers(required=True, metavar=names)
     measure = commands.add_parser("run", help="measure the grid and save the result in bench/results")
@@ -228,6 +250,24 @@ def parser() -> argparse.ArgumentParser:
     far.add_argument("--time-limit", type=float, metavar="SECONDS", help="the most that one fit may take")
     far.add_argument("--name", default="optimum", help="the result's name")
     far.set_defaults(command=optimum)
+    kinked = commands.add_parser("sparse", help="follow elastic nets to the optimum, ours and others'")
+    kinked.add_argument("--quick", action="store_true", help="one small set, and two seconds a fit")
+    kinked.add_argument("--sets", nargs="+", metavar="SET", help="only these sets")
+    kinked.add_argument("--around", nargs="+", type=float, metavar="PART", help="multiples of the chosen C")
+    kinked.add_argument("--kinds", nargs="+", metavar="KIND", help="only these penalties, as 'α = 1'")
+    kinked.add_argument(
+        "--solvers", nargs="+", default=(), metavar="TEXT", help="only contenders whose names contain a TEXT"
+    )
+    kinked.add_argument(
+        "--redo",
+        nargs="+",
+        default=(),
+        metavar="TEXT",
+        help="contenders to run again though the result has them",
+    )
+    kinked.add_argument("--time-limit", type=float, metavar="SECONDS", help="the most that one fit may take")
+    kinked.add_argument("--name", default="sparse", help="the result's name")
+    kinked.set_defaults(command=sparse)
     alone = commands.add_parser("certified", help="see how long after arriving our fits are certified")
     alone.add_argument(
         "--quick", action="store_true", help="small sets, three penalties, a few seconds a fit"

@@ -70,6 +70,11 @@ def write(path: Path, benchmarks: list[dict[str, Any]]) -> None:
     path.write_text(json.dumps(saved, indent=4))
 
 
+def benchmarks(path: Path) -> list[dict[str, Any]]:
+    """Give the benchmarks of a result as they are saved, or none where there is no such file."""
+    return list(json.loads(path.read_text())["benchmarks"]) if path.exists() else []
+
+
 def read(path: Path) -> tuple[dict[str, Any], list[Entry]]:
     """Give the machine card and the entries of a result."""
     saved = json.loads(path.read_text())

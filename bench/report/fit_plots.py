@@ -16,9 +16,16 @@ if TYPE_CHECKING:
     from bench.measure.results import Entry
     from bench.report.canvas import Members
 
-LIBRARY_COLOURS = COLOURS | {"sklearnex": "#7a9a01", "cyanure": "#111111"}
+LIBRARY_COLOURS = COLOURS | {
+    "sklearnex": "#7a9a01",
+    "cyanure": "#111111",
+    "glmnet": "#3a78b5",
+    "adelie": "#b0548f",
+}
 DASHES = {
     "auto": "-",
+    "proximal-newton": "-",
+    "path": (0, (3, 1)),
     "lbfgs": (0, (4, 1.5)),
     "newton-cg": (0, (1.5, 1.5)),
     "newton-cholesky": (0, (5, 1.5, 1, 1.5)),

@@ -36,6 +36,7 @@ def draw(card: dict[str, Any], entries: list[Entry], folder: Path, stem: str) ->
         "fits": fits_figure,
         "scaling": scaling_figure,
         "optimum": optimum_figure,
+        "sparse": optimum_figure,
     }
     written = []
     drawn = [entry for entry in entries if entry.family in figures]

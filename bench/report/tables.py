@@ -46,6 +46,7 @@ TITLES = {
     "memory": "Peak memory",
     "scaling": "How time grows",
     "optimum": "Time to the optimum",
+    "sparse": "Elastic nets, seconds of the processor on one thread",
     "certified": "Certificates",
     "small": "Small problems",
     "disk": "Rows on disk",
@@ -70,7 +71,7 @@ def tables(entries: list[Entry], every: bool) -> Iterator[Table]:
         members = groups(chosen)
         if family == "scaling" and chosen:
             yield scaling_table(title, chosen)
-        elif members and family == "optimum":
+        elif members and family in ("optimum", "sparse"):
             yield (levels_table if every else optimum_table)(title, members)
             certified = [entry for entry in chosen if "certificate" in entry.noted]
             if certified:

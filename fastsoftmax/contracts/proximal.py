@@ -59,6 +59,31 @@ class Separate(Absolutes, Protocol):
         """The factors t, (m,)."""
 
 
+class BlockMatrix(Protocol):
+    """A block-diagonal matrix B (m, m), positive definite."""
+
+    def diagonal(self) -> Vector:
+        """Return its diagonal, (m,)."""
+
+    def product(self, matrix: Vector) -> Vector:
+        """Return its product with (m, r)."""
+
+    def minimise(
+        self,
+        low: Vector,
+        scaled: Vector,
+        slope: Vector,
+        thresholds: Vector,
+        x: Vector,
+        goal: float,
+        max_sweeps: int,
+    ) -> int:
+        """Lower slope · s + ½ sᵀ (B − low scaledᵀ) s + Σ t |x + s| by coordinate descent; x becomes x + s.
+
+        Returns the sweeps, of which the last gained at most `goal`. FloatingPointError if it is not definite.
+        """
+
+
 class ProximalObjective(Absolutes, Objective, Protocol):
     """An objective with the capability "prox": F is a smooth function plus absolute values.
 
@@ -81,6 +106,13 @@ class ProximalObjective(Absolutes, Objective, Protocol):
 
     def reduced_hessian(self, x: Vector, places: NDArray[np.intp]) -> Vector:
         """Return the smooth function's Hessian among some ascending parameters, (m, m). One pass."""
+
+    @property
+    def has_class_blocks(self) -> bool:
+        """Whether `class_blocks` are worth their cost."""
+
+    def class_blocks(self, x: Vector, places: NDArray[np.intp]) -> tuple[NDArray[np.intp], BlockMatrix]:
+        """Return some parameters by class, and the Hessian among each class's. One pass."""
 
     def among(self, places: NDArray[np.intp]) -> Separate:
         """Return what the absolute values are to some ascending parameters; not of norms."""

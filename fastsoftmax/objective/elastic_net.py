@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from fastsoftmax.contracts.protocols import Algebra
     from fastsoftmax.penalties.elastic_net import ElasticNet
 
-# Half of the parameters or more are taken as all of them.
-MOST = 0.5
+MOST_PARAMS = 0.8  # so many of all parameters: the Hessian of all is no dearer
 MOMENTS = ("mean", "with_target")  # of a state; these names are in files
 
 
@@ -167,12 +166,17 @@ class ElasticNetObjective(FlatAbsolutes):
         matrix[places, places] += self.penalty.curvature.ravel()
         return matrix
 
+    @property
+    def has_class_blocks(self) -> bool:
+        """Whether `class_blocks` are worth their cost."""
+        return False
+
     def reduced_hessian(self, x: Vector, places: NDArray[np.intp]) -> Vector:
         """Return the smooth part's Hessian at x among some parameters, (m, m). One pass over X.
 
         `places` are ascending. See `fastsoftmax.objective.reduced_hessian`.
         """
-        if len(places) >= MOST * self.size and self.has_explicit_hessian:
+        if len(places) >= MOST_PARAMS * self.size and self.has_explicit_hessian:
             return self.hessian_matrix(x)[np.ix_(places, places)]
         return self._reduced(self._loss.sum_over_rows(self._reduced_query(x, places)), places)
 
@@ -196,8 +200,6 @@ class ElasticNetObjective(FlatAbsolutes):
         on_diagonal = np.arange(len(coefs))
         matrix[on_diagonal, on_diagonal] += self.penalty.curvature.ravel()[coefs]
         return matrix
-
-    # --- bounds ---------------------------------------------------------------------------------------
 
     # --- bounds ---------------------------------------------------------------------------------------
 

@@ -43,6 +43,11 @@ class TiltedObjective(SparseObjective):
         """False."""
         return False
 
+    @property
+    def has_class_blocks(self) -> bool:
+        """False: what tilts it is of all rows, and a model of it takes few steps."""
+        return False
+
     def value_and_grad(self, x: Vector) -> tuple[float, Vector]:
         """Return the value in nats, and the gradient of the smooth part."""
         value, grad = super().value_and_grad(x)

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastsoftmax.contracts import State
+from fastsoftmax.solvers import block_quasi_newton
+from fastsoftmax.solvers.block_quasi_newton import Approach
 from fastsoftmax.solvers.interior_point import EPS, minimum
 from fastsoftmax.solvers.progress import Progress
 from fastsoftmax.solvers.subspace import ROUNDED, Direct, Quadratic, Reached, descend, is_lower
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
     from numpy.typing import NDArray
 
@@ -33,7 +36,46 @@ PART_GOAL = 0.1
 MAX_MODEL_STEPS, MAX_PART_STEPS = 10, 4
 MAX_DIRECT_STEPS = 8
 MAX_HALVINGS = 20
+# A step that promises so small a part of F leaves the Hessian as it is, for the next step's purposes.
+NEAR = 1e-6
 SUFFICIENT_DECREASE = 1e-4
+
+
+class Known:
+    """The Hessian of the last model, which serves the next as well if the step between them was short."""
+
+    def __init__(self) -> None:
+        self.is_near = False
+        self._objective: ProximalObjective | None = None
+        self._x, self._places = np.empty(0), np.empty(0, np.intp)
+        self._matrix: Vector = np.empty((0, 0))
+
+    def hessian(self, objective: ProximalObjective, point: Reached, places: NDArray[np.intp]) -> Vector:
+        """Return the smooth function's Hessian among some parameters, at a point or near it."""
+        if not (self.is_near and objective is self._objective and np.isin(places, self._places).all()):
+            self._take(objective, point.x, places)
+            return self._matrix
+        among = np.searchsorted(self._places, places)
+        return np.ascontiguousarray(self._matrix[np.ix_(among, among)])
+
+    def kept(self, objective: ProximalObjective) -> dict[str, Any]:
+        """Return what `restore` needs for the next model of that objective: not the matrix, but where it is.
+
+        Nothing if the next model takes another.
+        """
+        if not (self.is_near and objective is self._objective):
+            return {}
+        return {"hessian_at": self._x, "hessian_places": self._places}
+
+    def restore(self, objective: ProximalObjective, arrays: Mapping[str, Any]) -> None:
+        """Take what `kept` returned in another process. One pass, if the next model needs none."""
+        if "hessian_at" in arrays:
+            self._take(objective, arrays["hessian_at"], arrays["hessian_places"])
+            self.is_near = True
+
+    def _take(self, objective: ProximalObjective, x: Vector, places: NDArray[np.intp]) -> None:
+        self._objective, self._x, self._places = objective, x, places
+        self._matrix = objective.reduced_hessian(x, places)
 
 
 def minimize(
@@ -72,7 +114,9 @@ def minimize(
     farthest first; the others stay at zero, and their gradients are looked at after it [1]_. With few
     parameters it minimises the quadratic model there (`subspace`), from one Hessian, and halves the way to
     its minimum until F falls [2]_; with more it takes proximal and truncated Newton steps of F itself, on a
-    copy of the columns. Then one pass over all features gives F, the gradient and the bound.
+    copy of the columns. Where class blocks of the Hessian are known, quasi-Newton steps with these come first
+    (`block_quasi_newton`), until signs have settled. Then one pass over all features gives F, the gradient
+    and the bound.
 
     References
     ----------
@@ -83,35 +127,63 @@ def minimize(
     """
     progress = Progress(objective, tol, callback)
     stored = None if checkpoint is None else checkpoint.state()
+    last: tuple[NDArray[np.intp], ProximalObjective | None] | None = None
+    approaches, known = True, Known()
+    approach: Approach | None = None  # of all features, a step at a time
     if stored is None:
         x = np.array(x0, dtype=np.float64)
         point = Reached(x, *objective.value_and_grad(x))
         first, decrement, done = 0, np.inf, progress.at(*point)
     else:
-        first, value, decrement = (stored.numbers[name] for name in ("n_steps", "value", "decrement"))
-        point, done = Reached(stored.arrays["x"], value, stored.arrays["grad"]), False
-        objective.restore(State(stored.numbers["kept"], stored.arrays))
-        progress.resume(stored.numbers["progress"], point.x)
-    last: tuple[NDArray[np.intp], ProximalObjective | None] | None = None
+        numbers, arrays = stored.numbers, stored.arrays
+        first, value, decrement, approaches = (
+            numbers[name] for name in ("n_steps", "value", "decrement", "approaches")
+        )
+        point, done = Reached(arrays["x"], value, arrays["grad"]), False
+        last = arrays["features"], objective.of_features(arrays["features"])
+        known.restore(last[1] or objective, arrays)  # before passes are told: they count for none
+        if numbers["approach"] is not None:
+            approach = Approach(objective)
+            approach.restore(State(numbers["approach"], arrays))
+        objective.restore(State(numbers["kept"], arrays))
+        progress.resume(numbers["progress"], point.x)
     for n_steps in range(first, max_iter):
         if done:
             break
-        if checkpoint is not None and n_steps > first:
-            checkpoint.offer(functools.partial(_state, n_steps, objective, point, decrement, progress))
-        features = _working_set(objective, point)
-        if last is None or not np.array_equal(last[0], features):
-            last = features, objective.of_features(features)
-        part = last[1]
+        if checkpoint is not None and last is not None and n_steps > first:
+            numbers = {"n_steps": n_steps, "value": point.value, "decrement": decrement}
+            numbers |= {"approaches": approaches, "approach": None}
+            arrays = {**known.kept(last[1] or objective), "x": point.x, "grad": point.grad}
+            arrays["features"] = last[0]
+            checkpoint.offer(functools.partial(_state, numbers, arrays, objective, approach, progress))
         before = point
+        if approach is None:
+            features = _working_set(objective, point)
+            if last is None or not np.isin(features, last[0]).all():
+                last = features, objective.of_features(features)
+                approaches = True
+            approaches = approaches and objective.has_class_blocks
+            if approaches and last[1] is None:
+                approach = Approach(objective)
+        assert last is not None
+        features, part = last
+        if approach is not None:
+            point = approach.step(point)
+            if not approach.is_over:
+                done = progress.at(*point)
+                continue
+            approach = None
         goal = PART_GOAL * min(decrement, point.value)
         if part is None:
-            point, decrement = _stepped(objective, point, goal, full=True)
+            point, new = _stepped(objective, point, goal, known, full=True)
         else:
             start = Reached(objective.part_of(point.x, features), point.value,
                             objective.part_of(point.grad, features))  # fmt: skip
-            reached, decrement = _stepped(part, start, goal, full=False)
+            reached, new = _stepped(part, start, goal, known, full=False, approaches=approaches)
             x = objective.whole_of(reached.x, features)
             point = Reached(x, *objective.value_and_grad(x))
+        # Where a model's step gained much of what the step before did, signs have yet to settle.
+        approaches, decrement = new > PART_GOAL * decrement, new
         if np.array_equal(point.x, before.x):
             progress.stopped("no step lowers the objective any more at the precision of the products")
             break
@@ -123,13 +195,21 @@ def minimize(
 
 
 def _state(
-    n_steps: int, objective: ProximalObjective, point: Reached, decrement: float, progress: Progress
+    numbers: dict[str, Any],
+    arrays: dict[str, Vector],
+    objective: ProximalObjective,
+    approach: Approach | None,
+    progress: Progress,
 ) -> State:
-    """Return the state between two steps; the next step builds everything else from the point."""
+    """Return the state between two steps; the next step builds everything else from it."""
     kept = objective.kept()
-    numbers = {"n_steps": n_steps, "value": point.value, "decrement": decrement, "kept": kept.numbers}
+    numbers, arrays = {**numbers, "kept": kept.numbers}, {**kept.arrays, **arrays}
+    if approach is not None:
+        of_approach = approach.kept()
+        numbers["approach"] = of_approach.numbers
+        arrays |= of_approach.arrays
     numbers["progress"] = progress.state()
-    return State(numbers, {**kept.arrays, "x": point.x, "grad": point.grad})
+    return State(numbers, arrays)
 
 
 def _working_set(objective: ProximalObjective, point: Reached) -> NDArray[np.intp]:
@@ -147,13 +227,25 @@ def _working_set(objective: ProximalObjective, point: Reached) -> NDArray[np.int
 
 
 def _stepped(
-    objective: ProximalObjective, point: Reached, goal: float, *, full: bool
+    objective: ProximalObjective,
+    point: Reached,
+    goal: float,
+    known: Known,
+    *,
+    full: bool,
+    approaches: bool = False,
 ) -> tuple[Reached, float]:
     """Return a lower point of the objective, and what was to be gained by the last step.
 
-    One step, or as many as it takes to leave less than `goal` unless `full`.
+    One step, or as many as it takes to leave less than `goal` unless `full`; after an approach, if it
+    `approaches`.
     """
     decrement = np.inf
+    if approaches:
+        point, decrement = block_quasi_newton.descend(objective, point, goal)
+        # What a quasi-Newton step gained is no estimate of what is left: without a bound, a model's is.
+        if 0.0 < decrement <= goal and objective.has_lower_bound:
+            return point, decrement
     for _ in range(1 if full else MAX_PART_STEPS):
         chosen = candidates(objective, point)
         if chosen is None:
@@ -161,7 +253,7 @@ def _stepped(
             function = Direct(objective, diagonal)
             new, left = descend(function, objective, point, diagonal, goal, 1 if full else MAX_DIRECT_STEPS)
             return new, min(left, max(point.value - new.value, 0.0))
-        new, decrement = _model_step(objective, point, chosen, goal)
+        new, decrement = _model_step(objective, point, chosen, goal, known)
         lower = new.x is not point.x
         point = new
         if decrement <= goal or not lower:
@@ -190,17 +282,18 @@ def candidates(objective: ProximalObjective, point: Reached) -> NDArray[np.intp]
 
 
 def _model_step(
-    objective: ProximalObjective, point: Reached, places: NDArray[np.intp], goal: float
+    objective: ProximalObjective, point: Reached, places: NDArray[np.intp], goal: float, known: Known
 ) -> tuple[Reached, float]:
     """Return the point of a proximal Newton step of some parameters, and what the model promised."""
     shape: Absolutes = objective
     if objective.bends:
         matrix = objective.hessian_matrix(point.x)
     else:
-        matrix, shape = objective.reduced_hessian(point.x, places), objective.among(places)
+        matrix, shape = known.hessian(objective, point, places), objective.among(places)
     start = Reached(point.x[places], point.value, point.grad[places])
     best = model_minimum(objective, shape, start, places, matrix, 0.01 * goal)
     decrement = start.value - best.value
+    known.is_near = decrement <= NEAR * start.value
     step = best.x - start.x
     length = 1.0
     for _ in range(MAX_HALVINGS):
