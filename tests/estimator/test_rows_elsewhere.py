@@ -381,7 +381,8 @@ def test_what_takes_rows_in_memory_says_so():
         lambda: SoftmaxRegression(multi_class="ovr", class_weight="balanced").fit(rows),
     ]
     for call in calls:
-        with pytest.raises((TypeError, ValueError), match=r"rows in memory|rows that are not in memory|y cannot be None|requires y"):
+        said = r"rows in memory|rows that are not in memory|y cannot be None|requires y"
+        with pytest.raises((TypeError, ValueError), match=said):
             call()
 
 
