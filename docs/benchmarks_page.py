@@ -48,7 +48,7 @@ SHOWN = (
     Shown("small", "Small fits and predictions", "Milliseconds, where calls cost as much as arithmetic."),
     Shown("disk", "Rows on disk", "Readings, seconds and peak memory of rows that are read by blocks."),
     Shown("dask", "Two workers of Dask", "Beside one process of two threads."),
-    Shown("sparse", "Sparse models to the optimum", "Seconds until F of the elastic net is near the minimum."),
+    Shown("sparse", "Sparse models to the optimum", "Seconds until F of elastic nets is near its minimum."),
     Shown("sparse_cv", "Cross-validation of sparse models", "Processor seconds on one thread, beside saga."),
     Shown("scaling", "How a pass grows", "By rows, features and classes, on one thread and on all."),
     Shown("memory", "Memory of functions", "Peaks above the data, each in a process of its own."),

@@ -34,7 +34,7 @@ def optimum_table(title: str, members: dict[Any, dict[str, Entry]]) -> Table:
         against = [named(rival), arrival(rival, LEVEL), times_ours(rival, ours)] if rival else ["–"] * 3
         goal = f"≥ {sooner(rival.contender):g}" if rival else "–"
         at = time_to(ours, LEVEL)
-        passes = f"{at[1]:.0f}" if at else "–"
+        passes = f"{at[1]:.0f}" if at and at[1] is not None else "–"
         own = duration(ours.noted["first_fit_seconds"]), arrival(ours, LEVEL), passes
         certified = ours.noted["optimum_gap"]
         bound = "–" if certified is None else f"{certified:.0e}"
