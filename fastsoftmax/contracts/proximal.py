@@ -68,6 +68,9 @@ class BlockMatrix(Protocol):
     def product(self, matrix: Vector) -> Vector:
         """Return its product with (m, r)."""
 
+    def times(self, factor: float) -> BlockMatrix:
+        """Return its multiple."""
+
     def minimise(
         self,
         low: Vector,

@@ -45,6 +45,10 @@ class Blocks(NamedTuple):
             offset += width * width
         return out
 
+    def times(self, factor: float) -> Blocks:
+        """Return its multiple."""
+        return Blocks(self.starts, factor * self.values)
+
     def minimise(
         self,
         low: Vector,

@@ -44,8 +44,13 @@ class Metric:
     """
 
     def __init__(self, objective: ProximalObjective, x: Vector, places: NDArray[np.intp]) -> None:
-        self.x, self.chosen = x, places
+        self.x, self.chosen, self.scale = x, places, 1.0
         self.places, self.blocks = objective.class_blocks(x, places)
+
+    def scale_by(self, factor: float) -> None:
+        """Multiply the blocks, by a power of two: the order of products does not show in the bits."""
+        self.scale *= factor
+        self.blocks = self.blocks.times(factor)
 
     def low_rank(self, pairs: list[tuple[Vector, Vector]]) -> tuple[Vector, Vector]:
         """Return U, V (m, 2 p) of the matrix B − U Vᵀ of the pairs [1]_.
@@ -100,13 +105,15 @@ class Approach:
         metric, n_newcomers = self._metric_at(point)
         self._since += 1
         self._n_steps += 1
-        new = _lowered(self._objective, point, self._target(point, metric), self._thresholds)
+        new, length = _lowered(self._objective, point, self._target(point, metric), self._thresholds)
         if new is point and self._pairs:
             self._pairs = []
-            new = _lowered(self._objective, point, self._target(point, metric), self._thresholds)
+            new, length = _lowered(self._objective, point, self._target(point, metric), self._thresholds)
         if new is point:
             self.is_over = True
             return point
+        if length < 0.5:  # blocks of a sample, or without what classes have together, are too flat
+            metric.scale_by(0.5 / length)
         step, change = new.x - point.x, new.grad - point.grad
         if is_curved(step, change):
             self._pairs = [*self._pairs[1 - N_PAIRS :], (step, change)]
@@ -162,6 +169,7 @@ class Approach:
             "since": self._since,
             "settled": self._settled,
             "rebuild": self._rebuild,
+            "scale": self._metric.scale,
         }
         pairs = np.array(self._pairs).reshape(-1, self._objective.size)
         return State(numbers, {"blocks_at": self._metric.x, "members": self._metric.chosen, "pairs": pairs})
@@ -173,6 +181,7 @@ class Approach:
         self._settled, self._rebuild = numbers["settled"], numbers["rebuild"]
         self._pairs = list(zip(arrays["pairs"][::2], arrays["pairs"][1::2], strict=True))
         self._metric = Metric(self._objective, arrays["blocks_at"], arrays["members"])
+        self._metric.scale_by(numbers["scale"])
 
 
 def descend(objective: ProximalObjective, point: Reached, goal: float) -> tuple[Reached, float]:
@@ -208,8 +217,13 @@ def _promise(objective: ProximalObjective, point: Reached, metric: Metric) -> fl
     return 0.5 * float(rest**2 @ (1.0 / metric.blocks.diagonal()))
 
 
-def _lowered(objective: ProximalObjective, point: Reached, x: Vector, thresholds: Vector) -> Reached:
-    """Return the first lower point on the way from `point` to x, in halves; `point` if there is none."""
+def _lowered(
+    objective: ProximalObjective, point: Reached, x: Vector, thresholds: Vector
+) -> tuple[Reached, float]:
+    """Return the first lower point on the way from `point` to x, in halves, and the part of the way.
+
+    `point` if there is none.
+    """
     step = x - point.x
     slope = float(point.grad @ step) + float(thresholds @ (np.abs(x) - np.abs(point.x)))
     length = 1.0
@@ -217,8 +231,8 @@ def _lowered(objective: ProximalObjective, point: Reached, x: Vector, thresholds
         trial_x = x if length == 1.0 else point.x + length * step
         trial = Reached(trial_x, *objective.value_and_grad(trial_x))
         if trial.value <= point.value + SUFFICIENT_DECREASE * length * slope:
-            return trial
+            return trial, length
         if -length * slope <= ROUNDED * abs(point.value):
-            return trial if is_lower(objective, trial, point) else point
+            return (trial if is_lower(objective, trial, point) else point), 1.0
         length *= 0.5
-    return point
+    return point, 1.0
