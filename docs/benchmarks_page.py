@@ -47,7 +47,11 @@ SHOWN = (
     Shown("certified", "Certificates", "How long after arriving a fit knows that it has arrived."),
     Shown("small", "Small fits and predictions", "Milliseconds, where calls cost as much as arithmetic."),
     Shown("disk", "Rows on disk", "Readings, seconds and peak memory of rows that are read by blocks."),
-    Shown("disk_peers", "A million hashed rows", "To F beside Vowpal Wabbit and SGDClassifier, two minutes each."),
+    Shown(
+        "disk_peers",
+        "A million hashed rows",
+        "To F beside Vowpal Wabbit and SGDClassifier, two minutes each.",
+    ),
     Shown("dask", "Two workers of Dask", "Beside one process of two threads."),
     Shown("sparse", "Sparse models to the optimum", "Seconds until F of elastic nets is near its minimum."),
     Shown("sparse_cv", "Cross-validation of sparse models", "Processor seconds on one thread, beside saga."),
