@@ -50,7 +50,7 @@ SHOWN = (
     Shown(
         "disk_peers",
         "A million hashed rows",
-        "To F beside Vowpal Wabbit and SGDClassifier, two minutes each.",
+        "Beside Vowpal Wabbit and SGDClassifier, two minutes each.",
     ),
     Shown("dask", "Two workers of Dask", "Beside one process of two threads."),
     Shown("sparse", "Sparse models to the optimum", "Seconds until F of elastic nets is near its minimum."),

@@ -288,8 +288,8 @@ def test_bombs_go_off_where_they_are_unpickled():
 
 
 def test_nothing_is_unpickled():
-    # but compiled kernels, which are sealed with a hash of their makers and lie where only the user writes, and
-    # what Dask's processes send each other, which are pickles in any case; neither comes from a file of data
+    # but compiled kernels, which are sealed with a hash of their makers and lie where only the user writes,
+    # and what Dask's processes send each other, pickles in any case; neither comes from a file of data
     package = Path(fastsoftmax.__file__).parent
     sources = {path.relative_to(package).as_posix(): path.read_text() for path in package.rglob("*.py")}
     words = ("import pickle", "from pickle", "cPickle", "cloudpickle", "joblib", "dill", "marshal", "shelve")
