@@ -82,7 +82,11 @@ html_sidebars = {"index": [], "benchmarks": []}
 
 
 def plain(app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
-    """Keep |x|, an absolute value, and *.csv, a pattern of files, from being read as markup."""
+    """Keep |x|, an absolute value, and *.csv, a pattern of files, from being read as markup.
+
+    What methods inherit from scikit-learn refers to pages of its own.
+    """
+    lines[:] = [re.sub(r":ref:`[^`<]*?(\w+)( <[^>]*>)?`", r"\1", line) for line in lines]
     lines[:] = [re.sub(r"\||\*(?=\.\w)", r"\\\g<0>", line) for line in lines]
 
 
