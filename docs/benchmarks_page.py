@@ -48,7 +48,7 @@ SHOWN = (
     Shown("small", "Small fits and predictions", "Milliseconds, where calls cost as much as arithmetic."),
     Shown("disk", "Rows on disk", "Readings, seconds and peak memory of rows that are read by blocks."),
     Shown(
-        "disk_peers",
+        "disk_sparse",
         "A million hashed rows",
         "Beside Vowpal Wabbit and SGDClassifier, two minutes each.",
     ),
