@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import dask
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from fastsoftmax import SoftmaxRegression, on_workers
 from fastsoftmax.contracts import ManySums
 from fastsoftmax.data.blocks.targets import Targets
 from fastsoftmax.data.dask import tasks
+from fastsoftmax.data.dask.plan import placed
 from fastsoftmax.objective.row_choice import Chosen, ChosenRows
 from fastsoftmax.sources import dask as source
 from tests.dask.problems import MEMORY, arrays, lists, on_one_machine, problem, said
@@ -64,6 +67,18 @@ def test_what_chosen_rows_take_is_measured():
     chosen = ChosenRows((Chosen(X, y, w, w, w),), 1.0, 2**20)
     n_bytes = X.nbytes + y.nbytes + 3 * w.nbytes
     assert n_bytes <= sizeof(ManySums((chosen, chosen))) / 2 <= n_bytes + 512
+
+
+@pytest.mark.parametrize("held", [[None] * 9, ["a"] * 9, ["a", "gone"] + [None] * 7, list("aaaaaaaab")])
+def test_blocks_are_wished_to_lie_evenly_and_neighbours_together(held):
+    places = placed(held, {"a": 1, "b": 1})
+    assert sorted(map(places.count, "ab")) == [4, 5]
+    assert sum(left != right for left, right in itertools.pairwise(places)) == 1
+
+
+def test_a_worker_of_more_threads_is_to_have_more_blocks():
+    places = placed([None] * 8, {"a": 3, "b": 1})
+    assert [places.count(name) for name in "ab"] == [6, 2]
 
 
 def test_blocks_lie_on_all_workers(client):
