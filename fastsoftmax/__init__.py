@@ -16,6 +16,7 @@ _MODULE_OF = {
     "C_min": "estimator.c_min",
     "CalibratedClassifier": "estimator.calibration",
     "DeviceUnavailable": "contracts",
+    "EarlyStopping": "estimator.early_stopping",
     "SoftmaxObjective": "objective",
     "SoftmaxRegression": "estimator",
     "SoftmaxRegressionCV": "estimator.cross_validation",
@@ -42,6 +43,7 @@ __all__ = [
     "C_min",
     "CalibratedClassifier",
     "DeviceUnavailable",
+    "EarlyStopping",
     "SoftmaxObjective",
     "SoftmaxRegression",
     "SoftmaxRegressionCV",
@@ -76,6 +78,7 @@ if TYPE_CHECKING:
     from fastsoftmax.estimator.c_min import C_min
     from fastsoftmax.estimator.calibration import CalibratedClassifier
     from fastsoftmax.estimator.cross_validation import SoftmaxRegressionCV
+    from fastsoftmax.estimator.early_stopping import EarlyStopping
     from fastsoftmax.functional import (
         cross_entropy,
         cross_entropy_value_and_grad,

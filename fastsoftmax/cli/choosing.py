@@ -24,7 +24,7 @@ class Choosing(NamedTuple):
     selection: Selection | None
     scoring: str | None
 
-    def check(self, checkpoint: str | None) -> None:
+    def check(self, checkpoint: str | None, max_seconds: float | None) -> None:
         """Raise BadParameter for options that do not go together."""
         if self.n_folds is None:
             if len(self.l1_ratios or ()) > 1:
@@ -37,6 +37,8 @@ class Choosing(NamedTuple):
             raise typer.BadParameter("--C and --cv exclude each other: --cv chooses C")
         if checkpoint is not None:
             raise typer.BadParameter("--checkpoint and --cv exclude each other")
+        if max_seconds is not None:
+            raise typer.BadParameter("--max-seconds and --cv exclude each other")
         if self.scoring is not None:
             from sklearn.metrics import get_scorer_names
 

@@ -122,6 +122,10 @@ def fit(
         float, typer.Option(callback=options.positive, help="Relative distance from the optimum to stop at.")
     ] = 1e-6,
     max_iter: Annotated[int, typer.Option(min=1, help="Most iterations.")] = 1000,
+    max_seconds: Annotated[
+        float | None,
+        typer.Option(callback=options.positive, help="End the fit after this time, with the gap it reached."),
+    ] = None,
     checkpoint: Annotated[
         str | None,
         typer.Option(
@@ -153,7 +157,7 @@ def fit(
     if test is not None and test_size is not None:
         raise typer.BadParameter("--test and --test-size exclude each other")
     choosing = Choosing(C, l1_ratio, cv, selection, scoring)
-    choosing.check(checkpoint)
+    choosing.check(checkpoint, max_seconds)
     request = readers.Request(
         target=target,
         features=options.columns_of(features),
@@ -179,6 +183,7 @@ def fit(
             solver=solver,
             tol=tol,
             max_iter=max_iter,
+            max_seconds=max_seconds,
             loss=loss.value,
             multi_class=multi_class.value,
             class_weight=None if class_weight is None else class_weight.value,

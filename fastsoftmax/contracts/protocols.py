@@ -405,7 +405,7 @@ class Solver(Protocol):
         *,
         tol: float = 1e-6,
         max_iter: int = 1000,
-        callback: Callable[[Record, Vector], None] | None = None,
+        callback: Callable[[Record, Vector], str | None] | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> Solution:
         """Return the minimum, once the relative suboptimality is at most `tol` or after `max_iter` steps.

@@ -1,9 +1,12 @@
-"""The observers of a fit: callables, its progress line, and scikit-learn's callbacks."""
+"""The observers of a fit: callables, its time limit, its progress line, and scikit-learn's callbacks."""
 
 from __future__ import annotations
 
 import contextlib
+import time
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -12,38 +15,68 @@ if TYPE_CHECKING:
     from fastsoftmax.estimator.interrupts import LastPoint
     from fastsoftmax.estimator.progress_line import ProgressLine
 
+ASKED = "a callback ended the fit"  # the message of a Solution
+
 
 @contextlib.contextmanager
 def watching(
-    callbacks: Iterable[Callable[[Record], None]],
+    callbacks: Iterable[Callable[..., Any]],
     line: ProgressLine | None,
     tasks: Tasks | None,
     last: LastPoint | None,
-) -> Iterator[Callable[[Record, Vector], None] | None]:
+    deadline: Deadline | None = None,
+    model_at: Callable[[Record, Vector], Any] | None = None,
+) -> Iterator[Callable[[Record, Vector], str | None] | None]:
     """Yield the callback for a solver, called with the record and parameters of each step, or None.
 
     A point is noted as the `last` before anything else sees it, and the progress line is ended at the end.
+    The callback returns why the fit is to end, or None. `model_at` gives the model of a point to those of the
+    `callbacks` that want one; TypeError if there is one and no `model_at`.
     """
     observers = list(callbacks)
-    if line is not None:
-        observers.append(line.show)
-    if not observers and tasks is None and last is None:
+    wanting = [observer for observer in observers if getattr(observer, "wants_model", False)]
+    if wanting and model_at is None:
+        name = type(wanting[0]).__name__
+        raise TypeError(f"{name} wants the model of each step, which only fit and fit_path give")
+    if not observers and line is None and tasks is None and last is None and deadline is None:
         yield None
         return
 
-    def observe(record: Record, x: Vector) -> None:
+    def observe(record: Record, x: Vector) -> str | None:
         if last is not None:
             last.note(record, x)
-        for callback in observers:
-            callback(record)
+        answers = []
+        for observer in observers:
+            if model_at is not None and getattr(observer, "wants_model", False):
+                answers.append(observer(record, model_at(record, x)))
+            else:
+                answers.append(observer(record))
+        if line is not None:
+            line.show(record)
         if tasks is not None:
             tasks.stepped(x)
+        if any(isinstance(answer, bool | np.bool_) and answer for answer in answers):
+            return ASKED
+        return None if deadline is None else deadline.reason()
 
     try:
         yield observe
     finally:
         if line is not None:
             line.end()
+
+
+class Deadline:
+    """A limit of seconds, from the constructor on."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._start = time.perf_counter()
+
+    def reason(self) -> str | None:
+        """Return that the time is over, if it is: the message of a Solution."""
+        over = time.perf_counter() - self._start >= self._seconds
+        return f"max_seconds={self._seconds:g} are over" if over else None
 
 
 class Tasks:

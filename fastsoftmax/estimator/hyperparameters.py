@@ -48,6 +48,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "standardize": ["boolean"],
     "penalty_weights": ["array-like", None],
     "group_classes": ["boolean"],
+    "max_seconds": [Interval(Real, 0, None, closed="left"), None],
 }
 
 

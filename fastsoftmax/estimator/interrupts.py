@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from fastsoftmax.contracts import State, Vector
     from fastsoftmax.contracts.protocols import Checkpoint
+    from fastsoftmax.estimator.callbacks import Deadline
 
 INTERRUPTED = "interrupted"  # the message of a Solution
 
@@ -84,6 +85,12 @@ class _Watched:
         if state is not None:
             self._records[:] = [Record(*line) for line in state.numbers["progress"]["history"]]
         return state
+
+
+def may_go_on(solution: Solution, deadline: Deadline | None) -> bool:
+    """Return whether a fit ended by Ctrl-C or its time limit, so that its checkpoint is worth keeping."""
+    reasons = (INTERRUPTED, None if deadline is None else deadline.reason())
+    return not solution.converged and solution.message in reasons
 
 
 def shortfall(solution: Solution, tol: float) -> str:

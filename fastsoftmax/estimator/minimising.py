@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -10,15 +11,17 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from fastsoftmax import solvers
+from fastsoftmax.contracts import Solution
 from fastsoftmax.estimator import callbacks as observers
 from fastsoftmax.estimator import interrupts
 from fastsoftmax.estimator.fitting import LOOSE
 from fastsoftmax.runtime import blas, library
+from fastsoftmax.solvers.progress import TINY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
-    from fastsoftmax.contracts import Solution, Vector
+    from fastsoftmax.contracts import Record, Vector
     from fastsoftmax.contracts.protocols import Checkpoint, Objective
     from fastsoftmax.estimator.fitting import Fit
     from fastsoftmax.estimator.progress_line import ProgressLine
@@ -29,6 +32,7 @@ class Minimising:
 
     tol: float
     max_iter: int
+    max_seconds: float | None
     callbacks: Iterable[Any] | None
 
     def _minimize(
@@ -40,13 +44,19 @@ class Minimising:
         tasks: observers.Tasks | None = None,
         checkpoint: Checkpoint | None = None,
         last: interrupts.LastPoint | None = None,
+        deadline: observers.Deadline | None = None,
+        model_at: Callable[[Record, Vector], Any] | None = None,
     ) -> Solution:
         """Return the solution of a solver, with this estimator's limits and observers.
 
-        With `last`, that of an interrupted minimisation is the last point reached.
+        With `last`, that of an interrupted minimisation is the last point reached. `deadline` is by default
+        that of `max_seconds` from here on; `model_at` is for callbacks that want the model of each step.
         """
         limits: dict[str, Any] = {"tol": self.tol, "max_iter": self.max_iter}
-        with observers.watching(self.callbacks or (), line, tasks, last) as callback:
+        if deadline is None and self.max_seconds is not None:
+            deadline = observers.Deadline(self.max_seconds)
+        watched = observers.watching(self.callbacks or (), line, tasks, last, deadline, model_at)
+        with watched as callback:
             run = functools.partial(minimize, objective, start, solver, **limits, callback=callback)
             return run(checkpoint=checkpoint) if last is None else last.kept(run, checkpoint)
 
@@ -63,8 +73,30 @@ class Minimising:
         self.duality_gap_ = solution.gap
         self.history_ = list(solution.history)
 
+    def _models_of(self, fit: Fit, solver: str) -> Callable[[Record, Vector], Any]:
+        """Return a function from a record and its parameters to a copy of this model at that step."""
+        history: list[Record] = []
+        before = copy.copy(self)
+        before.callbacks = None
+        before.__dict__.update(fit.data[1].attributes)
+
+        def model_at(record: Record, x: Vector) -> Any:
+            if not history or record is not history[-1]:  # one model for each callback that wants it
+                history.append(record)
+            model: Any = copy.copy(before)
+            gap = np.inf if record.gap is None else record.gap
+            excess = gap / max(abs(record.objective), TINY)
+            grad = np.full_like(x, np.nan)
+            point = (x, record.objective, grad, record.gap, excess, False, "", list(history))
+            model._keep(Solution(*point), fit, solver)
+            return model
+
+        return model_at
+
     def _warn(self, solution: Solution, of: str = "") -> None:
-        """Warn that a fit stopped short of its tolerance."""
+        """Warn that a fit stopped short of its tolerance, unless a callback asked for that."""
+        if solution.message == observers.ASKED:
+            return
         end, shortfall, kind = "failed to converge", shortfall_of, ConvergenceWarning
         if solution.message == interrupts.INTERRUPTED:
             end, shortfall, kind = "was interrupted", interrupts.shortfall, interrupts.InterruptedFit

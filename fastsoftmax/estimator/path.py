@@ -129,7 +129,9 @@ class RegularizationPath(BalancedClasses):
                     fit, _ = model._prepared(X, y, sample_weight, hyperparameters.settle(model, C))
                     starts = Starts(fit.parameters_of(model.coef_, model.intercept_))
                 fit = fit.at(C)
-                solution = model._minimize(fit.solver, fit.objective, starts.at(C, fit.objective), line)
+                x = starts.at(C, fit.objective)
+                models = model._models_of(fit, fit.solver)
+                solution = model._minimize(fit.solver, fit.objective, x, line, model_at=models)
                 starts.note(C, fit.objective, solution)
                 model._keep(solution, fit, fit.solver)
                 if not solution.converged:

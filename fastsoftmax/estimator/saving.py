@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     import os
 
 # Not part of the model: objects of the program, and choices for its machine.
-LEFT_OUT = ("callbacks", "random_state", "n_threads", "n_jobs", "device", "checkpoint", "keep_on_interrupt")
+LEFT_OUT = (
+    "callbacks", "random_state", "n_threads", "n_jobs", "device", "checkpoint", "keep_on_interrupt",
+    "max_seconds",
+)  # fmt: skip
 
 
 def parts_of(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -116,8 +119,8 @@ class Persistence:
         """Write the fitted model to a file (safetensors: arrays and a JSON header, nothing executable).
 
         The file is replaced whole or not at all. `callbacks`, `checkpoint`, `keep_on_interrupt`,
-        `random_state`, `n_threads`, `n_jobs` and `device` belong to the program and its machine, and are not
-        saved.
+        `max_seconds`, `random_state`, `n_threads`, `n_jobs` and `device` belong to the program and its
+        machine, and are not saved.
 
         Raises
         ------

@@ -101,8 +101,10 @@ class SoftmaxRegression(
         DeviceUnavailable with the reason if it cannot be used); "auto" is "cuda" if there is one and X is
         large enough for it (`fastsoftmax.devices.settled`). The solver's vectors stay on the host.
     callbacks : sequence of callables, optional
-        Each is called with the `Record` of every step. scikit-learn's own callbacks (1.9) go to
-        `set_callbacks`; every solver reports to them.
+        Each is called with the `Record` of every step, and ends the fit there by returning True: no warning,
+        and the gap that was reached. One with a true attribute `wants_model` (`EarlyStopping`) is called with
+        the record and the model of that step, in `fit` and `fit_path`. scikit-learn's own callbacks (1.9) go
+        to `set_callbacks`; every solver reports to them.
     loss : {"softmax", "sigmoid"}
         "sigmoid" with y (n, K) of independent labels in [0, 1] is the multi-label model.
     multi_class : {"multinomial", "ovr"}
@@ -131,6 +133,11 @@ class SoftmaxRegression(
         no duality gap then.
     group_classes : bool, default False
         True: norms ‖W·ⱼ‖₂ in place of absolute values: a feature is in or out for all classes.
+    max_seconds : float, optional
+        `fit` ends at the first step so many seconds after its call, with a ConvergenceWarning, the gap that
+        was reached, and its checkpoint, from which the same fit goes on. What is done before the first step
+        and between two is not cut short. In `fit_path`, `partial_fit` and where classes are balanced one by
+        one, of each fit; not in `fit_many`.
     penalty, dual, intercept_scaling, n_jobs
         As scikit-learn 1.9 has them: `penalty` is deprecated there (use `l1_ratio` and C), `dual=True` and
         `intercept_scaling` go with solver "liblinear", `n_jobs` has no effect, with a warning.
@@ -241,6 +248,7 @@ class SoftmaxRegression(
         standardize: bool = False,
         penalty_weights: ArrayLike | None = None,
         group_classes: bool = False,
+        max_seconds: float | None = None,
     ) -> None:
         self.C = C
         self.l1_ratio = l1_ratio
@@ -266,6 +274,7 @@ class SoftmaxRegression(
         self.standardize = standardize
         self.penalty_weights = penalty_weights
         self.group_classes = group_classes
+        self.max_seconds = max_seconds
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -304,6 +313,7 @@ class SoftmaxRegression(
             If the tolerance was not reached; the message gives the gap and what to change. Or if the fit was
             interrupted, with `keep_on_interrupt`.
         """
+        deadline = None if self.max_seconds is None else observers.Deadline(self.max_seconds)
         if self._balances_each():
             rows, labels_of_rows, weight = streamed.arrays_of(X, y, sample_weight)
             return self._fit_each(rows, labels_of_rows, lambda part, member: part.fit(rows, member, weight))
@@ -328,13 +338,16 @@ class SoftmaxRegression(
                 tasks = observers.Tasks(root, name, self.max_iter, fit.attributes_of, **context)
             plan = fit.plan
             with compiling.forecast(plan), compile_ahead.helping(fit.plan_ahead, self.n_threads):
-                solution = self._minimize(fit.solver, fit.objective, start, line, tasks, checkpoint, last)
+                solution = self._minimize(
+                    fit.solver, fit.objective, start, line, tasks, checkpoint, last, deadline,
+                    self._models_of(fit, fit.solver),
+                )  # fmt: skip
                 # For a later partial_fit, which will not see these rows: one pass.
                 self._precision = fit.precision_at(solution.x)
             self._keep(solution, fit, fit.solver)
             if tasks is not None:
                 tasks.end()
-            if checkpoint is not None and solution.message != interrupts.INTERRUPTED:
+            if checkpoint is not None and not interrupts.may_go_on(solution, deadline):
                 checkpoint.remove()
         if not solution.converged:
             self._warn(solution)

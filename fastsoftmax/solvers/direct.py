@@ -42,7 +42,7 @@ def minimize(
     *,
     tol: float = 1e-6,
     max_iter: int = 1000,
-    callback: Callable[[Record, Vector], None] | None = None,
+    callback: Callable[[Record, Vector], str | None] | None = None,
     checkpoint: Checkpoint | None = None,
     after: tuple[int, dict[str, Any]] | None = None,
 ) -> Solution:
@@ -210,7 +210,7 @@ def _rotated(
     x: Vector,
     tol: float,
     max_iter: int,
-    callback: Callable[[Record, Vector], None] | None,
+    callback: Callable[[Record, Vector], str | None] | None,
     checkpoint: Checkpoint | None,
     stored: State | None,
     after: tuple[int, dict[str, Any]] | None,

@@ -125,7 +125,7 @@ def minimize(
     *,
     tol: float = 1e-6,
     max_iter: int = 1000,
-    callback: Callable[[Record, Vector], None] | None = None,
+    callback: Callable[[Record, Vector], str | None] | None = None,
     checkpoint: Checkpoint | None = None,
     after: tuple[int, dict[str, Any]] | None = None,
 ) -> Solution:

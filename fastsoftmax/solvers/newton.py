@@ -33,7 +33,7 @@ def descend(
     *,
     tol: float,
     max_iter: int,
-    callback: Callable[[Record, Vector], None] | None,
+    callback: Callable[[Record, Vector], str | None] | None,
     checkpoint: Checkpoint | None,
 ) -> Solution:
     """Return the minimum of a smooth convex objective by Newton steps computed by `direction`.

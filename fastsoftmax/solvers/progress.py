@@ -56,7 +56,8 @@ class Progress:
         Stop once (F − F*) / max(F, tiny) is at most this: certified by a lower bound of F* where the
         objective has one, otherwise by the solver's estimate.
     callback : callable, optional
-        Called with each `Record` and the parameters there.
+        Called with each `Record` and the parameters there. If it returns a reason, the fit ends there, with
+        that message.
     margin : float
         The part of `tol` to go on to; `tol` itself is what a solution has to meet.
 
@@ -79,7 +80,7 @@ class Progress:
         self,
         objective: Objective,
         tol: float,
-        callback: Callable[[Record, Vector], None] | None,
+        callback: Callable[[Record, Vector], str | None] | None,
         *,
         margin: float = 1.0,
     ) -> None:
@@ -188,8 +189,7 @@ class Progress:
         n_bytes = passes * int(getattr(self._objective, "bytes_a_pass", 0))
         record = Record(time.perf_counter() - self._start, value, grad_norm, gap, passes, n_bytes)
         self.history.append(record)
-        if self._callback is not None:
-            self._callback(record, x)
+        reason = None if self._callback is None else self._callback(record, x)
         self.suboptimality = excess / max(abs(value), TINY)
         if stops:
             self.converged = True
@@ -199,6 +199,8 @@ class Progress:
                 f"the loss fell below {SEPARATED:g} nats a row: the classes are separable, and without a "
                 "penalty the coefficients grow without bound"
             )
+        elif reason is not None:
+            self.message = reason
         needed = goal if self._objective.is_float32 else EPS * abs(value)
         if decrement > needed or record.grad_norm < 0.5 * self._least_norm:
             self._least_norm, self._stalled_steps = record.grad_norm, 0

@@ -46,7 +46,7 @@ def minimize(
     *,
     tol: float = 1e-6,
     max_iter: int = 1000,
-    callback: Callable[[Record, Vector], None] | None = None,
+    callback: Callable[[Record, Vector], str | None] | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> Solution:
     """Return the minimum of a smooth convex function plus absolute values of coefficients, in few passes.

@@ -38,6 +38,7 @@ DEFAULTS = {
     "standardize": False,
     "penalty_weights": None,
     "group_classes": False,
+    "max_seconds": None,
 }
 FITTED = [
     "coef_",
