@@ -2,14 +2,14 @@
 
 The source distribution is made from the checkout, and the wheel from the source distribution, with compiled
 kernels (FASTSOFTMAX_COMPILE=1; a C compiler). `twine check --strict` reads both. Then, for each Python given
-(`--python python3.12`, repeated; by default the one that runs this), two environments of their own: one with the
-wheel, one with the source distribution as pip builds it, which compiles kernels when they are first needed. Both
-run a fit, a prediction, a saved model and the command line, away from the checkout. `--suite` runs on the wheel
-what `python -m tests.wheel` runs.
+(`--python python3.12`, repeated; by default the one that runs this), two environments of their own: one with
+the wheel, one with the source distribution as pip builds it, which compiles kernels when they are first
+needed. Both run a fit, a prediction, a saved model and the command line, away from the checkout. `--suite`
+runs on the wheel what `python -m tests.wheel` runs.
 
-`--lowest` installs the lowest version of each dependency that pyproject.toml admits, with the package from the
-checkout, and runs the tests named below (or those given): a bound that is too low shows there. It takes the
-Python that it is given, which has to be one that those versions know.
+`--lowest` installs the lowest version of each dependency that pyproject.toml admits, with the package from
+the checkout, and runs the tests named below (or those given): a bound that is too low shows there. It takes
+the Python that it is given, which has to be one that those versions know.
 """
 
 from __future__ import annotations

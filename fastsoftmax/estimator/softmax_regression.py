@@ -18,6 +18,7 @@ from fastsoftmax.estimator.exporting import Export
 from fastsoftmax.estimator.given import GivenRows
 from fastsoftmax.estimator.many import ManyFitting
 from fastsoftmax.estimator.minimising import Minimising
+from fastsoftmax.estimator.notebook import NotebookView
 from fastsoftmax.estimator.path import RegularizationPath
 from fastsoftmax.estimator.prediction import Prediction
 from fastsoftmax.estimator.saving import Persistence
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
 
 class SoftmaxRegression(
+    NotebookView,
     GivenRows,
     Prediction,
     RegularizationPath,
