@@ -15,6 +15,7 @@ import typer
 
 from fastsoftmax.cli import data_sets, options, streaming
 from fastsoftmax.cli.choosing import Choosing, chosen, report
+from fastsoftmax.cli.coefficients import largest
 from fastsoftmax.cli.console import Progress, agreed, can_ask, one_line, print_json, says_failures
 from fastsoftmax.cli.fit_report import print_fit, summary
 from fastsoftmax.cli.matching import facts
@@ -143,6 +144,10 @@ def fit(
     standardize: Annotated[
         bool, typer.Option("--standardize", help="Penalise the coefficients of standardised columns.")
     ] = False,
+    top: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Say which N columns weigh most for each class."),
+    ] = None,
     n_threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
@@ -214,6 +219,8 @@ def fit(
         train, tested = _tested(plain, table, out)
     result = {**summary(table, model, train, tested), **report(validated), "seconds": seconds}
     result |= {"model": out, "plot": plot}
+    if top is not None:
+        result["top"] = largest(model, table.drawn()["X"], table.about.feature_names, top)
     if plot is not None:
         name = Path(table.about.name).name
         title = f"{name}: {result['rows']:,} rows × {result['features']:,} features, C = {model.C:g}"

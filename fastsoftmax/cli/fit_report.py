@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastsoftmax.cli.accuracy import MOST_IN_JSON, confusions, said_confused
+from fastsoftmax.cli.coefficients import said_largest
 from fastsoftmax.cli.console import listed, nats, print_rows
 from fastsoftmax.contracts.sizes import in_bytes
 
@@ -49,6 +51,9 @@ def summary(
         "train_accuracy_rows": train.n_rows,
         "train_accuracy_is_sampled": train.is_sample,
         "test_accuracy": None if tested is None else tested.accuracy,
+        "test_confusions": None
+        if tested is None
+        else confusions(tested.measured, model.classes_, MOST_IN_JSON),
         "notes": list(about.notes),
     }
 
@@ -58,6 +63,7 @@ def print_fit(result: dict[str, Any], about: About) -> None:
     names = about.class_names
     if names is None or len(names) != result["classes"]:
         names = tuple(map(str, result["class_labels"]))
+    named_classes = dict(zip(result["class_labels"], names, strict=True))
     named = listed(names).removesuffix(f" ({len(names)})")
     tested = "no test data" if result["test_accuracy"] is None else f"{result['test_accuracy']:.2%}"
     tested += "" if result["test_rows"] is None else f"   of {result['test_rows']:,} rows"
@@ -78,6 +84,8 @@ def print_fit(result: dict[str, Any], about: About) -> None:
         else ("gradient norm", f"{result['grad_norm']:.2e}"),
         ("train accuracy", f"{result['train_accuracy']:.2%}{sampled}"),
         ("test accuracy", tested),
+        *said_confused(result["test_confusions"] or [], named_classes),
+        *said_largest(result.get("top", ()), named_classes),
         ("model", result["model"] or "not saved (--out MODEL saves it)"),
         *((("picture", result["plot"]),) if result["plot"] else ()),
     )

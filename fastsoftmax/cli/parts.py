@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from fastsoftmax.cli.accuracy import measure, measure_blocks, measure_rows
 
 if TYPE_CHECKING:
+    from fastsoftmax.cli.accuracy import Measured
     from fastsoftmax.contracts import Array
     from fastsoftmax.data.blocks.row_set import RowSet
     from fastsoftmax.data.readers import Features
@@ -14,18 +15,27 @@ if TYPE_CHECKING:
 
 
 class Reached(NamedTuple):
-    """An accuracy, the number of rows that tell it, and whether they are a sample of those meant."""
+    """What a model makes of rows, and whether they are a sample of those meant."""
 
-    accuracy: float
-    n_rows: int
+    measured: Measured
     is_sample: bool = False
+
+    @property
+    def n_rows(self) -> int:
+        """The number of rows."""
+        return self.measured.n_rows
+
+    @property
+    def accuracy(self) -> float:
+        """The part of them that is labelled right."""
+        return self.measured.right / max(1, self.n_rows)
 
 
 class Part(Protocol):
     """Rows to test a model on."""
 
     def reached(self, model: SoftmaxRegression) -> Reached:
-        """Return the model's accuracy."""
+        """Return what the model makes of the rows."""
 
 
 class ArraysPart(NamedTuple):
@@ -35,8 +45,8 @@ class ArraysPart(NamedTuple):
     y: Array
 
     def reached(self, model: SoftmaxRegression) -> Reached:
-        """Return the model's accuracy."""
-        return Reached(measure(model, self.X, self.y)[0] / len(self.y), len(self.y))
+        """Return what the model makes of the rows."""
+        return Reached(measure(model, self.X, self.y))
 
 
 class RowsPart(NamedTuple):
@@ -46,11 +56,11 @@ class RowsPart(NamedTuple):
     weighted: bool = False
 
     def reached(self, model: SoftmaxRegression) -> Reached:
-        """Return the model's accuracy."""
-        n_rows, right, _ = measure_rows(model, self.rows, weighted=self.weighted)
-        if not n_rows:
+        """Return what the model makes of the rows."""
+        found = measure_rows(model, self.rows, weighted=self.weighted)
+        if not found.n_rows:
             raise ValueError("there are no rows to test on")
-        return Reached(right / n_rows, n_rows)
+        return Reached(found)
 
 
 class FittedPart(NamedTuple):
@@ -59,11 +69,11 @@ class FittedPart(NamedTuple):
     rows: RowSet
 
     def reached(self, model: SoftmaxRegression) -> Reached:
-        """Return the model's accuracy."""
+        """Return what the model makes of the rows."""
         from fastsoftmax.estimator import streamed_prediction
 
         look = self.rows.look()
         blocks = look.kept or [look.sample.as_block()]
         plain = streamed_prediction.without_names(model, self.rows)
-        n_rows, right, _ = measure_blocks(plain, iter(blocks), weighted=True)
-        return Reached(right / max(1, n_rows), n_rows, is_sample=look.kept is None)
+        found = measure_blocks(plain, iter(blocks), weighted=True)
+        return Reached(found, is_sample=look.kept is None)

@@ -10,7 +10,7 @@ import numpy as np
 import typer
 
 from fastsoftmax.cli import options, streaming
-from fastsoftmax.cli.accuracy import measure
+from fastsoftmax.cli.accuracy import MOST_IN_JSON, confusions, measure, said_confused
 from fastsoftmax.cli.console import print_json, print_notes, print_rows, says_failures
 from fastsoftmax.cli.matching import check_width, load_model, test_part
 from fastsoftmax.cli.options import AsJson, Data, Model, Target  # noqa: TC001  (typer reads annotations)
@@ -132,7 +132,7 @@ def score(
     why = streaming.reason(data, request, storage)
     if why is not None:
         streamed = streaming.opened(data, request, storage, why)
-        n_rows, right, log_loss = score_rows(fitted, name, streamed)
+        found = score_rows(fitted, name, streamed)
         notes = streamed.notes_of(why)
     else:
         table = readers.read(name, request)
@@ -140,12 +140,13 @@ def score(
         check_width(name, X, fitted.n_features_in_)
         if y is None:
             raise ValueError(f"{name!r} has no labels for its test part; there is nothing to score against")
-        right, log_loss = measure(fitted, X, y)
-        n_rows, notes = len(y), table.notes
+        found, notes = measure(fitted, X, y), table.notes
+    n_rows, right, log_loss = found.n_rows, found.right, found.log_loss
     accuracy = right / n_rows
+    confused = confusions(found, fitted.classes_, MOST_IN_JSON)
     result = {"model": model, "data": name, "rows": n_rows, "accuracy": accuracy, "log_loss": log_loss}
     if as_json:
-        print_json(result | {"notes": list(notes)})
+        print_json(result | {"confusions": confused, "notes": list(notes)})
         return
     print_rows(
         ("data", f"{name}   {n_rows:,} rows × {fitted.n_features_in_:,} features"),
@@ -153,6 +154,7 @@ def score(
         ("model", model),
         ("accuracy", f"{accuracy:.4%}   {right:,} of {n_rows:,} right"),
         ("log-loss", f"{log_loss:.6g} nats a row"),
+        *said_confused(confused),
     )
 
 

@@ -20,6 +20,7 @@ from fastsoftmax.persistence.columns import columns_in, columns_of, write_npy
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from fastsoftmax.cli.accuracy import Measured
     from fastsoftmax.cli.streaming import Streamed
     from fastsoftmax.contracts import Array
     from fastsoftmax.estimator import SoftmaxRegression
@@ -66,8 +67,8 @@ def predict_rows(
         typer.echo(f"{kind} of {n_rows:,} rows written to {out}")
 
 
-def score_rows(model: SoftmaxRegression, name: str, streamed: Streamed) -> tuple[int, int, float]:
-    """Return the numbers of rows and of those labelled right, and the mean log-loss in nats. One reading."""
+def score_rows(model: SoftmaxRegression, name: str, streamed: Streamed) -> Measured:
+    """Return what a model makes of rows. One reading."""
     from fastsoftmax.data.blocks.row_set import RowSet
 
     rows = RowSet(streamed.chain, memory=streamed.memory, cache=False)

@@ -99,7 +99,7 @@ def test_fit_prints_a_table():
     names = [line[:14].strip() for line in result.stdout.splitlines() if line[:1].strip()]
     assert names == [
         *("data", "classes", "solver", "time", "objective", "duality gap"),
-        *("train accuracy", "test accuracy", "model"),
+        *("train accuracy", "test accuracy", "most confused", "model"),
     ]
     assert "120 rows × 4 features" in result.stdout
     assert "setosa, versicolor, virginica" in result.stdout
@@ -410,3 +410,23 @@ def test_penalties_that_cannot_be_chosen(model, words, status, text):
     assert result.exit_code == status
     assert text in " ".join(result.stderr.replace("│", " ").split())
     assert status == 2 or result.stderr.count("\n") == 1
+
+
+def test_what_is_confused_and_what_weighs_most():
+    said = _json("fit", "iris", "--top", 2)
+    table = readers.read("iris")
+    fitted = SoftmaxRegression().fit(table.X, table.y)
+    wrong = np.flatnonzero((taken := fitted.predict(table.X_test)) != table.y_test)
+    pairs = {(int(table.y_test[i]), int(taken[i])) for i in wrong}
+    assert {(each["label"], each["taken_for"]) for each in said["test_confusions"]} == pairs
+    assert sum(each["rows"] for each in said["test_confusions"]) == len(wrong)
+    assert all(each["of"] == (table.y_test == each["label"]).sum() for each in said["test_confusions"])
+    weights = fitted.coef_ * table.X.std(axis=0)
+    for each, row in zip(said["top"], weights, strict=True):
+        order = np.argsort(-abs(row))[:2]
+        assert [one["feature"] for one in each["features"]] == [table.feature_names[j] for j in order]
+        assert [one["by_deviation"] for one in each["features"]] == pytest.approx(row[order])
+    text = _run("fit", "iris", "--top", 2).stdout
+    assert "most confused" in text
+    assert "largest of setosa" in text
+    assert _json("fit", "breast_cancer", "--top", 1)["top"][0]["label"] == 1  # one row of coefficients

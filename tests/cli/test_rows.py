@@ -75,7 +75,7 @@ def test_what_is_printed():
     names = [line[:14].strip() for line in result.stdout.splitlines() if line[:1].strip()]
     assert names == [
         *("data", "label", "features", "classes", "solver", "read", "time", "objective", "duality gap"),
-        *("train accuracy", "test accuracy", "model"),
+        *("train accuracy", "test accuracy", "most confused", "model"),
     ]
     assert " readings, " in result.stdout
     assert "of a sample of" in result.stdout
