@@ -208,6 +208,20 @@ def report(options: argparse.Namespace) -> int:
     return 0
 
 
+def compare(options: argparse.Namespace) -> int:
+    """Print what two results have both measured, the most slowed down first. 1 if they share nothing."""
+    console = console_of()
+    from bench.report.two_results import comparison_table, pairs
+
+    (old_card, old), (new_card, new) = results.read(options.old), results.read(options.new)
+    both = pairs(old, new, options.all)
+    if not both:
+        print("the two results have measured nothing that is the same", file=sys.stderr)
+        return 1
+    console.print(comparison_table(both, (old_card, new_card)))
+    return 0
+
+
 def console_of() -> Console:
     """Give where tables go: into a file or a pipe whole, not cut to the 80 columns that are assumed there."""
     from rich.console import Console
@@ -220,7 +234,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     names = (
         "run | memory | scaling | optimum | sparse | certified | small | disk | sparse-cv | dask | cold | "
-        "gpu | report"
+        "gpu | report | compare"
     )
     commands = top.add_subparsers(required=True, metavar=names)
     measure = commands.add_parser("run", help="measure the grid and save the result in bench/results")
@@ -332,6 +346,11 @@ def parser() -> argparse.ArgumentParser:
         "--all", action="store_true", help="a line a contender, not only ours and the best other"
     )
     show.set_defaults(command=report)
+    two = commands.add_parser("compare", help="show what two saved results have both measured")
+    two.add_argument("old", type=Path, metavar="OLD", help="a result")
+    two.add_argument("new", type=Path, metavar="NEW", help="a later one")
+    two.add_argument("--all", action="store_true", help="all contenders, not only ours")
+    two.set_defaults(command=compare)
     return top
 
 
