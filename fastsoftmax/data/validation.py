@@ -62,6 +62,7 @@ def real(name: str, a: Any) -> Vector:
     if type(a) is np.ndarray and a.dtype == np.float32:
         return a.astype(np.float64, order="C")  # exact, and there is nothing to check
     refuse_masked(name, a)
+    a = devices.hosted(name, a)
     with named(name), np.errstate(over="ignore"):
         values = np.asarray(a)
         if values.dtype.kind in "cSUTmM":
@@ -111,9 +112,9 @@ def design_matrix(X: MatrixLike, *, name: str = "X", checked: bool = False, min_
 
     Notes
     -----
-    float16, float32, float64, uint8, int8 and int16 in native byte order are never copied, everything else is
-    copied to float64. CSC is kept as the transpose of the rows that are built from it. The check for NaN
-    reads X once.
+    float16, float32, float64, uint8, int8 and int16 in native byte order are never copied, bfloat16 is copied
+    to float32, everything else to float64. CSC is kept as the transpose of the rows that are built from it.
+    The check for NaN reads X once.
     """
     import scipy.sparse
 
@@ -121,7 +122,8 @@ def design_matrix(X: MatrixLike, *, name: str = "X", checked: bool = False, min_
     if device is not None:
         device_array: Rows = device.checked_rows(X, name, min_rows)
         return device_array
-    values: Any = X
+    values: Any = of_others(name, X)
+    X = values
     if not checked:
         from sklearn.utils import check_array
 
@@ -148,6 +150,13 @@ def design_matrix(X: MatrixLike, *, name: str = "X", checked: bool = False, min_
     if values.dtype not in NATIVE_DTYPES:
         return real(name, values)
     return np.require(values, requirements="A")
+
+
+def of_others(name: str, X: Any) -> Any:
+    """Return X, or NumPy's array in the memory of another library's; bfloat16 rows as a float32 copy."""
+    values = devices.hosted(name, X)
+    is_bfloat16 = isinstance(values, np.ndarray) and values.dtype.name == "bfloat16"
+    return values.astype(np.float32) if is_bfloat16 else values
 
 
 def is_plain(X: Any, n_features: int | None = None) -> TypeGuard[Any]:

@@ -12,6 +12,7 @@ from fastsoftmax.devices.external import (
     with_constant,
     work,
 )
+from fastsoftmax.devices.guests import guest, hosted
 from fastsoftmax.devices.placement import settled
 from fastsoftmax.devices.registry import AUTO, CHOICES, DEVICES, accelerator, answer, get, host
 
@@ -26,7 +27,9 @@ __all__ = [
     "fetched",
     "get",
     "given_back",
+    "guest",
     "host",
+    "hosted",
     "labels_for",
     "refuse_on_the_host",
     "settled",

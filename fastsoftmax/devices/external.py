@@ -12,6 +12,7 @@ import numpy as np
 
 from fastsoftmax.contracts import DeviceArray, Resident
 from fastsoftmax.contracts.storages import storage_of
+from fastsoftmax.devices.guests import hosted
 from fastsoftmax.devices.registry import accelerator
 
 if TYPE_CHECKING:
@@ -58,8 +59,8 @@ def refuse_on_the_host(device: str, argument: str) -> None:
 def fetched(argument: str, a: Any, device: str, rows: Any = None) -> tuple[Any, Any]:
     """Return a host copy of labels or weights `a`, for validation, and the rows that they belong to.
 
-    An argument that is not on a GPU is returned itself. Rows that are a `DeviceArray` get the caller's array
-    as a companion, so that the device reads it without an upload.
+    An argument that is not on a GPU is returned itself, or as NumPy's array in the same memory. Rows that are
+    a `DeviceArray` get the caller's array as a companion, so that the device reads it without an upload.
 
     Raises
     ------
@@ -68,7 +69,7 @@ def fetched(argument: str, a: Any, device: str, rows: Any = None) -> tuple[Any, 
     """
     owner = elsewhere(a)
     if owner is None:
-        return a, rows
+        return hosted(argument, a), rows
     refuse_on_the_host(device, argument)
     device_array = owner.taken(a)
     host_array = owner.fetched(device_array)

@@ -40,6 +40,7 @@ class GivenRows:
             rows = validation.design_matrix(X)
             validate_data(self, X, **missing, reset=reset, skip_check_array=True)
             return rows
+        X = validation.of_others("X", X)
         if y is not None and not hasattr(self, "feature_names_in_"):
             n_features = None if reset else getattr(self, "n_features_in_", None)
             if (reset or n_features) and validation.is_plain(X, n_features):

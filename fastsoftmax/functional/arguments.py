@@ -57,7 +57,7 @@ def check_out(out: Any, shape: tuple[int, ...], dtype: Any) -> None:
 def logits(logits: ArrayLike) -> tuple[Array, tuple[int, ...], DType]:
     """Return logits as C-ordered rows (n, K), their original shape, and the dtype of results."""
     validation.refuse_masked("logits", logits)
-    a = np.asarray(logits)
+    a = np.asarray(devices.hosted("logits", logits))
     narrow = is_narrow(a.dtype)
     if a.dtype.kind not in "fiub" and not narrow:
         raise TypeError(f"logits must be real numbers; got {a.dtype}")
@@ -143,7 +143,7 @@ def target_of(
     """
     class_weight, sample_weight, ignore_index = options[:3]
     validation.refuse_masked("target", target)
-    target = np.asarray(target)
+    target = np.asarray(devices.hosted("target", target))
     n_rows, n_classes = x.shape
     # As in PyTorch, probabilities are recognised by their shape.
     if target.shape == shape and not (target.dtype.kind in "iu" and shape == (1,)):

@@ -194,7 +194,7 @@ def _linear(
 def _linear_map(weight: ArrayLike, bias: ArrayLike | None, n_features: int) -> tuple[Array, Array]:
     """Return validated coefficients (K, d), float32 or float64, and intercepts (K,), default zeros."""
     validation.refuse_masked("weight", weight)
-    coef = np.asarray(weight)
+    coef = np.asarray(devices.hosted("weight", weight))
     if coef.ndim != 2 or coef.shape[1] != n_features or coef.dtype.kind not in "fiub":
         raise ValueError(f"weight must be numbers (K, {n_features}); got {coef.dtype} {coef.shape}")
     n_classes = len(coef)

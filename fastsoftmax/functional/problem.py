@@ -179,7 +179,7 @@ def sigmoid_problem(
     class_weight = arguments.weights("class_weight", class_weight, x.shape[1])
     sample_weight = arguments.weights("sample_weight", sample_weight, len(x))
     validation.refuse_masked("target", target)
-    target = np.asarray(target)
+    target = np.asarray(devices.hosted("target", target))
     if target.dtype.kind not in "fiub" and not arguments.is_narrow(target.dtype):
         raise TypeError(f"target must be real numbers; got {target.dtype}")
     if target.shape != shape:

@@ -53,9 +53,11 @@ def softmax(x: ArrayLike, axis: int | tuple[int, ...] | None = None, *, out: Any
     Notes
     -----
     As `scipy.special.softmax`, which is called where there is no fast path (complex, long double, object and
-    non-NumPy arrays). An array on an NVIDIA GPU (CuPy, PyTorch, any with DLPack) is computed there, on its
-    library's stream, and the result is of the same library. bfloat16 arrays have the dtype
-    `ml_dtypes.bfloat16`; bits held as uint16 become one by ``x.view(ml_dtypes.bfloat16)``, without a copy.
+    masked arrays). An array on an NVIDIA GPU (CuPy, PyTorch, any with DLPack) is computed there, on its
+    library's stream, and the result is of the same library; so is that of another library's array in host
+    memory, which is read where it is (`fastsoftmax.torch` has functions that record gradients). bfloat16
+    arrays have the dtype `ml_dtypes.bfloat16`; bits held as uint16 become one by
+    ``x.view(ml_dtypes.bfloat16)``, without a copy.
 
     The exponentials are of the exact differences x − max, so that the result is within 2 ulp however large
     they are; float32 sums of more than 128 terms are accumulated in float64. One reading of x and one writing
@@ -99,6 +101,9 @@ def _along(name: str, x: Any, axis: Axis, out: Any) -> Array:
         x = np.asarray(x)
     if (device := devices.elsewhere(x)) is not None:
         return device.along(name, x, axis, out)
+    if (guest := devices.guest("x", x)) is not None:
+        result = _along(name, guest.array, axis, out)
+        return guest.given_back(result) if out is None else result
     if isinstance(x, np.ndarray) and is_narrow(x.dtype):
         return _narrow_along(name, x, axis, out)
     a = _fast_array(x)
@@ -217,6 +222,9 @@ def logsumexp(
         if b is not None or return_sign:
             raise NotImplementedError("b and return_sign are for arrays of the host")
         return device.along("logsumexp", a, axis, keepdims=keepdims)
+    if (guest := devices.guest("a", a)) is not None:
+        found = logsumexp(guest.array, axis, devices.hosted("b", b), keepdims, return_sign)
+        return tuple(map(guest.given_back, found)) if return_sign else guest.given_back(found)
     if isinstance(a, np.ndarray) and is_narrow(a.dtype) and b is None and not return_sign:
         return _narrow_logsumexp(a, axis, keepdims)
     x = None if b is not None or return_sign else _fast_array(a)

@@ -15,6 +15,7 @@ torch = pytest.importorskip("torch", reason="needs PyTorch: python -m tests.back
 from torch.autograd import gradcheck, gradgradcheck  # noqa: E402
 from torch.nn import functional as reference  # noqa: E402
 
+import fastsoftmax  # noqa: E402
 import fastsoftmax.torch as ours  # noqa: E402
 
 N_ROWS, N_CLASSES, N_FEATURES = 5, 7, 3
@@ -376,3 +377,19 @@ def test_narrow_tensors_are_numpys_without_a_copy():
     tensor[0, 2] = 7.0
     assert float(array[0, 1]) == 7.0
     assert torch.equal(tensor_of(np.ascontiguousarray(array)), tensor[:, ::2])
+
+
+def test_numpys_functions_take_tensors_and_give_them_back():
+    x = torch.randn(5, 7, generator=torch.Generator().manual_seed(0))
+    found = fastsoftmax.softmax(x, axis=1)
+    assert isinstance(found, torch.Tensor)
+    np.testing.assert_array_equal(found.numpy(), fastsoftmax.softmax(x.numpy(), axis=1))
+    narrow = fastsoftmax.log_softmax(x.bfloat16(), axis=1)
+    assert narrow.dtype == torch.bfloat16
+    assert isinstance(fastsoftmax.logsumexp(x), torch.Tensor)
+    with pytest.raises(TypeError, match=r"fastsoftmax\.torch"):
+        fastsoftmax.softmax(x.clone().requires_grad_(), axis=1)
+    with torch.no_grad():
+        fastsoftmax.softmax(x.clone().requires_grad_(), axis=1)
+    with pytest.raises(TypeError, match="no array of numbers"):
+        fastsoftmax.softmax(x.to_sparse(), axis=1)
