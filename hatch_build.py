@@ -16,7 +16,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 ASKED = os.environ.get("FASTSOFTMAX_COMPILE", "0") not in ("", "0")
 # What kernels are compiled by: exact versions, so that a change of Numba's internals stops a release and
 # never a user. The extension module asks NumPy for what has been there since 1.7.
-COMPILERS = ("numba==0.68.1", "llvmlite==0.50.0", "numpy>=2.0", "scipy>=1.13", "threadpoolctl>=3.5")
+COMPILERS = ("numba==0.68.1", "llvmlite==0.50.0", "numpy>=2.0", "scipy>=1.14.1", "threadpoolctl>=3.5")
 
 
 class CompiledKernels(BuildHookInterface):
