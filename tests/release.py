@@ -67,6 +67,17 @@ LOWEST = (
     "tests/runtime/test_private_parts.py",
     "tests/runtime/test_kernel_cache.py",
 )
+# They compare with what scikit-learn 1.9 and SciPy 1.17 answer, which the lowest versions answer otherwise: a fold
+# that lacks a class, attributes without a refit, warnings, dtypes of probabilities, errors for arrays of objects.
+NEWER = (
+    "tests/estimator/test_scikit_learn.py::test_predictions_have_the_shapes_and_dtypes_of_logistic_regression",
+    "tests/estimator/test_cross_validation.py::test_options[no refit]",
+    "tests/estimator/test_cross_validation.py::test_options[no refit, legacy]",
+    "tests/estimator/test_cross_validation.py::test_ratios[no refit]",
+    "tests/estimator/test_cross_validation.py::test_held_out_rows_that_lack_a_class",
+    "tests/estimator/test_cross_validation.py::test_no_penalty_is_a_C_as_well",
+    "tests/functional/test_softmaxes.py::test_dtypes_without_conversion",
+)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -136,12 +147,9 @@ def lowest(command: str, chosen: Sequence[str]) -> int:
         run(python, *QUIET, "install", "--no-deps", "-e", str(ROOT))
         print("with", " ".join(pinned), flush=True)
         env = os.environ | {"FASTSOFTMAX_KERNELS": "jit"}
-        done = subprocess.run(
-            [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", *chosen],
-            cwd=ROOT,
-            env=env,
-            check=False,
-        )
+        left_out = [word for test in NEWER for word in ("--deselect", test)]
+        pytest = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", *left_out, *chosen]
+        done = subprocess.run(pytest, cwd=ROOT, env=env, check=False)
         return done.returncode
 
 
