@@ -67,8 +67,8 @@ LOWEST = (
     "tests/runtime/test_private_parts.py",
     "tests/runtime/test_kernel_cache.py",
 )
-# They compare with what scikit-learn 1.9 and SciPy 1.17 answer, which the lowest versions answer otherwise: a fold
-# that lacks a class, attributes without a refit, warnings, dtypes of probabilities, errors for arrays of objects.
+# They compare with what scikit-learn 1.9 and SciPy 1.17 answer, which the lowest versions answer otherwise: a
+# fold that lacks a class, attributes without a refit, warnings, dtypes of probabilities, arrays of objects.
 NEWER = (
     "tests/estimator/test_scikit_learn.py::test_predictions_have_the_shapes_and_dtypes_of_logistic_regression",
     "tests/estimator/test_cross_validation.py::test_options[no refit]",
