@@ -145,9 +145,9 @@ def fit(name: str, sizes: Sizes) -> list[dict[str, Any]]:
 
 def memory(sizes: Sizes) -> list[dict[str, Any]]:
     """Measure the client's peak memory in fits of n and of 8 n rows, and of one that runs in a task."""
-    found = []
-    wide = 2**17
-    for d, n_blocks, in_task in ((wide, 8, False), (wide, 64, False), (wide // 10, 8, False), (wide, 8, True)):
+    found, wide = [], 2**17
+    cases = (wide, 8, False), (wide, 64, False), (wide // 10, 8, False), (wide, 8, True)
+    for d, n_blocks, in_task in cases:
         with cluster() as workers, ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
             given = workers.scheduler_address, n_blocks, sizes.sparse_rows, d
             noted = pool.submit(client_memory, *given, in_task=in_task).result()
