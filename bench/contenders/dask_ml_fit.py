@@ -1,8 +1,9 @@
 """Fit two classes with dask-ml: `python -P dask_ml_fit.py FOLDER`, in an environment with dask-ml.
 
 FOLDER has rows.npz (X, y of 0 and 1) and options.json; coefficients of each number of iterations are written
-there, and the seconds printed as JSON lines. There is no intercept, since that of dask-ml is penalised. It
-imports nothing of this package.
+there, and the seconds printed as JSON lines. There is no intercept, since that of dask-ml is penalised.
+Without normalize=False its solvers but admm penalise the coefficients of features that are divided by their
+deviations: another objective. It imports nothing of this package.
 """
 
 import json
@@ -29,7 +30,12 @@ def main(folder: Path) -> None:
         y = client.persist(da.from_array(given["y"], chunks=step))
         for max_iter in (1, *options["iterations"]):
             model = LogisticRegression(
-                C=options["C"], fit_intercept=False, solver=options["solver"], max_iter=max_iter, tol=1e-12
+                C=options["C"],
+                fit_intercept=False,
+                solver=options["solver"],
+                max_iter=max_iter,
+                tol=1e-12,
+                solver_kwargs={"normalize": False},
             )
             start = time.perf_counter()
             model.fit(X, y)

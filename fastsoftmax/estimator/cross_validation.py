@@ -136,8 +136,8 @@ multi_class, standardize, penalty_weights, group_classes
     minimised by itself, some at a time.
 
     Rows that are not in memory (Dask's, and those of `open_rows` and `rows_from` beyond its `memory`) stay
-    where they are, and folds are weights there: `cv` is then a number of folds, drawn by the rows' places and
-    not stratified, and `scoring` None, "accuracy" or "neg_log_loss".
+    where they are, and folds are weights there: `cv` is then a number of folds, stratified and drawn by the
+    rows' places, and `scoring` None, "accuracy" or "neg_log_loss".
 
     Examples
     --------
@@ -280,15 +280,16 @@ multi_class, standardize, penalty_weights, group_classes
         self, grid: Grid, rows: RowSet, line: ProgressLine | None
     ) -> tuple[folds.Problem, folds.FoldFits, Vector]:
         """Return the problem, the fits and their scores (folds, r, m) of rows that are not in memory."""
-        model = self._fits_by(min(grid.Cs.tolist()), max(grid.l1_ratios.tolist()))
-        settings = hyperparameters.settle(model)
+        strongest = min(grid.Cs.tolist())  # an infinite C has no absolute values
+        models = [self._fits_by(strongest, ratio) for ratio in grid.l1_ratios.tolist()]
+        model, settings = models[0], [hyperparameters.settle(each) for each in models]
         labels, fits, scores = cross_validation_elsewhere.fitted(
-            model, rows, grid.Cs.tolist(), self.cv, self._scoring, settings, line
+            models, rows, grid.Cs.tolist(), self.cv, self._scoring, settings, line
         )
         self.__dict__.update({name: model.__dict__[name] for name in FEATURES if name in model.__dict__})
         places: Any = rows  # of attributes: the refit reads them again
-        problem = folds.Problem(model, places, labels, np.empty(0), settings, np.empty(0))
-        return problem, folds.part(fits, (slice(None), np.newaxis)), scores[:, np.newaxis]
+        problem = folds.Problem(model, places, labels, np.empty(0), settings[0], np.empty(0))
+        return problem, fits, scores
 
     def _in_memory(
         self, grid: Grid, X: Any, y: Any, sample_weight: Any, split_params: dict[str, Any],

@@ -66,9 +66,15 @@ def prepared(
     labels = _labels(look, targets)
     _keep_names(model, rows)
     model.n_features_in_ = rows.n_features
+    return fit_of(model, rows, targets, labels, settings), labels
+
+
+def fit_of(model: Any, rows: RowSet, targets: Targets, labels: Labels, settings: Settings) -> Fit:
+    """Return the fit by the kind of its penalty."""
     if settings.is_sparse:
-        return StreamedSparseFit(model, rows, targets, labels, _weights(look, targets), settings), labels
-    return StreamedFit(model, rows, targets, labels, settings), labels
+        weight = _weights(rows.look(), targets)
+        return StreamedSparseFit(model, rows, targets, labels, weight, settings)
+    return StreamedFit(model, rows, targets, labels, settings)
 
 
 def refuse_labels_beside(y: object, sample_weight: object) -> None:

@@ -58,7 +58,10 @@ class Killer(threading.Thread):
             if found and number % ALL_AT_ONCE == 0:
                 victims, self.n_all = self.living(), self.n_all + 1
             for nanny in victims:
-                os.kill(nanny.process.pid, signal.SIGKILL)
+                try:
+                    os.kill(nanny.process.pid, signal.SIGKILL)
+                except (AttributeError, ProcessLookupError, TypeError):  # it is gone, or being started again
+                    continue
                 self.counts[found] += 1
 
     def living(self):
@@ -112,6 +115,8 @@ def main(n_kills=200, n_workers=3):
         killer.start()
         try:
             while killer.n_killed < n_kills:
+                if not killer.is_alive():
+                    raise RuntimeError("nothing kills any more: the killer's thread has ended with an error")
                 case = n_fits % len(cases)
                 found = said(SoftmaxRegression().fit(on_workers(*arrays(*cases[case]), memory=MEMORY)))
                 n_fits += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import dask
+import distributed
 import numpy as np
 import pytest
 from dask.sizeof import sizeof
@@ -38,6 +39,15 @@ def test_arrays_have_the_bits_of_one_machine(client, case, options):
 def test_futures_of_blocks(client, expected):
     futures = [client.compute(part) for part in lists(*problem())]
     assert said(SoftmaxRegression().fit(on_workers(*futures, memory=MEMORY))) == expected
+
+
+def test_a_fit_may_run_in_a_task(client, expected):
+    assert client.submit(_fitted, pure=False).result() == expected
+
+
+def _fitted():
+    with distributed.worker_client():
+        return said(SoftmaxRegression().fit(on_workers(*arrays(*problem()), memory=MEMORY)))
 
 
 def test_a_block_that_cannot_be_made_is_named(client):

@@ -14,6 +14,8 @@ import threading
 import time
 from typing import Any
 
+import dask
+import distributed
 import numpy as np
 import pytest
 
@@ -216,3 +218,17 @@ def test_scattered_rows_that_are_lost_are_said_to_be(client):
 
     with pytest.raises(RuntimeError, match="were scattered"):
         SoftmaxRegression(callbacks=[disturb]).fit(on_workers(*blocks, memory=MEMORY))
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_a_worker_of_several_task_threads_however_it_is_started(method, expected):
+    with (
+        dask.config.set({"distributed.worker.multiprocessing-method": method}),
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=3, dashboard_address=":0", silence_logs=50
+        ) as cluster,
+        distributed.Client(cluster, set_as_default=False) as of_threads,
+    ):
+        futures = [of_threads.compute(part) for part in lists(*problem())]
+        for _ in range(2):
+            assert said(SoftmaxRegression().fit(on_workers(*futures, memory=MEMORY))) == expected

@@ -376,8 +376,7 @@ def test_what_takes_rows_in_memory_says_so():
     rows = in_blocks(X, y)
     calls = [
         lambda: SoftmaxRegression().fit_many(rows, None, w[np.newaxis]),
-        lambda: SoftmaxRegressionCV(l1_ratios=(1.0,)).fit(rows, None),
-        lambda: SoftmaxRegressionCV(standardize=True).fit(rows, None),
+        lambda: SoftmaxRegressionCV(scoring="roc_auc_ovr").fit(rows, None),
         lambda: SoftmaxRegression(multi_class="ovr", class_weight="balanced").fit(rows),
     ]
     for call in calls:
