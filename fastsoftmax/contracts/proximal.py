@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from fastsoftmax.contracts.protocols import Objective
 
@@ -92,6 +92,16 @@ class ProximalObjective(Absolutes, Objective, Protocol):
 
     `value_and_grad` returns F and the gradient of the smooth function, whose products `hessian` returns.
     """
+
+    carried: dict[str, Any] | None
+    """What a solver leaves to the fits of other strengths of the penalty, or None: this is a fit by itself."""
+
+    @property
+    def curvature(self) -> Vector:
+        """The second derivative of the penalty's squares in each parameter, (size,)."""
+
+    def nearness(self, x: Vector, grad: Vector) -> Vector:
+        """Return the gradients as parts of what keeps parameters at zero; of free ones infinity."""
 
     def diagonal(self, x: Vector) -> Vector:
         """Return the diagonal of the smooth function's Hessian. One pass."""

@@ -45,6 +45,13 @@ class FlatAbsolutes:
         """The length of a parameter vector."""
         return self.n_classes * (self.n_features + self.fit_intercept)
 
+    @property
+    def curvature(self) -> Vector:
+        """The second derivative of the penalty's squares in each parameter, (size,)."""
+        curvature = np.zeros(self.size)
+        self._coef(curvature)[:] = self.penalty.curvature
+        return curvature
+
     def among(self, places: NDArray[np.intp]) -> Separable:
         """Return what the absolute values are to some ascending parameters; not of groups."""
         thresholds = np.zeros(self.size)

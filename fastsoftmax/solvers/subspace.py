@@ -81,7 +81,7 @@ class Quadratic:
 
             return conjugate_gradients(product, diagonal, free, residual, MODEL_FORCING, sums)
         places = np.flatnonzero(free)
-        part = matrix[np.ix_(places, places)]
+        part = matrix.take(places, axis=0).take(places, axis=1)
         number = np.cumsum(free) - 1
         for among in number[sums]:
             part[np.ix_(among, among)] += part[among, among].mean() / len(among)
@@ -244,12 +244,13 @@ def factor(matrix: Vector) -> tuple[Vector, Vector]:
     scale = matrix.diagonal().copy()
     scale[scale <= 0.0] = 1.0
     scale = 1.0 / np.sqrt(scale)
-    unit = matrix * scale * scale[:, np.newaxis]
     ridge = RIDGE
     while True:
-        trial = unit.copy()
-        trial[np.diag_indices_from(trial)] += ridge
-        lower, info = lapack.dpotrf(trial, lower=1, overwrite_a=1)
+        unit = matrix * scale
+        unit *= scale[:, np.newaxis]
+        np.einsum("ii->i", unit)[:] += ridge
+        # Symmetric: its transpose is what LAPACK takes without a copy.
+        lower, info = lapack.dpotrf(unit.T, lower=1, overwrite_a=1, clean=0)
         if info == 0:
             break
         ridge *= 100.0
