@@ -94,7 +94,7 @@ class ProximalObjective(Absolutes, Objective, Protocol):
     """
 
     carried: dict[str, Any] | None
-    """What a solver leaves to the fits of other strengths of the penalty, or None: this is a fit by itself."""
+    """What a solver leaves to fits of other strengths of the penalty; None for a fit by itself."""
 
     @property
     def curvature(self) -> Vector:
@@ -126,6 +126,9 @@ class ProximalObjective(Absolutes, Objective, Protocol):
 
     def class_blocks(self, x: Vector, places: NDArray[np.intp]) -> tuple[NDArray[np.intp], BlockMatrix]:
         """Return some parameters by class, and the Hessian among each class's. One pass."""
+
+    def one_block(self, matrix: Vector) -> BlockMatrix:
+        """Return a symmetric matrix (m, m) as one of a single block."""
 
     def among(self, places: NDArray[np.intp]) -> Separate:
         """Return what the absolute values are to some ascending parameters; not of norms."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastsoftmax.linalg.coordinate_descent import Blocks
 from fastsoftmax.penalties.separable import Separable
 
 if TYPE_CHECKING:
@@ -51,6 +52,10 @@ class FlatAbsolutes:
         curvature = np.zeros(self.size)
         self._coef(curvature)[:] = self.penalty.curvature
         return curvature
+
+    def one_block(self, matrix: Vector) -> Blocks:
+        """Return a symmetric matrix (m, m) as one of a single block. No copy."""
+        return Blocks(np.array([0, len(matrix)]), matrix.ravel())
 
     def among(self, places: NDArray[np.intp]) -> Separable:
         """Return what the absolute values are to some ascending parameters; not of groups."""

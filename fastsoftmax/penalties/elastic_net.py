@@ -207,8 +207,8 @@ class ElasticNet(NamedTuple):
         size, thresholds, curvature = size[beyond], thresholds[beyond], curvature[beyond]
         if self.l1_ratio == 1.0:
             return float((thresholds / size).min()) * entropy
-        # The derivative by τ falls, ever faster, along straight pieces: Newton's method from τ = 1 ends at its
-        # zero from above, after a few. Any τ gives a bound.
+        # The derivative by τ falls, ever faster, along straight pieces: Newton's method from τ = 1 ends at
+        # its zero from above, after a few. Any τ gives a bound.
         scale = 1.0
         for _ in range(MAX_DUAL_STEPS):
             over = np.maximum(scale * size - thresholds, 0.0)

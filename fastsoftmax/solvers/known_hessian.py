@@ -21,8 +21,12 @@ if TYPE_CHECKING:
 # A matrix of an earlier point serves while a model promises no more than this part of what the last one did:
 # beyond, a new one (some ten or twenty passes' time) pays within the steps that are left.
 SERVES = 0.1
-# Along a path, parameters at zero are taken too whose gradient is so near to what keeps them there.
-AHEAD = 0.7
+# Along a path, parameters at zero are taken too whose gradient is so near to what keeps them there: fewer
+# where C grows by more than DENSE from fit to fit, as a matrix serves only one of them.
+AHEAD, AHEAD_OF_ONE, DENSE = 0.7, 0.85, 1.3
+# There Newton steps from the start are quicker than an approach only with squares in the penalty, by which
+# signs settle sooner, and while a matrix takes so many passes.
+MATRIX_PASSES = 100
 
 
 class Known:
@@ -46,26 +50,27 @@ class Known:
         self._matrix: Vector = np.empty((0, 0))
         self._curvature = np.empty(0)
         self._pairs: list[tuple[Vector, Vector]] = []
+        self._ahead = AHEAD
         self.promised = np.inf
-        self.is_new = False
+        self.is_new = False  # whether the last model's matrix was taken at its point
+        self.is_ahead = False  # whether a fit begins with Newton steps, as an earlier one left its Hessian
 
     @classmethod
-    def of(cls, objective: ProximalObjective) -> Known:
-        """Return that of the path that a fit belongs to, or a new one."""
+    def of(cls, objective: ProximalObjective, x: Vector) -> Known:
+        """Return that of the path that a fit from x belongs to, or a new one."""
         if objective.carried is None:
             return cls()
         known: Known = objective.carried.setdefault("hessian", cls(along_path=True))
         known.promised = np.inf
+        known._ahead = AHEAD if objective.carried["growth"] <= DENSE else AHEAD_OF_ONE
+        order = int(np.count_nonzero(objective.is_free(x)))
+        is_cheap = order**2 <= 4 * MATRIX_PASSES * objective.size and bool(objective.curvature.any())
+        known.is_ahead = len(known._places) > 0 and (known._ahead == AHEAD or is_cheap)
+        if not known.is_ahead:  # after an approach an earlier fit's matrix is too far away
+            known._places = np.empty(0, np.intp)
         return known
 
-    @property
-    def is_ahead(self) -> bool:
-        """Whether an earlier fit of the path has left its Hessian."""
-        return self._along_path and len(self._places) > 0
-
-    def places_of(
-        self, objective: ProximalObjective, features: NDArray[np.intp]
-    ) -> NDArray[np.intp] | None:
+    def places_of(self, objective: ProximalObjective, features: NDArray[np.intp]) -> NDArray[np.intp] | None:
         """Return which of all parameters those of some features are; None where nothing is handed on."""
         if not self._along_path:
             return None
@@ -107,7 +112,7 @@ class Known:
         """
         wanted = places
         if self._along_path:
-            near = np.flatnonzero(objective.nearness(point.x, point.grad) >= AHEAD)
+            near = np.flatnonzero(objective.nearness(point.x, point.grad) >= self._ahead)
             joined = np.union1d(places, near)
             wanted = joined if len(joined) <= most else places
         self._take(objective, point.x, wanted, of_whole)
@@ -119,8 +124,10 @@ class Known:
     def learn(
         self, objective: ProximalObjective, step: Vector, change: Vector, of_whole: NDArray[np.intp] | None
     ) -> None:
-        """Take note of a step and the change of the smooth gradient on it, of all the objective's parameters."""
+        """Take note of a step and the change of the smooth gradient on it, (size,) each."""
         n = len(self._places)
+        if n == 0:
+            return
         own = np.arange(len(step)) if of_whole is None else of_whole
         at = np.searchsorted(self._places, own)
         held = np.flatnonzero((at < n) & (self._places[np.minimum(at, n - 1)] == own))
@@ -145,7 +152,7 @@ class Known:
         blas.dger(1.0 / float(s @ y), y, y, a=turned, overwrite_a=1)
 
     def kept(self, objective: ProximalObjective) -> dict[str, Any]:
-        """Return what `restore` needs for the next model of that objective: not the matrix, but where it is."""
+        """Return what `restore` needs for that objective's next model: where the matrix was taken."""
         if objective is not self._objective:
             return {}
         pairs = np.array(self._pairs).reshape(-1, len(self._places))

@@ -16,7 +16,7 @@ from fastsoftmax.solvers.progress import Progress
 from fastsoftmax.solvers.subspace import ROUNDED, Direct, Quadratic, Reached, descend, is_lower
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from typing import Any
 
     from numpy.typing import NDArray
@@ -34,9 +34,10 @@ MATRIX_ORDER, GROUPED_ORDER = 2048, 768
 MIN_GROWTH = 128
 # The part of what a step gained that is left to gain on a working set before all features are looked at.
 PART_GOAL = 0.1
-MAX_MODEL_STEPS, MAX_PART_STEPS = 10, 4
+MAX_MODEL_STEPS, MAX_PART_STEPS = 20, 4
 MAX_DIRECT_STEPS = 8
 MAX_HALVINGS = 20
+MAX_SWEEPS = 10  # of coordinates, before the first Newton step of a model
 SUFFICIENT_DECREASE = 1e-4
 
 
@@ -89,9 +90,9 @@ def minimize(
     """
     progress = Progress(objective, tol, callback)
     stored = None if checkpoint is None else checkpoint.state()
-    last: tuple[NDArray[np.intp], ProximalObjective | None] | None = None
-    known = Known.of(objective)
+    known = Known.of(objective, np.asarray(x0, dtype=np.float64))
     approaches = not known.is_ahead
+    last: tuple[NDArray[np.intp], ProximalObjective | None] | None = None
     approach: Approach | None = None  # of all features, a step at a time
     if stored is None:
         x = np.array(x0, dtype=np.float64)
@@ -304,6 +305,23 @@ def _target(
     return best, decrement
 
 
+def _swept(
+    objective: ProximalObjective,
+    model: Quadratic,
+    start: Reached,
+    matrix: Vector,
+    thresholds: Vector,
+    near: float,
+) -> Reached:
+    """Return the point of a model after a few sweeps of coordinate descent, which find most of the signs."""
+    if not (matrix.diagonal() > 0.0).all():
+        return start
+    x, none = start.x.copy(), np.zeros((len(matrix), 0))
+    objective.one_block(matrix).minimise(none, none, start.grad, thresholds, x, near, MAX_SWEEPS)
+    reached = model.at(x)
+    return reached if reached.value < start.value else start
+
+
 def model_minimum(
     objective: ProximalObjective,
     shape: Absolutes,
@@ -318,8 +336,9 @@ def model_minimum(
     """
     model = Quadratic(shape, start, matrix)
     diagonal = matrix.diagonal().copy()
-    best, left = descend(model, shape, start, diagonal, near, MAX_MODEL_STEPS)
     thresholds = np.zeros(0) if objective.bends else objective.among(places).thresholds
+    best = start if objective.bends else _swept(objective, model, start, matrix, thresholds, near)
+    best, left = descend(model, shape, best, diagonal, near, MAX_MODEL_STEPS)
     if left > near and thresholds.any():
         sums = shape.flat_sums(thresholds == 0.0)
         inner = minimum(matrix, start.grad, start.x, thresholds, sums, max(0.01 * near, EPS * start.value))
