@@ -52,7 +52,7 @@ class Known:
         self._pairs: list[tuple[Vector, Vector]] = []
         self._ahead = AHEAD
         self.promised = np.inf
-        self.is_new = False  # whether the last model's matrix was taken at its point
+        self.served = False  # whether a model of the last step took a matrix of an earlier point
         self.is_ahead = False  # whether a fit begins with Newton steps, as an earlier one left its Hessian
 
     @classmethod
@@ -89,7 +89,7 @@ class Known:
         self, objective: ProximalObjective, places: NDArray[np.intp], of_whole: NDArray[np.intp] | None
     ) -> Vector:
         """Return the Hessian among some parameters that it `serves`."""
-        self.is_new = False
+        self.served = True
         asked = places if of_whole is None else of_whole[places]
         among = np.searchsorted(self._places, asked)
         squares = objective.curvature[places]
@@ -116,6 +116,7 @@ class Known:
             joined = np.union1d(places, near)
             wanted = joined if len(joined) <= most else places
         self._take(objective, point.x, wanted, of_whole)
+        self.served = False
         among = np.searchsorted(wanted, places)
         if len(wanted) == len(places):
             return self._matrix
@@ -168,11 +169,11 @@ class Known:
         if "hessian_at" not in arrays:
             return
         self._take(objective, arrays["hessian_at"], arrays["hessian_places"], None)
-        pairs = arrays["hessian_pairs"]
+        pairs = arrays.get("hessian_pairs", np.empty((0, 0)))  # files of earlier versions have none
         for s, y in zip(pairs[::2], pairs[1::2], strict=True):
             self._correct(s, y)
             self._pairs.append((s, y))
-        self.promised = float(arrays["hessian_promised"][0])
+        self.promised = float(arrays.get("hessian_promised", [np.inf])[0])
 
     def _take(
         self,
@@ -182,7 +183,7 @@ class Known:
         of_whole: NDArray[np.intp] | None,
     ) -> None:
         self._objective = None if self._along_path else objective
-        self._x, self._pairs, self.is_new = x, [], True
+        self._x, self._pairs = x, []
         self._places = places if of_whole is None else of_whole[places]
         self._curvature = objective.curvature[places]
         self._matrix = objective.reduced_hessian(x, places)

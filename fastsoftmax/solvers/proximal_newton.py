@@ -138,6 +138,7 @@ def minimize(
                 continue
             approach = None
         goal = PART_GOAL * min(decrement, point.value)
+        known.served = False
         if known.is_ahead and progress.history[-1].gap is not None:
             goal = min(goal, PART_GOAL * progress.history[-1].gap)
         if part is None:
@@ -150,7 +151,7 @@ def minimize(
             x = objective.whole_of(reached.x, features)
             point = Reached(x, *objective.value_and_grad(x))
         # Where a model's step gained much of what the step before did, signs have yet to settle.
-        approaches, decrement = known.is_new and new > PART_GOAL * decrement, new
+        approaches, decrement = not known.served and new > PART_GOAL * decrement, new
         if np.array_equal(point.x, before.x):
             progress.stopped("no step lowers the objective any more at the precision of the products")
             break
