@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from fastsoftmax.contracts.protocols import Objective
 
@@ -93,6 +93,16 @@ class ProximalObjective(Absolutes, Objective, Protocol):
     `value_and_grad` returns F and the gradient of the smooth function, whose products `hessian` returns.
     """
 
+    carried: dict[str, Any] | None
+    """What a solver leaves to fits of other strengths of the penalty; None for a fit by itself."""
+
+    @property
+    def curvature(self) -> Vector:
+        """The second derivative of the penalty's squares in each parameter, (size,)."""
+
+    def nearness(self, x: Vector, grad: Vector) -> Vector:
+        """Return the gradients as parts of what keeps parameters at zero; of free ones infinity."""
+
     def diagonal(self, x: Vector) -> Vector:
         """Return the diagonal of the smooth function's Hessian. One pass."""
 
@@ -116,6 +126,9 @@ class ProximalObjective(Absolutes, Objective, Protocol):
 
     def class_blocks(self, x: Vector, places: NDArray[np.intp]) -> tuple[NDArray[np.intp], BlockMatrix]:
         """Return some parameters by class, and the Hessian among each class's. One pass."""
+
+    def one_block(self, matrix: Vector) -> BlockMatrix:
+        """Return a symmetric matrix (m, m) as one of a single block."""
 
     def among(self, places: NDArray[np.intp]) -> Separate:
         """Return what the absolute values are to some ascending parameters; not of norms."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastsoftmax.linalg.coordinate_descent import Blocks
 from fastsoftmax.penalties.separable import Separable
 
 if TYPE_CHECKING:
@@ -44,6 +45,17 @@ class FlatAbsolutes:
     def size(self) -> int:
         """The length of a parameter vector."""
         return self.n_classes * (self.n_features + self.fit_intercept)
+
+    @property
+    def curvature(self) -> Vector:
+        """The second derivative of the penalty's squares in each parameter, (size,)."""
+        curvature = np.zeros(self.size)
+        self._coef(curvature)[:] = self.penalty.curvature
+        return curvature
+
+    def one_block(self, matrix: Vector) -> Blocks:
+        """Return a symmetric matrix (m, m) as one of a single block. No copy."""
+        return Blocks(np.array([0, len(matrix)]), matrix.ravel())
 
     def among(self, places: NDArray[np.intp]) -> Separable:
         """Return what the absolute values are to some ascending parameters; not of groups."""

@@ -45,6 +45,7 @@ class ElasticNetObjective(FlatAbsolutes):
     is_float32 = False
     direct = None
     rotation = None
+    carried: dict[str, Any] | None = None  # what a solver leaves to the fits of other strengths
 
     def __init__(self, loss: Any, penalty: ElasticNet) -> None:
         super().__init__(

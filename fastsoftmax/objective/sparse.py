@@ -74,6 +74,8 @@ class SparseObjective(ElasticNetObjective):
 
     def with_l2(self, strength: float) -> Self:
         """Return the same objective with another strength of its penalty; passes start from 0."""
+        self.carried = {} if self.carried is None else self.carried
+        self.carried["growth"] = self.penalty.strength / strength
         other = super().with_l2(strength)
         other._part, other._part_passes = None, 0.0
         return other

@@ -11,11 +11,12 @@ from fastsoftmax.contracts import State
 from fastsoftmax.solvers import block_quasi_newton
 from fastsoftmax.solvers.block_quasi_newton import Approach
 from fastsoftmax.solvers.interior_point import EPS, minimum
+from fastsoftmax.solvers.known_hessian import SERVES, Known
 from fastsoftmax.solvers.progress import Progress
 from fastsoftmax.solvers.subspace import ROUNDED, Direct, Quadratic, Reached, descend, is_lower
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from typing import Any
 
     from numpy.typing import NDArray
@@ -33,49 +34,11 @@ MATRIX_ORDER, GROUPED_ORDER = 2048, 768
 MIN_GROWTH = 128
 # The part of what a step gained that is left to gain on a working set before all features are looked at.
 PART_GOAL = 0.1
-MAX_MODEL_STEPS, MAX_PART_STEPS = 10, 4
+MAX_MODEL_STEPS, MAX_PART_STEPS = 20, 4
 MAX_DIRECT_STEPS = 8
 MAX_HALVINGS = 20
-# A step that promises so small a part of F leaves the Hessian as it is, for the next step's purposes.
-NEAR = 1e-6
+MAX_SWEEPS = 10  # of coordinates, before the first Newton step of a model
 SUFFICIENT_DECREASE = 1e-4
-
-
-class Known:
-    """The Hessian of the last model, which serves the next as well if the step between them was short."""
-
-    def __init__(self) -> None:
-        self.is_near = False
-        self._objective: ProximalObjective | None = None
-        self._x, self._places = np.empty(0), np.empty(0, np.intp)
-        self._matrix: Vector = np.empty((0, 0))
-
-    def hessian(self, objective: ProximalObjective, point: Reached, places: NDArray[np.intp]) -> Vector:
-        """Return the smooth function's Hessian among some parameters, at a point or near it."""
-        if not (self.is_near and objective is self._objective and np.isin(places, self._places).all()):
-            self._take(objective, point.x, places)
-            return self._matrix
-        among = np.searchsorted(self._places, places)
-        return np.ascontiguousarray(self._matrix[np.ix_(among, among)])
-
-    def kept(self, objective: ProximalObjective) -> dict[str, Any]:
-        """Return what `restore` needs for the next model of that objective: not the matrix, but where it is.
-
-        Nothing if the next model takes another.
-        """
-        if not (self.is_near and objective is self._objective):
-            return {}
-        return {"hessian_at": self._x, "hessian_places": self._places}
-
-    def restore(self, objective: ProximalObjective, arrays: Mapping[str, Any]) -> None:
-        """Take what `kept` returned in another process. One pass, if the next model needs none."""
-        if "hessian_at" in arrays:
-            self._take(objective, arrays["hessian_at"], arrays["hessian_places"])
-            self.is_near = True
-
-    def _take(self, objective: ProximalObjective, x: Vector, places: NDArray[np.intp]) -> None:
-        self._objective, self._x, self._places = objective, x, places
-        self._matrix = objective.reduced_hessian(x, places)
 
 
 def minimize(
@@ -127,8 +90,9 @@ def minimize(
     """
     progress = Progress(objective, tol, callback)
     stored = None if checkpoint is None else checkpoint.state()
+    known = Known.of(objective, np.asarray(x0, dtype=np.float64))
+    approaches = not known.is_ahead
     last: tuple[NDArray[np.intp], ProximalObjective | None] | None = None
-    approaches, known = True, Known()
     approach: Approach | None = None  # of all features, a step at a time
     if stored is None:
         x = np.array(x0, dtype=np.float64)
@@ -161,7 +125,7 @@ def minimize(
             features = _working_set(objective, point)
             if last is None or not np.isin(features, last[0]).all():
                 last = features, objective.of_features(features)
-                approaches = True
+                approaches = not known.is_ahead
             approaches = approaches and objective.has_class_blocks
             if approaches and last[1] is None:
                 approach = Approach(objective)
@@ -174,16 +138,20 @@ def minimize(
                 continue
             approach = None
         goal = PART_GOAL * min(decrement, point.value)
+        known.served = False
+        if known.is_ahead and progress.history[-1].gap is not None:
+            goal = min(goal, PART_GOAL * progress.history[-1].gap)
         if part is None:
-            point, new = _stepped(objective, point, goal, known, full=True)
+            point, new = _stepped(objective, point, goal, known, None, full=True)
         else:
+            of_whole = known.places_of(objective, features)
             start = Reached(objective.part_of(point.x, features), point.value,
                             objective.part_of(point.grad, features))  # fmt: skip
-            reached, new = _stepped(part, start, goal, known, full=False, approaches=approaches)
+            reached, new = _stepped(part, start, goal, known, of_whole, full=False, approaches=approaches)
             x = objective.whole_of(reached.x, features)
             point = Reached(x, *objective.value_and_grad(x))
         # Where a model's step gained much of what the step before did, signs have yet to settle.
-        approaches, decrement = new > PART_GOAL * decrement, new
+        approaches, decrement = not known.served and new > PART_GOAL * decrement, new
         if np.array_equal(point.x, before.x):
             progress.stopped("no step lowers the objective any more at the precision of the products")
             break
@@ -231,6 +199,7 @@ def _stepped(
     point: Reached,
     goal: float,
     known: Known,
+    of_whole: NDArray[np.intp] | None,
     *,
     full: bool,
     approaches: bool = False,
@@ -253,7 +222,7 @@ def _stepped(
             function = Direct(objective, diagonal)
             new, left = descend(function, objective, point, diagonal, goal, 1 if full else MAX_DIRECT_STEPS)
             return new, min(left, max(point.value - new.value, 0.0))
-        new, decrement = _model_step(objective, point, chosen, goal, known)
+        new, decrement = _model_step(objective, point, chosen, goal, known, of_whole)
         lower = new.x is not point.x
         point = new
         if decrement <= goal or not lower:
@@ -282,30 +251,76 @@ def candidates(objective: ProximalObjective, point: Reached) -> NDArray[np.intp]
 
 
 def _model_step(
-    objective: ProximalObjective, point: Reached, places: NDArray[np.intp], goal: float, known: Known
+    objective: ProximalObjective,
+    point: Reached,
+    places: NDArray[np.intp],
+    goal: float,
+    known: Known,
+    of_whole: NDArray[np.intp] | None,
 ) -> tuple[Reached, float]:
     """Return the point of a proximal Newton step of some parameters, and what the model promised."""
-    shape: Absolutes = objective
-    if objective.bends:
-        matrix = objective.hessian_matrix(point.x)
-    else:
-        matrix, shape = known.hessian(objective, point, places), objective.among(places)
-    start = Reached(point.x[places], point.value, point.grad[places])
-    best = model_minimum(objective, shape, start, places, matrix, 0.01 * goal)
-    decrement = start.value - best.value
-    known.is_near = decrement <= NEAR * start.value
-    step = best.x - start.x
+    best, decrement = _target(objective, point, places, goal, known, of_whole)
+    step = best.x - point.x[places]
     length = 1.0
     for _ in range(MAX_HALVINGS):
         x = point.x.copy()
-        x[places] = best.x if length == 1.0 else start.x + length * step
+        x[places] = best.x if length == 1.0 else point.x[places] + length * step
         trial = Reached(x, *objective.value_and_grad(x))
         if trial.value <= point.value - SUFFICIENT_DECREASE * length * decrement:
+            if not objective.bends:
+                known.learn(objective, trial.x - point.x, trial.grad - point.grad, of_whole)
             return trial, decrement if length == 1.0 else max(decrement, 2.0 * goal)
         if length * decrement <= ROUNDED * abs(point.value):
             return (trial if is_lower(objective, trial, point) else point), decrement
         length *= 0.5
     return point, decrement
+
+
+def _target(
+    objective: ProximalObjective,
+    point: Reached,
+    places: NDArray[np.intp],
+    goal: float,
+    known: Known,
+    of_whole: NDArray[np.intp] | None,
+) -> tuple[Reached, float]:
+    """Return the minimum of the model of some parameters, (m,), and what it promises."""
+    start = Reached(point.x[places], point.value, point.grad[places])
+    if objective.bends:
+        best = model_minimum(
+            objective, objective, start, places, objective.hessian_matrix(point.x), 0.01 * goal
+        )
+        return best, start.value - best.value
+    shape = objective.among(places)
+    best, decrement = start, np.inf
+    if known.serves(objective, places, of_whole):
+        matrix = known.among(objective, places, of_whole)
+        best = model_minimum(objective, shape, start, places, matrix, 0.01 * goal)
+        decrement = start.value - best.value
+    if decrement > SERVES * known.promised or decrement == np.inf:
+        most = min(MATRIX_ORDER, objective.reduced_order)
+        matrix = known.take(objective, point, places, of_whole, most)
+        best = model_minimum(objective, shape, start, places, matrix, 0.01 * goal)
+        decrement = start.value - best.value
+    known.promised = decrement
+    return best, decrement
+
+
+def _swept(
+    objective: ProximalObjective,
+    model: Quadratic,
+    start: Reached,
+    matrix: Vector,
+    thresholds: Vector,
+    near: float,
+) -> Reached:
+    """Return the point of a model after a few sweeps of coordinate descent, which find most of the signs."""
+    if not (matrix.diagonal() > 0.0).all():
+        return start
+    x, none = start.x.copy(), np.zeros((len(matrix), 0))
+    objective.one_block(matrix).minimise(none, none, start.grad, thresholds, x, near, MAX_SWEEPS)
+    reached = model.at(x)
+    return reached if reached.value < start.value else start
 
 
 def model_minimum(
@@ -322,8 +337,9 @@ def model_minimum(
     """
     model = Quadratic(shape, start, matrix)
     diagonal = matrix.diagonal().copy()
-    best, left = descend(model, shape, start, diagonal, near, MAX_MODEL_STEPS)
     thresholds = np.zeros(0) if objective.bends else objective.among(places).thresholds
+    best = start if objective.bends else _swept(objective, model, start, matrix, thresholds, near)
+    best, left = descend(model, shape, best, diagonal, near, MAX_MODEL_STEPS)
     if left > near and thresholds.any():
         sums = shape.flat_sums(thresholds == 0.0)
         inner = minimum(matrix, start.grad, start.x, thresholds, sums, max(0.01 * near, EPS * start.value))

@@ -39,6 +39,10 @@ class Reached(NamedTuple):
 class Smooth(Protocol):
     """A function to lower: its value and smooth gradient, and Newton directions of some parameters."""
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether a whole Newton step ends at the minimum of those parameters."""
+
     def at(self, x: Vector) -> Reached:
         """Return the point at x."""
 
@@ -61,6 +65,7 @@ class Quadratic:
     def __init__(self, shape: Absolutes, point: Reached, matrix: Vector) -> None:
         self._objective, self._base, self._matrix = shape, point, matrix
         self._absolutes = shape.of_absolutes(point.x)
+        self.is_exact = not shape.bends
 
     def at(self, x: Vector) -> Reached:
         """Return the point of the model at x."""
@@ -81,7 +86,7 @@ class Quadratic:
 
             return conjugate_gradients(product, diagonal, free, residual, MODEL_FORCING, sums)
         places = np.flatnonzero(free)
-        part = matrix[np.ix_(places, places)]
+        part = matrix.take(places, axis=0).take(places, axis=1)
         number = np.cumsum(free) - 1
         for among in number[sums]:
             part[np.ix_(among, among)] += part[among, among].mean() / len(among)
@@ -98,6 +103,7 @@ class Direct:
 
     def __init__(self, objective: ProximalObjective, diagonal: Vector) -> None:
         self._objective, self.diagonal = objective, diagonal
+        self.is_exact = False
 
     def at(self, x: Vector) -> Reached:
         """Return the point at x. One pass."""
@@ -155,8 +161,8 @@ def descend(
         free = shape.is_free(point.x)
         promised = 0.5 * float(gains.sum())
         first = first or promised
-        if promised <= 0.1 * goal and decrease <= goal and is_whole:
-            return point, decrease
+        if promised <= 0.1 * goal and is_whole and (function.is_exact or decrease <= goal):
+            return point, min(decrease, promised)
         outside = 0.5 * float(gains[~free].sum())
         # Newton steps of a norm shrink it, and never take it to zero.
         if outside > OUTSIDE * promised or decrease <= goal or length < 1.0 or shape.bends:
@@ -244,12 +250,13 @@ def factor(matrix: Vector) -> tuple[Vector, Vector]:
     scale = matrix.diagonal().copy()
     scale[scale <= 0.0] = 1.0
     scale = 1.0 / np.sqrt(scale)
-    unit = matrix * scale * scale[:, np.newaxis]
     ridge = RIDGE
     while True:
-        trial = unit.copy()
-        trial[np.diag_indices_from(trial)] += ridge
-        lower, info = lapack.dpotrf(trial, lower=1, overwrite_a=1)
+        unit = matrix * scale
+        unit *= scale[:, np.newaxis]
+        np.einsum("ii->i", unit)[:] += ridge
+        # Symmetric: its transpose is what LAPACK takes without a copy.
+        lower, info = lapack.dpotrf(unit.T, lower=1, overwrite_a=1, clean=0)
         if info == 0:
             break
         ridge *= 100.0
