@@ -8,6 +8,7 @@ thousand rows tell their block of the Hessian.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,16 +22,18 @@ if TYPE_CHECKING:
 
     from fastsoftmax.contracts import Csr, Vector
 
-# A factor of 32 MiB. And of the sample so many rows for a feature: with 3 the block's noise cost more steps
-# than it saved, with 8 it saved half of them.
-MAX_FEATURES = 2048
+# A factor of 256 MiB, some seconds to compute. And of the sample so many rows for a feature: with 3 the
+# block's noise cost more steps than it saved, with 8 it saved half of them.
+MAX_FEATURES = 8192
 ROWS_A_FEATURE, MOST_ROWS_A_FEATURE = 8, 16
-JITTER = 1e-12  # of a matrix of unit diagonal
+JITTER = 3e-6  # of a matrix of unit diagonal: what rounding takes from it in a float32 factor
+ITEMSIZE = 4  # of the factor: it is a preconditioner's
+COLUMNS = 256  # of the matrix, made at a time
 
 
-def n_features(n_rows: int, n_all: int) -> int:
-    """Return how many of the features a sample of so many rows can tell the block of."""
-    return min(MAX_FEATURES, n_rows // ROWS_A_FEATURE, n_all)
+def n_features(n_rows: int, n_all: int, max_bytes: int) -> int:
+    """Return how many of the features a sample of so many rows can tell the block of, in so many bytes."""
+    return min(MAX_FEATURES, math.isqrt(max_bytes // ITEMSIZE), n_rows // ROWS_A_FEATURE, n_all)
 
 
 def most(diagonal: Vector, n: int) -> NDArray[np.intp]:
@@ -59,8 +62,8 @@ def inverse(
 
     Notes
     -----
-    The block is that of the sample, scaled to the diagonal of all rows. Takes 8 (m + 1)² bytes, and
-    (m + 1)³ / 3 flops.
+    The block is that of the sample, scaled to the diagonal of all rows. Takes 4 (m + 1)² bytes, a fourth of
+    that beside while it is made, and (m + 1)³ / 3 flops.
     """
     full = diagonal + 0.0
     full[: X.shape[1]] += l2
@@ -69,26 +72,27 @@ def inverse(
     reciprocal = 1.0 / full
     places = np.append(features, X.shape[1]) if has_intercept else features
     matrix = _block(X, curvature, features, has_intercept)
-    found = np.sqrt(np.maximum(matrix.diagonal(), np.finfo(float).tiny))
-    matrix /= np.outer(found, found)
+    found = np.sqrt(np.maximum(matrix.diagonal(), np.finfo(np.float32).tiny))
     # of all rows, with the penalty, to a unit diagonal
-    loss_part = np.sqrt(np.minimum(diagonal[places] * reciprocal[places], 1.0))
-    matrix *= np.outer(loss_part, loss_part)
-    np.fill_diagonal(matrix, 1.0 + JITTER * len(matrix))
+    factors = (np.sqrt(np.minimum(diagonal[places] * reciprocal[places], 1.0)) / found).astype(np.float32)
+    matrix *= factors
+    matrix *= factors[:, np.newaxis]
+    np.fill_diagonal(matrix, 1.0 + JITTER)
     factor: Any = scipy.linalg.cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False)
     scale = np.sqrt(reciprocal[places])
 
     def apply(vector: Vector) -> Vector:
         out: Vector = reciprocal * vector
-        part = scipy.linalg.cho_solve(factor, vector[places] * scale, check_finite=False)
+        scaled = (vector[places] * scale).astype(np.float32)
+        part = scipy.linalg.cho_solve(factor, scaled, check_finite=False)
         out[places] = part * scale
         return out
 
     return apply
 
 
-def _block(X: Csr, curvature: Vector, features: NDArray[np.intp], has_intercept: bool) -> Vector:
-    """Return Σ cᵢ x̃ᵢ x̃ᵢᵀ of some features, and the constant 1 if there is an intercept."""
+def _block(X: Csr, curvature: Vector, features: NDArray[np.intp], has_intercept: bool) -> Any:
+    """Return Σ cᵢ x̃ᵢ x̃ᵢᵀ of some features, and the constant 1 if there is an intercept, in float32."""
     place = np.full(X.shape[1], -1, np.int64)
     place[features] = np.arange(len(features))
     column = place[X.indices]
@@ -96,14 +100,17 @@ def _block(X: Csr, curvature: Vector, features: NDArray[np.intp], has_intercept:
     row = np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))[kept]
     entries = X.data[kept].astype(np.float64)
     chosen = csr_array((entries, (row, column[kept])), shape=(X.shape[0], len(features)))
+    del column, kept, row, entries
     weighed = csr_array(
         (chosen.data * np.repeat(curvature, np.diff(chosen.indptr)), chosen.indices, chosen.indptr),
         shape=chosen.shape,
-    )
+    ).T.tocsr()
     order = len(features) + has_intercept
-    matrix = np.zeros((order, order))
-    matrix[: len(features), : len(features)] = (weighed.T @ chosen).toarray()
+    matrix = np.zeros((order, order), np.float32, order="F")
+    for start in range(0, len(features), COLUMNS):  # as a whole the sparse product is larger than the matrix
+        stop = min(start + COLUMNS, len(features))
+        matrix[: len(features), start:stop] = (weighed[start:stop] @ chosen).toarray().T
     if has_intercept:
-        matrix[-1, :-1] = matrix[:-1, -1] = weighed.sum(axis=0)
+        matrix[-1, :-1] = matrix[:-1, -1] = weighed.sum(axis=1)
         matrix[-1, -1] = curvature.sum()
     return matrix

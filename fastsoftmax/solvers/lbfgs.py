@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # take as many steps as eight within a few per cent, and a tenth less time at C = 100 (docs/decisions.md).
 MIN_PAIRS = 5
 MAX_PAIRS = 14  # more pairs help while the Hessian keeps changing, and mislead elsewhere
+MAX_DEAR_PAIRS = 50  # where a pass is a reading of rows that are elsewhere, if there is memory for them
 PAIRS_BYTES = 2**24  # the memory of the pairs that decides how many there are between those limits
 # So many pairs know enough of the curvature to estimate F − F*; fewer suffice where memory allows no more.
 TRUSTED_PAIRS = 8
@@ -152,21 +153,19 @@ def minimize(
 
     Notes
     -----
-    The directions [1]_ come from the last 5 to 14 pairs (those that 16 MiB hold) and the objective's
-    preconditioner, scaled by the last pair, in place of the usual multiple of the identity; a line search
-    finds a step length that meets the strong Wolfe conditions by safeguarded cubic interpolation [2]_. Costs
-    one pass for each step length tried, usually one a step, and the preconditioner: at the start, and later
-    where it is worth its cost (`_Builds`). Extra memory: three vectors a pair (float32 above 65,536
-    parameters) and about ten of float64.
+    The directions [1]_ come from the last 5 to 14 pairs (those that 16 MiB hold; up to 50 for rows elsewhere)
+    and the objective's preconditioner, scaled by the last pair, in place of the usual multiple of the
+    identity; a line search finds a step length that meets the strong Wolfe conditions by safeguarded cubic
+    interpolation [2]_. Costs one pass for each step length tried, usually one a step, and the preconditioner:
+    at the start, and later where it is worth its cost (`_Builds`). Extra memory: three vectors a pair
+    (float32 above 65,536 parameters) and about ten of float64.
 
     References
     ----------
     .. [1] J. Nocedal, "Updating quasi-Newton matrices with limited storage", Math. Comp. 35 (1980).
     .. [2] J. Nocedal, S. J. Wright, "Numerical Optimization", 2nd ed., Springer, 2006, alg. 3.5 and 3.6.
     """
-    most_bytes = max(PAIRS_BYTES, int(getattr(objective, "pairs_bytes", 0)))
-    affordable = most_bytes // (3 * 8 * max(1, objective.size))
-    n_pairs = int(np.clip(affordable, MIN_PAIRS, MAX_PAIRS))
+    n_pairs = _n_pairs(objective)
     pairs = Pairs(objective.algebra, objective.size, n_pairs)
     stored = None if checkpoint is None else checkpoint.state()
     if stored is None:
@@ -229,6 +228,13 @@ def minimize(
         if not done:
             progress.stopped(f"max_iter={max_iter} steps were taken")
     return progress.solution(x, value, grad)
+
+
+def _n_pairs(objective: Objective) -> int:
+    """Return how many pairs are kept."""
+    given = int(getattr(objective, "pairs_bytes", 0))
+    usual = int(np.clip(PAIRS_BYTES // (3 * 8 * max(1, objective.size)), MIN_PAIRS, MAX_PAIRS))
+    return max(usual, min(MAX_DEAR_PAIRS, given // Pairs.n_bytes(objective.size)))
 
 
 def _state(iterate: _Iterate, builds: _Builds, pairs: Pairs, progress: Progress) -> State:

@@ -64,6 +64,11 @@ class Pairs:
         self._scaled: Vector  # M g of the last gradient
         self._products: Vector  # S g and V g of the last gradient
 
+    @staticmethod
+    def n_bytes(size: int) -> int:
+        """Return the bytes of a pair."""
+        return 3 * (8 if size <= WIDE_SIZE else 4) * max(1, size)
+
     def __len__(self) -> int:
         return len(self._order)
 

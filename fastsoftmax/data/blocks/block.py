@@ -190,6 +190,33 @@ def joined_rows(pieces: Sequence[HostRows]) -> HostRows:
     )
 
 
+def joined_in_place(blocks: list[Block]) -> HostRows:
+    """Return the rows of blocks as one matrix; dense ones then are views of it, so that they are held once.
+
+    Each block's own rows can go as soon as they are copied: the matrix and a block are what it takes. Sparse
+    rows stay as they are.
+    """
+    if len(blocks) == 1 or isinstance(blocks[0].X, Csr):
+        return joined_rows([each.X for each in blocks])
+    halves = isinstance(blocks[0].X, Halves)
+    n_rows, width = sum(each.n_rows for each in blocks), blocks[0].X.shape[1]
+    arrays: list[Any] = [each.X.bits if isinstance(each.X, Halves) else each.X for each in blocks]
+    out = arrays[0].base
+    if isinstance(out, np.ndarray) and out.shape == (n_rows, width) and all(a.base is out for a in arrays):
+        return Halves(out) if halves else out  # they have been joined before
+    out = np.empty((n_rows, width), np.result_type(*[each.dtype for each in arrays]))
+    del arrays
+    start = 0
+    for i in range(len(blocks)):
+        rows: Any = blocks[i].X
+        part = out[start : start + rows.shape[0]]
+        part[:] = rows.bits if isinstance(rows, Halves) else rows
+        blocks[i] = blocks[i]._replace(X=Halves(part) if isinstance(rows, Halves) else part)
+        del rows
+        start += len(part)
+    return Halves(out) if halves else out
+
+
 def weights(values: Array, file: str, first: int) -> Vector:
     """Return row weights as float64 (n,). Raises ValueError for the first that is negative or not finite."""
     weight = np.asarray(values).astype(np.float64)

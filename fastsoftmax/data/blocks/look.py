@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     Part: TypeAlias = "list[tuple[str, _Reading]]"
 
 
+# Rows that are likely to take so many times as much as is kept whole are not kept until they do.
+SURELY = 2.0
+
+
 class Limits(NamedTuple):
     """The bytes of a block, of the sample that is kept, and of all rows up to which they are kept whole."""
 
@@ -267,7 +271,7 @@ class _Reading:
         self._sampler.add(X, block.y, block.weight)
         if self._kept is not None:
             self._kept.append((block, codes))
-            if self.n_bytes <= self._limits.whole:
+            if self.n_bytes <= self._limits.whole and not self._is_surely_too_large():
                 return
             waiting, self._kept = self._kept, None
             if self._new_cache is not None:
@@ -278,6 +282,11 @@ class _Reading:
                     self.writer.add(each, known)
         elif self.writer is not None:
             self.writer.add(block, codes)
+
+    def _is_surely_too_large(self) -> bool:
+        """Return whether all rows are likely to take far more than is kept whole: then none has to wait."""
+        likely = self.n_bytes * (self._likely_rows or 0) / self.n_rows
+        return likely > SURELY * self._limits.whole
 
     def join(self, other: _Reading, file: str) -> None:
         """Take what was found in the blocks that follow: the same, to the bit, as by `take` of each.

@@ -36,8 +36,9 @@ if TYPE_CHECKING:
 # Of the memory that a fit holds besides parameters: a block (two wait, one is made, one is in use; half as
 # much for sparse ones, with their transpose), the sample (four times as much while rows are chosen anew: the
 # sample, the rows chosen before, the new ones, twice while they are joined), and all rows, up to which they
-# are kept as arrays (twice as much while they are joined). Matrices of preconditioners take the rest.
-BLOCK, SAMPLE, WHOLE = 32, 8, 3
+# are kept as arrays: dense ones are joined in place, sparse ones are held with their transpose, and twice
+# while they are joined. Matrices of preconditioners take the rest.
+BLOCK, SAMPLE, WHOLE, WHOLE_SPARSE = 32, 8, 2 / 3, 1 / 3
 MIN_BLOCK = 2**12  # bytes
 # Of sparse rows a block has at least so many bytes for each feature: a vector of parameters is cleared and
 # added for each of them, which takes as long as some entries a feature.
@@ -226,7 +227,8 @@ class RowSet:
             least = max(least, SPARSE_BYTES_A_FEATURE * (head.n_features or 0))
         else:
             memory_of_block = memory // BLOCK
-        return Limits(max(least, memory_of_block), memory // SAMPLE, memory // WHOLE)
+        whole = int((WHOLE_SPARSE if head.is_sparse else WHOLE) * memory)
+        return Limits(max(least, memory_of_block), memory // SAMPLE, whole)
 
     def look(self, progress: Callable[[SoFar], None] | None = None, *, with_moments: bool = False) -> Look:
         """Return what the first reading finds; it is made at the first call, there also with `moments`.
@@ -272,7 +274,8 @@ class RowSet:
         kept = self.look().kept
         if kept is None:
             return None
-        X = block.joined_rows([each.X for each in kept])
+        with self._lock:
+            X = block.joined_in_place(kept)
         labels = [y for y in map(self.labels_of, kept) if y is not None]
         given = [each.weight for each in kept if each.weight is not None]
         return (

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fastsoftmax.contracts import HostRows, Vector
     from fastsoftmax.data.blocks.block import Labels
 
+ROWS_AT_A_TIME = 4096  # sparse ones that are copied together
 SLACK = 1.25  # more bytes than are to be kept: from there on the rows with the largest keys are dropped
 _MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 
@@ -121,10 +122,11 @@ class Sampler:
         """Return the rows with the smallest keys. The sampler is empty then: they are held once."""
         self._prune()
         rows = self._taken.pop().rows
-        return rows.taken(np.argsort(rows.position))
+        is_sorted = bool((np.diff(rows.position) > 0).all())
+        return rows if is_sorted else rows.taken(np.argsort(rows.position))
 
     def _prune(self) -> None:
-        """Keep as many rows as the bytes allow, in the order of their keys."""
+        """Keep as many rows as the bytes allow, those with the smallest keys, in the order they came in."""
         key = np.concatenate([taken.key for taken in self._taken])
         n_kept = self._n_taken
         order = np.argsort(key)
@@ -136,7 +138,7 @@ class Sampler:
                 self._limit = min(self._limit, key[order[n_kept - 1]])
                 self.is_cut = True
         self._taken = []
-        order = order[:n_kept]
+        order = np.sort(order[:n_kept])
         labels = block.joined_labels([part.y for part in parts])
         weight = None
         if parts[0].weight is not None:
@@ -160,13 +162,12 @@ def row_bytes(X: HostRows) -> NDArray[np.int64]:
 
 
 def rows_of(parts: list[HostRows], order: NDArray[np.intp]) -> HostRows:
-    """Return rows of several matrices as one, by their places in all of them together."""
-    if len(parts) == 1:
-        return storage_of(parts[0]).take(parts[0], order)
+    """Return rows of several matrices as one, by their places in all of them together, rising if sparse."""
     first = parts[0]
     if isinstance(first, Csr):
-        X = block.joined_rows(parts)
-        return storage_of(X).take(X, order)
+        return _sparse_rows_of([part for part in parts if isinstance(part, Csr)], order)
+    if len(parts) == 1:
+        return storage_of(first).take(first, order)
     # without joining them first: the parts and the result are all that is held
     like = first.bits if isinstance(first, Halves) else first
     out = np.empty((len(order), like.shape[1]), like.dtype)
@@ -176,6 +177,27 @@ def rows_of(parts: list[HostRows], order: NDArray[np.intp]) -> HostRows:
         out[here] = (part.bits if isinstance(part, Halves) else part)[order[here] - start]
         start += part.shape[0]
     return Halves(out) if isinstance(first, Halves) else out
+
+
+def _sparse_rows_of(parts: list[Csr], order: NDArray[np.intp]) -> Csr:
+    """Return sparse rows by their places, rising: a few are copied at a time, straight into the result."""
+    lengths = np.concatenate([np.diff(part.indptr) for part in parts]).astype(np.int64)[order]
+    kind = np.int64 if any(part.indices.dtype == np.int64 for part in parts) else np.int32
+    indptr = np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths)))
+    if indptr[-1] >= 2**31:
+        kind = np.int64
+    data = np.empty(int(indptr[-1]), np.result_type(*[part.data.dtype for part in parts]))
+    indices = np.empty(len(data), kind)
+    ends = np.cumsum([part.shape[0] for part in parts])
+    cuts = [0, *np.searchsorted(order, ends).tolist()]
+    for part, end, begin, stop in zip(parts, ends, cuts[:-1], cuts[1:], strict=True):
+        for start in range(begin, stop, ROWS_AT_A_TIME):
+            last = min(start + ROWS_AT_A_TIME, stop)
+            few = storage_of(part).take(part, order[start:last] - (end - part.shape[0]))
+            data[indptr[start] : indptr[last]] = few.data
+            indices[indptr[start] : indptr[last]] = few.indices
+    width = max(part.shape[1] for part in parts)
+    return Csr(data, indices, indptr.astype(kind), (len(order), width))
 
 
 def keys(position: NDArray[np.int64]) -> NDArray[np.uint64]:

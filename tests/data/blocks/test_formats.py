@@ -13,7 +13,7 @@ from fastsoftmax import open_rows, rows_from
 from fastsoftmax.data.blocks.row_set import as_array
 from tests.data.blocks import files
 
-TINY = "8K"  # of memory: blocks of 4 KiB, a sample of 1 KiB, rows kept up to 4 KiB
+TINY = "8K"  # of memory: blocks of 4 KiB, a sample of 1 KiB, dense rows kept up to 5 KiB
 
 
 @pytest.fixture(params=files.FORMATS, ids=lambda make: make.__name__)
@@ -129,6 +129,23 @@ def test_rows_of_a_function():
     assert rows.classes.tolist() == ["ant", "bee", "cat"]
     assert_same(joined(rows), (X, y, w))
     assert rows.n_rows == files.N
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_rows_that_fit_are_held_once(dtype):
+    """Law: dense rows of up to two thirds of the memory are one array, and the blocks are views of it."""
+    X = np.arange(1200).reshape(300, 4).astype(dtype)
+
+    def make():
+        for start in range(0, 300, 70):
+            yield X[start : start + 70], np.arange(70)[: 300 - start] % 2
+
+    rows = rows_from(make, memory=X.nbytes * 3 // 2 + 8)
+    found = rows.whole()[0]
+    np.testing.assert_array_equal(found, X)
+    assert all(np.shares_memory(part, found) for part, _, _ in rows.blocks())
+    assert np.shares_memory(rows.whole()[0], found)
+    assert rows_from(make, memory=X.nbytes * 3 // 2 - 8).whole() is None
 
 
 def test_text_that_means_numbers_is_numbers(tmp_path):
