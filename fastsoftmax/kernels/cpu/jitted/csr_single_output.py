@@ -80,7 +80,7 @@ def sum_rows(
         if not kept.size:
             for i in range(n_rows):
                 left, right = indptr[first + i], indptr[first + i + 1]
-                logits[0, i, 0] = gathered_dot(data, indices, left, right, False, coef)
+                logits[0, i, 0] = gathered_dot(data, indices, left, right, coef)
         tile_value, _ = to_dlogits(
             verb, loss, logits, 0, n_rows, intercept, kept, target, weight, no_values, first
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastsoftmax.kernels.cpu.jitted import single_output
-from fastsoftmax.kernels.cpu.jitted.dlogits import to_dlogits
+from fastsoftmax.kernels.cpu.jitted.dlogits import add_columns, to_dlogits
 from fastsoftmax.kernels.cpu.jitted.gather import tile_of
 from fastsoftmax.kernels.cpu.jitted.kinds import FLOATS, PRODUCTS, STORED, VERBS, losses
 from fastsoftmax.runtime import native
@@ -15,6 +15,7 @@ from fastsoftmax.simd import compensated
 from fastsoftmax.simd.copies import copy_matrix
 from fastsoftmax.simd.gemm import product_to
 from fastsoftmax.simd.skinny_products import MAX_CLASSES
+from fastsoftmax.simd.unowned import hold, unowned
 
 
 @kernel(
@@ -60,10 +61,12 @@ def sum_rows(
     """
     n_sets, n_maps, n_outputs, n_features = coef.shape
     is_skinny = n_outputs <= MAX_CLASSES
-    workspace = np.empty((tile_rows, n_features), coef.dtype)
-    squares = np.empty((tile_rows if squared else 0, n_features), coef.dtype)
-    logits = np.empty((n_maps, tile_rows, n_outputs), coef.dtype)
-    product = np.empty((n_outputs, n_features), coef.dtype)
+    owned_workspace = np.empty((tile_rows, n_features), coef.dtype)
+    owned_squares = np.empty((tile_rows if squared else 0, n_features), coef.dtype)
+    owned_logits = np.empty((n_maps, tile_rows, n_outputs), coef.dtype)
+    owned_product = np.empty((n_outputs, n_features), coef.dtype)
+    workspace, squares = unowned(owned_workspace), unowned(owned_squares)
+    logits, product = unowned(owned_logits), unowned(owned_product)
     for first in range(start, stop, tile_rows):
         n_rows = min(tile_rows, stop - first)
         tile = tile_of(X, first, first + n_rows, workspace)
@@ -87,9 +90,7 @@ def sum_rows(
             total = values[part, s]
             total[0], total[1] = compensated.add(total[0], total[1], value)
             dlogits = logits[n_maps - 1, :n_rows]
-            for i in range(n_rows):
-                for k in range(n_outputs):
-                    intercepts[part, s, k] += dlogits[i, k]
+            add_columns(dlogits, intercepts[part, s])
             if X_grad.size:
                 product_to(skinny.gemm, dlogits, coef[s, 0], X_grad[first : first + n_rows])
             if coefs.size:
@@ -102,6 +103,10 @@ def sum_rows(
                 for k in range(n_outputs):
                     for j in range(n_features):
                         coefs[part, s, k, j] += product[k, j]
+    hold(owned_workspace)
+    hold(owned_squares)
+    hold(owned_logits)
+    hold(owned_product)
 
 
 @inner

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from fastsoftmax.kernels.cpu.jitted.verbs import apply, apply_to_tile
 from fastsoftmax.runtime.jit import inner
 from fastsoftmax.simd import compensated
 from fastsoftmax.simd.copies import copy_matrix
+from fastsoftmax.simd.exponentials import scale
 
 
 @inner
@@ -61,6 +64,21 @@ def to_dlogits(verb, loss, logits, start, stop, intercept, kept, target, weight,
         value, lost = compensated.add(value, lost, row_value)
         if row_values.size:
             row_values[first + i] = row_value
-        for k in range(n_outputs):
-            s[k] *= row_weight
+        if row_weight != 1.0:
+            scale(s, row_weight)
     return value, lost
+
+
+@inner
+def add_columns(rows, total):
+    """Add the sums of the columns of rows (n, K) to total (K,), float64, four rows in one sweep."""
+    n_rows = rows.shape[0]
+    whole = n_rows // 4 * 4
+    for i in range(0, whole, 4):
+        a, b, c, d = rows[i], rows[i + 1], rows[i + 2], rows[i + 3]
+        for k in range(total.shape[0]):
+            total[k] += (np.float64(a[k]) + np.float64(b[k])) + (np.float64(c[k]) + np.float64(d[k]))
+    for i in range(whole, n_rows):
+        a = rows[i]
+        for k in range(total.shape[0]):
+            total[k] += a[k]

@@ -16,9 +16,9 @@ from fastsoftmax.runtime import native
 from fastsoftmax.runtime.jit import INNER, inner, jit, named_tuple_class
 from fastsoftmax.runtime.jitted import kernel
 from fastsoftmax.runtime.numba_internals import cgutils
-from fastsoftmax.simd.half_precision import of_half
 from fastsoftmax.simd.registers import INT32, INT64, prefetch, splat, store, vector_type
 from fastsoftmax.simd.sizes import REGISTER_BYTES
+from fastsoftmax.simd.transposes import converter, emit_square
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,22 +40,6 @@ def tile_of(X: Any, start: int, stop: int, workspace: Any) -> Any:
     return workspace[: stop - start]
 
 
-def _converter(number: Any, kind: Any) -> Callable[[Any, Any], Any]:
-    """Return the emitter of a conversion: of a vector of Numba type `number` to LLVM vector type `kind`."""
-    if number == types.uint16:  # float16's bits; machines have no step from there to double
-        return lambda builder, x: _cast(builder, of_half(builder, x), kind)
-    if isinstance(number, types.Integer):
-        name = "sitofp" if number.signed else "uitofp"
-        return lambda builder, x: getattr(builder, name)(x, kind)
-    return lambda builder, x: _cast(builder, x, kind)
-
-
-def _cast(builder: Any, x: Any, kind: Any) -> Any:
-    if x.type == kind:
-        return x
-    return builder.fptrunc(x, kind) if kind.element == ir.FloatType() else builder.fpext(x, kind)
-
-
 @intrinsic
 def _widen(typingctx, address, steps, ahead, out, number):
     """Convert the matrix at an address to `out` (n, d), C-ordered float32 or float64.
@@ -71,7 +55,7 @@ def _widen(typingctx, address, steps, ahead, out, number):
         lanes = ir.Constant(INT64, kind.count)
         element = context.get_data_type(number)
         source_vector = ir.VectorType(element, kind.count)
-        convert = _converter(number, kind)
+        convert = converter(number, kind)
         start = builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
         row_step, step = cgutils.unpack_tuple(builder, arguments[1], 2)
         array = context.make_array(out)(context, builder, arguments[3])
@@ -144,52 +128,16 @@ def _square_to(typingctx, address, steps, ahead, out, row, column, number):
     """Convert, as `_widen` does, a square of lanes × lanes with contiguous columns to out[row:, column:]."""
 
     def codegen(context, builder, signature, arguments):
-        kind = vector_type(out.dtype)
-        source_vector = ir.VectorType(context.get_data_type(number), kind.count)
-        convert = _converter(number, kind)
         start = builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
-        _, column_step = cgutils.unpack_tuple(builder, arguments[1], 2)
+        _, step = cgutils.unpack_tuple(builder, arguments[1], 2)
         array = context.make_array(out)(context, builder, arguments[3])
-        width = builder.extract_value(array.shape, 1)
-        lanes = [ir.Constant(INT64, lane) for lane in range(kind.count)]
-        columns = []
-        for lane in lanes:
-            target = builder.gep(start, [builder.mul(lane, column_step)])
-            prefetch(builder, builder.gep(target, [arguments[2]]), to_write=False, level=2)
-            x = builder.load(builder.bitcast(target, source_vector.as_pointer()), align=1)
-            columns.append(convert(builder, x))
-        for lane, vector in zip(lanes, _transposed(builder, columns)):
-            target = builder.add(builder.mul(builder.add(arguments[4], lane), width), arguments[5])
-            store(builder, vector, builder.gep(array.data, [target]))
+        convert = context.get_data_type(number), converter(number, vector_type(out.dtype))
+        target = array.data, builder.extract_value(array.shape, 1)
+        emit_square(builder, start, step, arguments[2], convert, target, arguments[4], arguments[5])
         return context.get_dummy_value()
 
     two = types.UniTuple(types.int64, 2)
     return types.void(types.int64, two, types.int64, out, types.intp, types.intp, number), codegen
-
-
-def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
-    """Emit the transpose of a square of vectors, as many as each has lanes.
-
-    Off-diagonal blocks are swapped [1]_: halves, then quarters within each block, and so on. The larger ones
-    are whole parts of a register, the smaller ones stay within such a part, on any machine.
-
-    References
-    ----------
-    .. [1] J. O. Eklundh, "A fast computer method for matrix transposing", IEEE Trans. Comp. C-21 (1972).
-    """
-    count = len(rows)
-    lanes = range(count)
-    size = count // 2
-    while size:
-        upper = [lane if not lane & size else count + lane - size for lane in lanes]
-        lower = [lane + size if not lane & size else count + lane for lane in lanes]
-        masks = [ir.Constant(ir.VectorType(INT32, count), mask) for mask in (upper, lower)]
-        for r in lanes:
-            if not r & size:
-                a, b = rows[r], rows[r + size]
-                rows[r], rows[r + size] = (builder.shuffle_vector(a, b, mask) for mask in masks)
-        size //= 2
-    return rows
 
 
 @inner

@@ -41,8 +41,8 @@ def outer_to(dlogits, tile, out):
 
 
 @inner
-def gathered_dot(data, indices, first, last, squared, column):
-    """Return Σₑ dataₑ · column[indicesₑ], or with `squared` that of dataₑ², e from first to before last.
+def gathered_dot(data, indices, first, last, column):
+    """Return Σₑ dataₑ · column[indicesₑ], e from first to before last.
 
     `column` is (d, 1), of the dtype of data, in which the sum runs: four sums, as each waits for its last
     addition. Gathers of whole registers take longer than loads one by one.
@@ -52,14 +52,11 @@ def gathered_dot(data, indices, first, last, squared, column):
     whole = len(x) // 4 * 4
     for e in range(0, whole, 4):
         x0, x1, x2, x3 = x[e], x[e + 1], x[e + 2], x[e + 3]
-        if squared:
-            x0, x1, x2, x3 = x0 * x0, x1 * x1, x2 * x2, x3 * x3
         # Unsigned: a signed index might count from the end, which is asked for each.
         t0 += x0 * column[np.uint64(places[e]), 0]
         t1 += x1 * column[np.uint64(places[e + 1]), 0]
         t2 += x2 * column[np.uint64(places[e + 2]), 0]
         t3 += x3 * column[np.uint64(places[e + 3]), 0]
     for e in range(whole, len(x)):
-        x0 = x[e] * x[e] if squared else x[e]
-        t0 += x0 * column[np.uint64(places[e]), 0]
+        t0 += x[e] * column[np.uint64(places[e]), 0]
     return (t0 + t1) + (t2 + t3)
