@@ -10,6 +10,7 @@ import numpy as np
 
 from fastsoftmax.contracts import Params, Sums
 from fastsoftmax.contracts.queries import Diagonal, Gram, Hessp
+from fastsoftmax.objective import row_blocks
 from fastsoftmax.preconditioners import build, choice, diagonal, kronecker
 from fastsoftmax.runtime.lazy_attributes import lazy
 
@@ -98,6 +99,9 @@ class Preconditioning:
         one_block_suffices = form == "block diagonal" or (form == "full" and self._l2 > 0.0)
         if one_block_suffices and not (params.coef.any() or params.intercept.any()):
             inverse = self._inverse_at_zero(params, fraction)
+        elif self._row_blocks is not None:
+            self._rows.passes += 1
+            inverse = self._row_blocks.inverse(params, self._l2)
         elif form == "diagonal":
             inverse = diagonal.inverse(self.curvatures(params), self._l2, invariant, self._n_threads)
         elif form == "kronecker":
@@ -117,6 +121,9 @@ class Preconditioning:
     def cost(self, fraction: float = 1.0) -> float:
         """Return the estimated cost of `at`, in passes over X, for parameters that are not zero."""
         spec = self._rows.spec
+        if self._row_blocks is not None:
+            shape = spec.n_rows, self._layout.n_classes, self._layout.n_features
+            return row_blocks.flops(*shape) / choice.pass_flops(*shape)
         n_summed = self._sample_size(fraction)
         return choice.passes_worth(
             self.form[0], n_summed, spec.n_rows, self._layout.n_classes, self._layout.n_features
@@ -164,6 +171,20 @@ class Preconditioning:
             varying = centre.variance[centre.columns]
             sums.coef[:, centre.columns] = sums.intercept[:, np.newaxis] * varying
         return Params(sums.coef, sums.intercept)
+
+    @property
+    def _row_blocks(self) -> row_blocks.RowBlocks | None:
+        """The class blocks by rows, where those are few; objectives that differ in the penalty share them."""
+        if self._layout.centre is not None or not row_blocks.serves(
+            self._rows.source, self._layout.n_classes, self._l2
+        ):
+            return None
+        return self._by_rows
+
+    @lazy
+    def _by_rows(self) -> row_blocks.RowBlocks:
+        block = self._rows.source.block
+        return row_blocks.RowBlocks(block, self._family, self._layout.fit_intercept, self._n_threads)
 
     @lazy
     def form(self) -> tuple[str, type]:
