@@ -186,7 +186,9 @@ class Preconditioning:
 
     @lazy
     def _by_rows(self) -> row_blocks.RowBlocks:
-        block = self._rows.source.block
+        source = self._rows.source
+        block = source.block if isinstance(source, ArraySource) else None
+        assert block is not None
         return row_blocks.RowBlocks(block, self._family, self._layout.fit_intercept, self._n_threads)
 
     @lazy

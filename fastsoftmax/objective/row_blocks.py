@@ -1,13 +1,15 @@
-"""Class blocks of the Hessian of few rows, inverted in the space of those rows that a class is undecided about.
+"""Class blocks of the Hessian of few rows, inverted in the space of the rows that a class is undecided about.
 
-With cᵢₖ = wᵢ pᵢₖ (1 − pᵢₖ) / Σ w, the block of class k is Hₖ = D + Aₖᵀ Aₖ, where D = l2 I and the rows of Aₖ are
-√cᵢₖ x̃ᵢ. By Woodbury's identity
+With cᵢₖ = wᵢ pᵢₖ (1 − pᵢₖ) / Σ w, the block of class k is Hₖ = D + Aₖᵀ Aₖ, where D = l2 I and the rows of Aₖ
+are √cᵢₖ x̃ᵢ. By Woodbury's identity [1]_
 
     Hₖ⁻¹ = D⁻¹ − D⁻¹ Aₖᵀ (I + Aₖ D⁻¹ Aₖᵀ)⁻¹ Aₖ D⁻¹,
 
-and Aₖ Aₖᵀ is a part of the rows' products x̃ᵢ · x̃ⱼ, which depend on nothing and are computed once. Of many classes
-each is certain of most rows: the few that matter make a matrix far smaller than d, so that a build takes as long
-as a few passes where that of d × d blocks takes as long as a hundred.
+and Aₖ Aₖᵀ is a part of the rows' products x̃ᵢ · x̃ⱼ, which depend on nothing and are computed once. Of many
+classes each is certain of most rows: the few that matter make a matrix far smaller than d, so that a build
+takes as long as some ten passes where that of d × d blocks takes as long as a hundred.
+
+.. [1] N. J. Higham, "Accuracy and Stability of Numerical Algorithms", 2nd ed., SIAM, 2002, problem 26.2.
 """
 
 from __future__ import annotations
@@ -30,17 +32,19 @@ from fastsoftmax.sources.array import ArraySource
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from numpy.typing import NDArray
+
     from fastsoftmax.contracts import Params, RowBlock, Vector
     from fastsoftmax.contracts.protocols import LossFamily, Source
     from fastsoftmax.preconditioners.projection import Inverse
 
-# Of more rows a feature the blocks of d × d are as cheap, and of more rows their products take too much memory
-# (32 MiB) and time. Of fewer features than MIN_FEATURES a block costs next to nothing anyway.
+# Of more rows a feature the blocks of d × d are as cheap, and of more rows their products take too much
+# memory (32 MiB) and time. Of fewer features than MIN_FEATURES a block costs next to nothing anyway.
 ROWS_PER_FEATURE, MAX_ROWS, MIN_FEATURES = 4, 2048, 100
 # With so few classes each is undecided about most rows.
 MOST_SMALL_CLASSES = 4
-# A class keeps the rows of the largest curvatures, at most so many for each feature, and leaves out those that
-# together have less than this part of the penalty's trace: D gets theirs, spread evenly.
+# A class keeps the rows of the largest curvatures, at most so many for each feature, and leaves out those
+# that together have less than this part of the penalty's trace: D gets theirs, spread evenly.
 KEPT_PER_FEATURE, LEFT_OUT = 0.5, 0.02
 PARTS = 8  # of the classes or features in products: fixed, so that bits do not depend on the threads
 # Nanoseconds of one thread for a product of two numbers, and for an entry of the small matrices, which is
@@ -57,7 +61,7 @@ def serves(source: Source, n_classes: int, l2: float) -> bool:
     n_rows, n_features = block.X.shape
     return (
         n_classes > MOST_SMALL_CLASSES
-        and MIN_FEATURES <= n_features
+        and n_features >= MIN_FEATURES
         and n_rows <= min(MAX_ROWS, ROWS_PER_FEATURE * n_features)
         and choice.form_of(n_classes, n_features)[0] == "block diagonal"
     )
@@ -77,7 +81,7 @@ class _Kept:
     over d.
     """
 
-    places: Vector
+    places: NDArray[np.int64]
     roots: Vector
     total: Vector
     rest: Vector
@@ -157,11 +161,11 @@ class RowBlocks:
 
         self._shared(work, n_classes, n_classes * (PRODUCT * n_kept**3 / 3 + ENTRY * n_kept**2))
         apply = self._applying(kept, lowers, in_coef, in_intercept)
-        return projected(apply, pull_of(l2, float(kept.total.max()))) if self._family.SHIFT_INVARIANT else apply
+        return (
+            projected(apply, pull_of(l2, float(kept.total.max()))) if self._family.SHIFT_INVARIANT else apply
+        )
 
-    def _applying(
-        self, kept: _Kept, lowers: Vector, in_coef: Vector, in_intercept: Vector
-    ) -> Inverse:
+    def _applying(self, kept: _Kept, lowers: Vector, in_coef: Vector, in_intercept: Vector) -> Inverse:
         X, scales = self._X, np.ones((1, lowers.shape[1])).repeat(len(lowers), axis=0)
         n_classes = len(kept.places)
         effort = PRODUCT * n_classes * X.size
@@ -209,7 +213,7 @@ class RowBlocks:
         n_rows, n_features = self._X.shape
         most = min(n_rows, int(KEPT_PER_FEATURE * n_features))
         n_kept = int(np.clip(n_rows - (summed < LEFT_OUT * l2).sum(axis=1).min(), 1, most))
-        places = np.sort(order[:, n_rows - n_kept :], axis=1)
+        places = np.sort(order[:, n_rows - n_kept :], axis=1).astype(np.int64)
         total, held = curvature.sum(axis=1), np.take_along_axis(curvature, places, axis=1)
         rest_trace = summed[:, n_rows - n_kept - 1] if n_kept < n_rows else np.zeros(len(total))
         return _Kept(places, np.sqrt(held), total, np.maximum(total - held.sum(axis=1), 0.0), rest_trace)

@@ -1,9 +1,9 @@
 """The class blocks of a Hessian from the rows that each class is undecided about.
 
-A class is certain of most rows: with cᵢₖ = wᵢ pᵢₖ (1 − pᵢₖ), a tenth of the rows of Fashion-MNIST has nearly all of
-its curvature, and another tenth for each class. So class k takes row i with probability min(1, cᵢₖ / τₖ), at the
-weight max(cᵢₖ, τₖ): the sum is that of all rows on average, and the rows that matter are all there. Of as many
-rows by chance most tell nothing. What is drawn depends on a row's place alone, so that a fit repeats to the bit.
+A class is certain of most rows: a tenth of those of Fashion-MNIST has nearly all of its curvature, another
+for each class. So class k takes row i, of cᵢₖ = wᵢ pᵢₖ (1 − pᵢₖ), with probability min(1, cᵢₖ / τₖ), at
+the weight max(cᵢₖ, τₖ): the sum is that of all rows on average, and the rows that matter are all there. Of as
+many rows by chance most tell nothing. What is drawn depends on a row's place alone: a fit repeats to the bit.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from fastsoftmax.runtime.executor import run_in_python
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
 
     from fastsoftmax.contracts import DType, Loss, RowBlock, Vector
     from fastsoftmax.contracts.device import PassDevice
@@ -69,7 +71,7 @@ class ExpectedRows:
 
 
 def levels_for(counts: Vector, levels: Vector, n_wanted: int) -> Vector:
-    """Return each class's τ at which it takes about `n_wanted` rows, (K,), from `ExpectedRows` at `levels`."""
+    """Return τ (K,) at which each class takes about `n_wanted` rows, from `ExpectedRows` at `levels`."""
     wanted = np.log(max(1, n_wanted))
     return np.array(
         [
@@ -121,7 +123,10 @@ class ThinnedBlocks:
         n_classes, order = len(curvature), n_features + 1
         result = Sums.empty((n_classes, order, order), 0, self.dtype)
         result.coef[:] = 0.0
-        taken = [np.flatnonzero(c > uniform * level) for c, level in zip(curvature, self.levels, strict=True)]
+        taken = [
+            np.flatnonzero(c > uniform * level).astype(np.int64)
+            for c, level in zip(curvature, self.levels, strict=True)
+        ]
         chunk = max(256, CHUNK_BYTES // (order * np.dtype(self.dtype).itemsize))
 
         def work(classes: Iterator[int]) -> Iterator[None]:
@@ -129,7 +134,9 @@ class ThinnedBlocks:
                 for start in range(0, len(taken[k]), chunk):
                     some = taken[k][start : start + chunk]
                     rows = self._rows(block, some)
-                    rows *= np.sqrt(np.maximum(curvature[k, some], self.levels[k]))[:, np.newaxis].astype(self.dtype)
+                    rows *= np.sqrt(np.maximum(curvature[k, some], self.levels[k]))[:, np.newaxis].astype(
+                        self.dtype
+                    )
                     result.coef[k] += rows.T @ rows
                     yield
 
@@ -138,7 +145,7 @@ class ThinnedBlocks:
             run_in_python(work, n_classes, work=PRODUCT * n_products / 2, n_threads=n_threads)
         return replace(result, weight=float(block.weight.sum()))
 
-    def _rows(self, block: RowBlock, places: Vector) -> Vector:
+    def _rows(self, block: RowBlock, places: NDArray[np.int64]) -> Vector:
         """Return rows (x, 1) with these places, in the products' dtype, copied."""
         X: Any = storage_of(block.X).take(block.X, places)
         X = X.bits.view(np.float16) if isinstance(X, Halves) else X
