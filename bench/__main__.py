@@ -1,4 +1,4 @@
-"""`python -m bench run`, `memory`, `scaling`, `optimum`, `sparse`, `certified`, `small`, `disk` … measure.
+"""`python -m bench run`, `memory`, `scaling`, `optimum`, `sparse`, `certified`, `families` … measure.
 
 `report` shows what they have measured.
 """
@@ -108,6 +108,16 @@ def small(options: argparse.Namespace) -> int:
     from bench.measure import small as grid
 
     return shown(grid.measure(options.quick, options.k, options.threads), grid.complaints, options.name)
+
+
+def families(options: argparse.Namespace) -> int:
+    """Follow fits of families of problems, and show the worst of each. 1 if there is a complaint."""
+    from bench.measure import families as grid
+
+    strengths = options.C or (grid.QUICK_STRENGTHS if options.quick else grid.STRENGTHS)
+    limit = options.time_limit or (grid.QUICK_SECONDS if options.quick else grid.SECONDS)
+    plan = grid.Plan(options.quick, options.k, strengths, limit)
+    return shown(grid.measure(plan), grid.optimum.complaints, options.name)
 
 
 def disk(options: argparse.Namespace) -> int:
@@ -233,8 +243,8 @@ def parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     top = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     names = (
-        "run | memory | scaling | optimum | sparse | certified | small | disk | sparse-cv | dask | cold | "
-        "gpu | report | compare"
+        "run | memory | scaling | optimum | sparse | certified | small | families | disk | sparse-cv | "
+        "dask | cold | gpu | report | compare"
     )
     commands = top.add_subparsers(required=True, metavar=names)
     measure = commands.add_parser("run", help="measure the grid and save the result in bench/results")
@@ -303,6 +313,13 @@ def parser() -> argparse.ArgumentParser:
     little.add_argument("-k", default="", metavar="WORDS", help="only cases whose names contain all of these")
     little.add_argument("--name", default="small", help="the result's name")
     little.set_defaults(command=small)
+    kinds = commands.add_parser("families", help="the worst of each family of problems, beside scikit-learn")
+    kinds.add_argument("--quick", action="store_true", help="two small problems of each, at C = 1; 3 minutes")
+    kinds.add_argument("-k", default="", metavar="TEXT", help="only families whose names contain this")
+    kinds.add_argument("--C", nargs="+", type=float, metavar="C", help="inverse strengths of the penalty")
+    kinds.add_argument("--time-limit", type=float, metavar="SECONDS", help="the most that one fit may take")
+    kinds.add_argument("--name", default="families", help="the result's name")
+    kinds.set_defaults(command=families)
     far_off = commands.add_parser(
         "disk", help="rows on disk: readings, fits, memory, and others' fits; Linux"
     )

@@ -26,6 +26,7 @@ from bench.report.cold_tables import cold_table
 from bench.report.comparisons import bandwidth, best_rival, excess, groups
 from bench.report.dask_tables import dask_table
 from bench.report.disk_tables import disk_tables
+from bench.report.family_tables import families_table
 from bench.report.goals import fit_memory, goal_of, reached
 from bench.report.optimum_tables import levels_table, optimum_table
 from bench.report.slopes import by_axis, seconds_by_threads, slope, upper_half
@@ -49,6 +50,7 @@ TITLES = {
     "sparse": "Elastic nets, seconds of the processor on one thread",
     "certified": "Certificates",
     "small": "Small problems",
+    "families": "Families of problems",
     "disk": "Rows on disk",
     "sparse-cv": "Cross-validation of sparse models",
     "dask": "Two workers of Dask",
@@ -65,6 +67,7 @@ def tables(entries: list[Entry], every: bool) -> Iterator[Table]:
         "cold": cold_table,
         "sparse-cv": sparse_cv_table,
         "dask": dask_table,
+        "families": families_table,
     }
     for family, title in TITLES.items():
         chosen = [entry for entry in entries if entry.family == family]

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from fastsoftmax.contracts import Params, Sums
+from fastsoftmax.contracts import Halves, Params, Sums
 from fastsoftmax.contracts.queries import Diagonal, Gram, Hessp
+from fastsoftmax.objective import row_blocks, thinned_blocks
 from fastsoftmax.preconditioners import build, choice, diagonal, kronecker
 from fastsoftmax.runtime.lazy_attributes import lazy
+from fastsoftmax.sources.array import ArraySource
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from fastsoftmax.objective.counted import CountedSource
     from fastsoftmax.objective.layout import Layout
     from fastsoftmax.preconditioners.projection import Inverse
+
+TINY = float(np.finfo(np.float64).tiny)
 
 
 class _Blocks(NamedTuple):
@@ -98,6 +102,9 @@ class Preconditioning:
         one_block_suffices = form == "block diagonal" or (form == "full" and self._l2 > 0.0)
         if one_block_suffices and not (params.coef.any() or params.intercept.any()):
             inverse = self._inverse_at_zero(params, fraction)
+        elif self._row_blocks is not None:
+            self._rows.passes += 1
+            inverse = self._row_blocks.inverse(params, self._l2)
         elif form == "diagonal":
             inverse = diagonal.inverse(self.curvatures(params), self._l2, invariant, self._n_threads)
         elif form == "kronecker":
@@ -117,6 +124,9 @@ class Preconditioning:
     def cost(self, fraction: float = 1.0) -> float:
         """Return the estimated cost of `at`, in passes over X, for parameters that are not zero."""
         spec = self._rows.spec
+        if self._row_blocks is not None:
+            shape = spec.n_rows, self._layout.n_classes, self._layout.n_features
+            return row_blocks.flops(*shape) / choice.pass_flops(*shape)
         n_summed = self._sample_size(fraction)
         return choice.passes_worth(
             self.form[0], n_summed, spec.n_rows, self._layout.n_classes, self._layout.n_features
@@ -164,6 +174,22 @@ class Preconditioning:
             varying = centre.variance[centre.columns]
             sums.coef[:, centre.columns] = sums.intercept[:, np.newaxis] * varying
         return Params(sums.coef, sums.intercept)
+
+    @property
+    def _row_blocks(self) -> row_blocks.RowBlocks | None:
+        """The class blocks by rows, where those are few; objectives that differ in the penalty share them."""
+        if self._layout.centre is not None or not row_blocks.serves(
+            self._rows.source, self._layout.n_classes, self._l2
+        ):
+            return None
+        return self._by_rows
+
+    @lazy
+    def _by_rows(self) -> row_blocks.RowBlocks:
+        source = self._rows.source
+        block = source.block if isinstance(source, ArraySource) else None
+        assert block is not None
+        return row_blocks.RowBlocks(block, self._family, self._layout.fit_intercept, self._n_threads)
 
     @lazy
     def form(self) -> tuple[str, type]:
@@ -267,9 +293,31 @@ class Preconditioning:
         """Return the Hessian's blocks at `params` over a sample, with the diagonal over all rows if fewer."""
         form, dtype = self.form
         source = self._rows.source
-        rows = source.sample(self._sample_size(fraction))
+        n_summed = self._sample_size(fraction)
+        if n_summed < self._rows.spec.n_rows and self._may_thin:
+            return self._thinned_blocks(params, fraction, n_summed)
+        rows = source.sample(n_summed)
         sums = self._rows.sum(self._gram(params, pairs=form == "full", dtype=dtype), rows=rows)
         return _Blocks(sums, None if rows is source else self.curvatures(params), fraction)
+
+    @property
+    def _may_thin(self) -> bool:
+        """Whether rows are dense and in the host's memory, so that each class can have its own."""
+        source = self._rows.source
+        block = source.block if isinstance(source, ArraySource) else None
+        dense = block is not None and isinstance(block.X, np.ndarray | Halves)
+        return dense and self.form[0] == "block diagonal" and self._layout.centre is None
+
+    def _thinned_blocks(self, params: Params, fraction: float, n_summed: int) -> _Blocks:
+        """Return the blocks at `params` over about `n_summed` rows a class, those that matter to it."""
+        diagonal = self.curvatures(params)
+        spec = self._rows.spec
+        mean = np.maximum(diagonal.intercept * (spec.weight / spec.n_rows), TINY)
+        levels = mean[:, np.newaxis] * thinned_blocks.MULTIPLES
+        expected = self._rows.sum(thinned_blocks.ExpectedRows(params, levels))
+        chosen = thinned_blocks.levels_for(expected.coef, levels, n_summed)
+        sums = self._rows.sum(thinned_blocks.ThinnedBlocks(params, chosen, self.form[1]))
+        return _Blocks(sums, diagonal, fraction)
 
     def _sample_size(self, fraction: float) -> int:
         """Return the number of rows to sum over: `fraction` of those worth their cost, at most all."""

@@ -53,5 +53,10 @@ def passes_worth(form: str, n_summed: int, n_rows: int, n_classes: int, n_featur
         flops = n_classes * (n_classes + 1) / 2 * n_summed * order**2 + (n_classes * order) ** 3 / 3
     else:
         flops = n_classes * (n_summed * order**2 + order**3 / 3)
-    one_pass = n_rows * n_classes * (4 * n_features + EXPONENTIAL) + STEP
-    return flops / one_pass + (n_summed < n_rows)  # a sample needs the diagonal of all rows, too
+    # a sample needs the diagonal of all rows, too
+    return flops / pass_flops(n_rows, n_classes, n_features) + (n_summed < n_rows)
+
+
+def pass_flops(n_rows: int, n_classes: int, n_features: int) -> float:
+    """Return the cost of a pass and of a solver's step, in flops."""
+    return n_rows * n_classes * (4.0 * n_features + EXPONENTIAL) + STEP

@@ -31,6 +31,7 @@ WITHOUT = f"""
         ["optimum"],
         ["certified"],
         ["small"],
+        ["families"],
         ["cold"],
         ["gpu"],
         ["report"],
