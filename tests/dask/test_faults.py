@@ -6,6 +6,7 @@ Each kill takes seconds, until another process has started: these run with FASTS
 from __future__ import annotations
 
 import dataclasses
+import gc
 import os
 import signal
 import subprocess
@@ -44,6 +45,7 @@ def idle(client, seconds=20.0):
     """Whether in that time no task is left that anyone would have to run."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
+        gc.collect()  # an interrupted frame may be in a cycle with its traceback
         if not client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)):
             return True
         time.sleep(0.1)

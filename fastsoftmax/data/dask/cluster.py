@@ -192,7 +192,7 @@ class Cluster:
                 try:
                     return future.result(timeout=PATIENCE)
                 except TimeoutError:
-                    if future.done():  # it is the task's own
+                    if future.status == "error":  # it is the task's own, not that of a slow worker's answer
                         raise
                     under_way.heal()
                     self._say_if_alone()
