@@ -151,8 +151,8 @@ def format_readings(plan: Plan, problem: OnDisk) -> list[dict[str, Any]]:
 
 
 def beside_memory(plan: Plan, problem: OnDisk) -> list[dict[str, Any]]:
-    """Compare fits on disk and in memory of rows that memory could hold."""
-    opened = opened_with(plan, problem, limited(plan))
+    """Compare fits on disk and in memory of rows that the memory given holds."""
+    opened = opened_with(plan, problem, "2G" if plan.sizes is FULL else "32M")
     found = in_process(whole_fits, files=files_of(plan, problem), opened=opened, rounds=plan.rounds)
     return from_laps(problem, "in memory", found)
 

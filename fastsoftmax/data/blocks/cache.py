@@ -72,17 +72,18 @@ class CacheWriter:
         self._at = 0
         self._blocks: list[dict[str, Any]] = []
 
-    def add(self, block: Block, y: Array | None) -> None:
+    def add(self, block: Block, y: Array | None, *, with_transpose: bool = True) -> None:
         """Write a block, with codes or probabilities `y` in place of its labels.
 
-        Sparse rows are written with their transpose. Raises OSError if the disk is full.
+        Sparse rows are written with their transpose, if it is wanted. Raises OSError if the disk is full.
         """
         X = block.X
         arrays: dict[str, Array] = {}
         if isinstance(X, Csr):
-            back = X.transpose or sparse.transposed(X)
             arrays |= {"data": X.data, "indices": X.indices, "indptr": X.indptr}
-            arrays |= {"back_data": back.data, "back_indices": back.indices, "back_indptr": back.indptr}
+            if with_transpose:
+                back = X.transpose or sparse.transposed(X)
+                arrays |= {"back_data": back.data, "back_indices": back.indices, "back_indptr": back.indptr}
         else:
             arrays["X"] = X.bits.view(np.float16) if isinstance(X, Halves) else X
         arrays |= {} if y is None else {"y": y}
@@ -226,6 +227,8 @@ class Cache:
         if "X" in held:
             X = held["X"]
             return Halves(X.view(np.uint16)) if X.dtype == np.float16 else X
+        if "back_indptr" not in held:
+            return Csr(held["data"], held["indices"], held["indptr"], (n_rows, width))
         pointers = held["back_indptr"]
         if len(pointers) < width + 1:  # columns that came up later are empty here
             pointers = np.concatenate((pointers, np.repeat(pointers[-1:], width + 1 - len(pointers))))
@@ -233,11 +236,13 @@ class Cache:
         return Csr(held["data"], held["indices"], held["indptr"], (n_rows, width), back)
 
 
-def size_of(block: Block, y: Array | None) -> int:
-    """Return about how many bytes a cache takes for a block: sparse rows are written with their transpose."""
+def size_of(block: Block, y: Array | None, *, with_transpose: bool = True) -> int:
+    """Return about how many bytes a cache takes for a block, of sparse rows perhaps with their transpose."""
     X = block.X
     beside = (0 if y is None else y.nbytes) + (0 if block.weight is None else 8 * block.n_rows)
     if not isinstance(X, Csr):
+        return n_bytes(X) + beside
+    if not with_transpose:
         return n_bytes(X) + beside
     pointers = X.indptr.itemsize * (X.shape[0] + X.shape[1] + 2)
     return 2 * (X.data.nbytes + X.indices.nbytes) + pointers + beside

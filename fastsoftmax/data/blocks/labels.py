@@ -79,6 +79,11 @@ class Learner:
             codes[j] = code
         return codes[inverse]
 
+    @property
+    def n_classes(self) -> int:
+        """The number of labels so far."""
+        return len(self._index)
+
     def join(self, other: Learner, file: str) -> None:
         """Take the labels that another learnt of the blocks that follow; `file` is for messages."""
         self._dtypes |= other._dtypes

@@ -275,13 +275,19 @@ class _Reading:
                 return
             waiting, self._kept = self._kept, None
             if self._new_cache is not None:
-                cached = sum(cache_module.size_of(each, known) for each, known in waiting)
+                both = self._has_many_outputs
+                cached = sum(cache_module.size_of(*each, with_transpose=both) for each in waiting)
                 self._cache_bytes = int(cached * max(1.0, (self._likely_rows or 0) / self.n_rows))
                 self.writer = self._new_cache(self._cache_bytes)
                 for each, known in waiting:
-                    self.writer.add(each, known)
+                    self.writer.add(each, known, with_transpose=both)
         elif self.writer is not None:
-            self.writer.add(block, codes)
+            self.writer.add(block, codes, with_transpose=self._has_many_outputs)
+
+    @property
+    def _has_many_outputs(self) -> bool:
+        """Whether fits of the rows so far have several outputs, and read the transposes of sparse blocks."""
+        return self._n_columns is not None or self._learner.n_classes > 2
 
     def _is_surely_too_large(self) -> bool:
         """Return whether all rows are likely to take far more than is kept whole: then none has to wait."""
