@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fastsoftmax.contracts import Params, RowBlock, Vector
+    from fastsoftmax.contracts import Array, Params, RowBlock, Vector
     from fastsoftmax.contracts.protocols import LossFamily, Source
     from fastsoftmax.preconditioners.projection import Inverse
 
@@ -50,7 +50,10 @@ PARTS = 8  # of the classes or features in products: fixed, so that bits do not 
 # Nanoseconds of one thread for a product of two numbers, and for an entry of the small matrices, which is
 # gathered, scaled and copied. On one core of an AMD EPYC.
 PRODUCT, ENTRY = 0.05, 20.0
-LEAST = 1e-8  # of a class's curvature: what an intercept, which no penalty holds, has without its rows
+# The largest curvature over the least up to which products are float32: beyond, the identity's difference is
+# rounding along stiff directions (isolet1: as many passes up to C = 100, a tenth more at 10⁴).
+MAX_STEEPNESS = 1e5
+LEAST = 1e-6  # of a class's curvature: what an intercept, which no penalty holds, has without its rows
 
 
 def serves(source: Source, n_classes: int, l2: float) -> bool:
@@ -101,7 +104,7 @@ class RowBlocks:
 
     Notes
     -----
-    8 n (n + d) bytes, where X is float64 8 n².
+    8 n² + 4 n d bytes, and 8 n d where X is not float64.
     """
 
     def __init__(
@@ -115,6 +118,10 @@ class RowBlocks:
         X = self._block.X
         dense = X.bits.view(np.float16) if isinstance(X, Halves) else X
         return np.ascontiguousarray(dense, np.float64)
+
+    @lazy
+    def _X32(self) -> Array:
+        return self._X.astype(np.float32)
 
     @lazy
     def _products(self) -> Vector:
@@ -137,7 +144,7 @@ class RowBlocks:
         return np.asarray(np.einsum("ij,ij->i", self._X, self._X) / self._X.shape[1])
 
     def inverse(self, params: Params, l2: float) -> Inverse:
-        """Return v ↦ blockdiag(Hₖ)⁻¹ v in place, projected where classes share a direction; about two passes."""
+        """Return v ↦ blockdiag(Hₖ)⁻¹ v in place, projected where classes share a direction. Two passes."""
         kept = self._kept(params, l2)
         n_classes, n_kept = kept.places.shape
         in_coef = 1.0 / (l2 + kept.rest_trace)
@@ -160,13 +167,17 @@ class RowBlocks:
                 yield
 
         self._shared(work, n_classes, n_classes * (PRODUCT * n_kept**3 / 3 + ENTRY * n_kept**2))
-        apply = self._applying(kept, lowers, in_coef, in_intercept)
+        steepness = float((kept.total * in_coef).max() * self._squares.mean()) * self._X.shape[1]
+        apply = self._applying(kept, lowers, in_coef, in_intercept, steepness)
         return (
             projected(apply, pull_of(l2, float(kept.total.max()))) if self._family.SHIFT_INVARIANT else apply
         )
 
-    def _applying(self, kept: _Kept, lowers: Vector, in_coef: Vector, in_intercept: Vector) -> Inverse:
-        X, scales = self._X, np.ones((1, lowers.shape[1])).repeat(len(lowers), axis=0)
+    def _applying(
+        self, kept: _Kept, lowers: Vector, in_coef: Vector, in_intercept: Vector, steepness: float
+    ) -> Inverse:
+        X = self._X32 if steepness <= MAX_STEEPNESS else self._X
+        scales = np.ones((1, lowers.shape[1])).repeat(len(lowers), axis=0)
         n_classes = len(kept.places)
         effort = PRODUCT * n_classes * X.size
 
@@ -174,14 +185,15 @@ class RowBlocks:
             coef, intercept = vector
             coef *= in_coef[:, np.newaxis]
             intercept *= in_intercept
-            logits = self._logits(coef)
-            right = logits[kept.places, np.arange(n_classes)[:, np.newaxis]]
+            logits = self._logits(coef.astype(np.float32), X)
+            right = logits[kept.places, np.arange(n_classes)[:, np.newaxis]].astype(np.float64)
             right += intercept[:, np.newaxis]
             right *= kept.roots
             solve(lowers, scales, right, self._n_threads)
             right *= kept.roots
-            spread, change = np.zeros((n_classes, len(X))), np.empty_like(coef)
-            np.put_along_axis(spread, kept.places, right, axis=1)
+            spread = np.zeros((n_classes, len(X)), X.dtype)
+            change = np.empty(coef.shape, X.dtype)
+            np.put_along_axis(spread, kept.places, right.astype(X.dtype), axis=1)
             features = even_bounds(X.shape[1], PARTS)
 
             def work(parts: Iterator[int]) -> Iterator[None]:
@@ -191,15 +203,14 @@ class RowBlocks:
                     yield
 
             self._shared(work, len(features) - 1, effort)
-            change *= in_coef[:, np.newaxis]
-            coef -= change
+            coef -= change * in_coef[:, np.newaxis]
             intercept -= in_intercept * right.sum(axis=1)
 
         return apply
 
     def _kept(self, params: Params, l2: float) -> _Kept:
         """Choose the rows of each class by their curvatures at `params`. Half a pass."""
-        logits = self._logits(params.coef)
+        logits = self._logits(params.coef, self._X)
         logits += params.intercept
         exclusive = self._family.SHIFT_INVARIANT
         proba = scipy.special.softmax(logits, axis=1) if exclusive else scipy.special.expit(logits)
@@ -218,18 +229,18 @@ class RowBlocks:
         rest_trace = summed[:, n_rows - n_kept - 1] if n_kept < n_rows else np.zeros(len(total))
         return _Kept(places, np.sqrt(held), total, np.maximum(total - held.sum(axis=1), 0.0), rest_trace)
 
-    def _logits(self, coef: Vector) -> Vector:
+    def _logits(self, coef: Array, X: Array) -> Array:
         """Return X Wᵀ (n, K)."""
-        logits = np.empty((len(self._X), len(coef)))
+        logits = np.empty((len(X), len(coef)), X.dtype)
         bounds = even_bounds(len(logits), PARTS)
 
         def work(parts: Iterator[int]) -> Iterator[None]:
             for part in parts:
                 rows = slice(bounds[part], bounds[part + 1])
-                np.matmul(self._X[rows], coef.T, out=logits[rows])
+                np.matmul(X[rows], coef.T, out=logits[rows])
                 yield
 
-        self._shared(work, len(bounds) - 1, PRODUCT * self._X.size * len(coef))
+        self._shared(work, len(bounds) - 1, PRODUCT * X.size * len(coef))
         return logits
 
     def _shared(self, work: Callable[[Iterator[int]], Iterator[None]], n_parts: int, effort: float) -> None:
