@@ -186,4 +186,4 @@ class Known:
         self._x, self._pairs = x, []
         self._places = places if of_whole is None else of_whole[places]
         self._curvature = objective.curvature[places]
-        self._matrix = objective.reduced_hessian(x, places)
+        self._matrix = np.ascontiguousarray(objective.reduced_hessian(x, places))  # corrected in place
