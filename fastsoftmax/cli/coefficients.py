@@ -5,10 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.preprocessing import StandardScaler
-from sklearn.utils import gen_batches
-
-from fastsoftmax.data import validation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +22,11 @@ def largest(model: SoftmaxRegression, X: Any, names: Sequence[str] | None, n: in
     where the column changes by its deviation. Coefficients alone compare units. Those of two classes are of
     the second one; `names` are those of the features, or their numbers from 0; what is zero is left out.
     """
+    from sklearn.preprocessing import StandardScaler  # here: `--help` waits for none of these
+    from sklearn.utils import gen_batches
+
+    from fastsoftmax.data import validation
+
     scaler = StandardScaler(with_mean=False)
     for batch in gen_batches(X.shape[0], _BLOCK_ROWS):  # which it makes float64
         scaler.partial_fit(X[batch])

@@ -267,7 +267,9 @@ def _passes_of(source: Source, family: LossFamily, loss: Loss, n_threads: int | 
     n_outputs = source.spec.n_outputs
     n_entries = len(block.X.data) if isinstance(block.X, Csr) else block.X.shape[0] * block.X.shape[1]
     dear = block.X.shape[1] > FEW_FEATURES and not row_blocks.serves(source, n_outputs, math.inf)
-    limit = MAX_SECONDS if dear else FEW_SECONDS  # of blocks of classes that cost few passes
+    limit = (
+        MAX_SECONDS if dear else min(FEW_SECONDS, MAX_SECONDS)
+    )  # of blocks of classes that cost few passes
     too_many = n_outputs > MAX_OUTPUTS or n_outputs * block.X.shape[1] > MAX_PARAMS
     if too_many or n_entries > MAX_ENTRIES:
         return None

@@ -52,7 +52,7 @@ def test_files_of_other_formats_hold_the_same_rows(kind, library, like, tmp_path
 
 
 def test_a_fit_says_what_it_took(tmp_path):
-    found = disk_jobs.fit(names(DENSE, tmp_path), {"memory": "16K"}, {"C": 1.0}, disk.COLD)
+    found = disk_jobs.fit(names(DENSE, tmp_path), {"memory": "8K"}, {"C": 1.0}, disk.COLD)
     assert found["certified"]
     assert found["n_rows"] == 300
     assert found["readings"] > found["passes"]

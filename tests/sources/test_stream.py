@@ -37,7 +37,7 @@ def problem(storage, target):
     return X, y, np.where(np.arange(N) % 7 == 3, 0.0, rng.uniform(0.5, 2.0, N))
 
 
-def streamed(X, y, w, block_rows, name, *, pause=0.0, n_threads=1, smoothing=0.05, memory="1K"):
+def streamed(X, y, w, block_rows, name, *, pause=0.0, n_threads=1, smoothing=0.05, memory=800):
     """The objective of a stream of blocks; with little memory none is kept."""
 
     def make():
