@@ -34,7 +34,8 @@ class EarlyStopping:
     min_delta : float, default 0.0
         A score counts as better if it is above the best so far by more than this.
     scoring : str or callable, default "neg_log_loss"
-        As scikit-learn's `get_scorer` takes it: greater is better.
+        As scikit-learn's `get_scorer` takes it: greater is better. The default is of one label a row; the
+        multi-label model needs another, such as "accuracy" (of whole rows) or "roc_auc".
 
     Attributes
     ----------
