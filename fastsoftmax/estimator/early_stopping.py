@@ -60,6 +60,9 @@ class EarlyStopping:
     better way to a good score on other rows. Each step costs a scoring of the held-out rows and a copy of the
     coefficients.
 
+    A fit that goes on from a checkpoint is scored from there: steps are counted from that point, and what was
+    scored before is forgotten.
+
     Examples
     --------
     >>> from sklearn.datasets import load_wine
