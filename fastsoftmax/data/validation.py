@@ -153,8 +153,11 @@ def design_matrix(X: MatrixLike, *, name: str = "X", checked: bool = False, min_
 
 
 def of_others(name: str, X: Any) -> Any:
-    """Return X, or NumPy's array in the memory of another library's; bfloat16 rows as a float32 copy."""
-    values = devices.hosted(name, X)
+    """Return X, or NumPy's array in the memory of another library's; bfloat16 rows as a float32 copy.
+
+    An array on a GPU is returned itself.
+    """
+    values = X if devices.elsewhere(X) is not None else devices.hosted(name, X)
     is_bfloat16 = isinstance(values, np.ndarray) and values.dtype.name == "bfloat16"
     return values.astype(np.float32) if is_bfloat16 else values
 

@@ -41,7 +41,10 @@ def elsewhere(x: Any) -> Accelerator | None:
     # DLPack first: PyTorch's CUDA tensors that require a gradient refuse `__cuda_array_interface__`, and its
     # CPU tensors have both attributes.
     if dlpack_device is not None:
-        on_gpu = int(dlpack_device()[0]) in CUDA_KINDS
+        try:
+            on_gpu = int(dlpack_device()[0]) in CUDA_KINDS
+        except (BufferError, RuntimeError, ValueError):
+            return None  # a place that DLPack has no number for ("meta"): `guest` says that it cannot be read
     else:
         on_gpu = hasattr(x, "__cuda_array_interface__")
     return accelerator() if on_gpu else None

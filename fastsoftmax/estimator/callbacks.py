@@ -66,6 +66,16 @@ def watching(
             line.end()
 
 
+def refuse_parts(callbacks: Iterable[Any] | None) -> None:
+    """Raise TypeError for a callback that wants the model, where a model is put together of one a class."""
+    for observer in callbacks or ():
+        if getattr(observer, "wants_model", False):
+            raise TypeError(
+                f"{type(observer).__name__} wants the model of each step, and there is none of all classes "
+                "before the end: multi_class='ovr' with class_weight='balanced' fits one class after another"
+            )
+
+
 class Deadline:
     """A limit of seconds, from the constructor on."""
 

@@ -31,7 +31,7 @@ from fastsoftmax.estimator import (
 from fastsoftmax.estimator import labels as label_reader
 from fastsoftmax.estimator.cv_routing import Routing
 from fastsoftmax.estimator.fold_scores import Scores
-from fastsoftmax.estimator.given import GivenRows
+from fastsoftmax.estimator.given import GivenRows, of_the_host
 from fastsoftmax.estimator.prediction import Prediction
 from fastsoftmax.estimator.softmax_regression import SoftmaxRegression
 from fastsoftmax.runtime import library
@@ -260,6 +260,8 @@ multi_class, standardize, penalty_weights, group_classes
                 X.classes  # noqa: B018  (raises if there are no labels)
                 X, y, sample_weight = whole
                 elsewhere = False
+        if not elsewhere:
+            X, y, sample_weight = of_the_host(X, y, sample_weight)
         split_params, score_params = self._routed("fit", params, sample_weight)
         grid = cv_grid.of(self)
         if self.selection != "best" and not self.refit:

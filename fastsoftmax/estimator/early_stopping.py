@@ -34,7 +34,8 @@ class EarlyStopping:
     min_delta : float, default 0.0
         A score counts as better if it is above the best so far by more than this.
     scoring : str or callable, default "neg_log_loss"
-        As scikit-learn's `get_scorer` takes it: greater is better.
+        As scikit-learn's `get_scorer` takes it: greater is better. The default is of one label a row; the
+        multi-label model needs another, such as "accuracy" (of whole rows) or "roc_auc".
 
     Attributes
     ----------
@@ -58,6 +59,9 @@ class EarlyStopping:
     rows within a few steps, and a larger penalty (a smaller `C`, chosen by `SoftmaxRegressionCV`) is the
     better way to a good score on other rows. Each step costs a scoring of the held-out rows and a copy of the
     coefficients.
+
+    A fit that goes on from a checkpoint is scored from there: steps are counted from that point, and what was
+    scored before is forgotten.
 
     Examples
     --------

@@ -62,3 +62,12 @@ class GivenRows:
         y, rows = devices.fetched("y", y, self.device, rows)
         sample_weight, rows = devices.fetched("sample_weight", sample_weight, self.device, rows)
         return rows, y, sample_weight
+
+
+def of_the_host(X: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
+    """Return arguments with NumPy's arrays for those of other libraries: splitters and scorers take them."""
+    return (
+        validation.of_others("X", X),
+        validation.of_others("y", y),
+        validation.of_others("sample_weight", sample_weight),
+    )

@@ -141,6 +141,8 @@ def shortfall_of(solution: Solution, tol: float) -> str:
     advice = "Increase the number of iterations (max_iter), scale the data, or raise tol."
     if "separable" in solution.message:
         advice = "Give a finite C."
+    elif "max_seconds" in solution.message:
+        advice = "Give it more time, or raise tol."
     elif "precision" in solution.message:
         advice = "Give a smaller C, or raise tol."  # products are float64 by then, for any dtype of X
     return (

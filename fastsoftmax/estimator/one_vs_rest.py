@@ -15,6 +15,7 @@ import numpy as np
 
 from fastsoftmax.contracts import Record
 from fastsoftmax.data import validation
+from fastsoftmax.estimator import callbacks as observers
 from fastsoftmax.estimator import fitting
 from fastsoftmax.estimator import labels as label_reader
 
@@ -63,6 +64,7 @@ class BalancedClasses:
             Whether each part starts from the coefficients there are, with their precision.
         """
         model: Any = self
+        observers.refuse_parts(model.callbacks)
         with fitting.kept_on_failure(model):
             labels, memberships = self._memberships(model, X, y, known, reset=not goes_on)
             parts = [self._part() for _ in memberships]
@@ -95,7 +97,9 @@ class BalancedClasses:
         """Return the points of a path, each of the binary models of all classes."""
         from fastsoftmax.estimator.path import PathPoint
 
-        _, memberships = self._memberships(copy.copy(self), X, y)
+        model: Any = copy.copy(self)
+        observers.refuse_parts(model.callbacks)
+        _, memberships = self._memberships(model, X, y)
         paths = [self._part().fit_path(X, member, Cs, sample_weight) for member in memberships]
         return [
             PathPoint(C=points[0].C, l1_ratio=points[0].l1_ratio, **_together(points))

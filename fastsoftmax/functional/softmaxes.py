@@ -225,6 +225,7 @@ def logsumexp(
     if (guest := devices.guest("a", a)) is not None:
         found = logsumexp(guest.array, axis, devices.hosted("b", b), keepdims, return_sign)
         return tuple(map(guest.given_back, found)) if return_sign else guest.given_back(found)
+    b = devices.hosted("b", b)
     if isinstance(a, np.ndarray) and is_narrow(a.dtype) and b is None and not return_sign:
         return _narrow_logsumexp(a, axis, keepdims)
     x = None if b is not None or return_sign else _fast_array(a)

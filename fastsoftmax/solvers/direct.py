@@ -218,9 +218,9 @@ def _rotated(
     """Return the minimum by the objective of the rows' coordinates, from x or the checkpoint's state."""
     rotation = objective.rotation
 
-    def announce(record: Record, point: Vector) -> None:
+    def announce(record: Record, point: Vector) -> str | None:
         assert callback is not None
-        callback(record, rotation.back(point))
+        return callback(record, rotation.back(point))
 
     rest = lbfgs.minimize if rotation.objective.direct is None else minimize
     solution = rest(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fastsoftmax
-from fastsoftmax import SoftmaxRegression, devices
+from fastsoftmax import SoftmaxRegression, SoftmaxRegressionCV, devices
 from tests.problems import dataset
 
 
@@ -58,10 +58,15 @@ def test_every_argument_may_be_one():
     np.testing.assert_array_equal(model.coef_, SoftmaxRegression().fit(X, y, weight).coef_)
     np.testing.assert_array_equal(model.predict_proba(Exchanged(X)), model.predict_proba(X))
     assert model.score(Exchanged(X), y) == model.score(X, y)
+    options = {"Cs": [0.1], "cv": 2, "use_legacy_attributes": False, "tol": 1e-2}
+    validated = SoftmaxRegressionCV(**options).fit(Exchanged(X), Exchanged(y), Exchanged(weight))
+    np.testing.assert_array_equal(validated.coef_, SoftmaxRegressionCV(**options).fit(X, y, weight).coef_)
     z, targets = X[:, :3], np.eye(3)[y]
     for loss, target in (("cross_entropy", y), ("sigmoid_cross_entropy", targets)):
         call = getattr(fastsoftmax, loss)
         assert call(Exchanged(z), Exchanged(target)) == call(z, target)
+    scaled = fastsoftmax.logsumexp(z, axis=1, b=Exchanged(np.arange(3.0)))
+    np.testing.assert_array_equal(scaled, fastsoftmax.logsumexp(z, axis=1, b=np.arange(3.0)))
     both = fastsoftmax.linear_cross_entropy(Exchanged(X), Exchanged(np.ones((3, 13))), Exchanged(y))
     assert both == fastsoftmax.linear_cross_entropy(X, np.ones((3, 13)), y)
 
@@ -71,8 +76,14 @@ def test_what_cannot_be_read_says_so():
         def __dlpack__(self, **options):
             raise BufferError("it is sparse")
 
-    with pytest.raises(TypeError, match=r"x: no array of numbers can be made of Broken \(it is sparse\)"):
-        fastsoftmax.softmax(Broken(np.ones(3)))
+    class Nowhere(Broken):
+        def __dlpack_device__(self):
+            raise ValueError("unknown device")
+
+    for kind in (Broken, Nowhere):
+        message = rf"x: no array of numbers can be made of {kind.__name__} \(it is sparse\)"
+        with pytest.raises(TypeError, match=message):
+            fastsoftmax.softmax(kind(np.ones(3)))
 
 
 def test_rows_of_bfloat16_are_those_of_float32():

@@ -123,4 +123,8 @@ def test_early_stopping_refuses_what_makes_no_sense():
             EarlyStopping(X, y, **options)
     with pytest.raises(TypeError, match="fit and fit_path"):
         SoftmaxRegression(callbacks=[EarlyStopping(X, y)]).partial_fit(X, y, classes=np.unique(y))
+    balanced = SoftmaxRegression(multi_class="ovr", class_weight="balanced", callbacks=[EarlyStopping(X, y)])
+    for fit in (balanced.fit, lambda X, y: balanced.fit_path(X, y, [1.0])):
+        with pytest.raises(TypeError, match="one class after another"):
+            fit(X, y)
     assert "callbacks" not in SoftmaxRegressionCV().get_params()

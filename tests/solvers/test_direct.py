@@ -169,6 +169,12 @@ def test_wide_rows_go_on_in_their_row_space(monkeypatch):
     for state in (first.offered[1], first.offered[-1]):
         rest = direct.minimize(objective, zero, checkpoint=Checkpoint(state))
         np.testing.assert_array_equal(rest.x, whole.x)
+    records = []
+    ended = direct.minimize(
+        objective, zero, callback=lambda record, x: records.append(record) or "enough" * (len(records) > 6)
+    )
+    assert (ended.message, len(ended.history), ended.converged) == ("enough", 7, False)
+    np.testing.assert_array_equal(ended.x, seen[6][1])
 
 
 def test_a_slow_solver_is_told_by_the_rate_of_its_last_steps():

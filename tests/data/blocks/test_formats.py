@@ -148,6 +148,18 @@ def test_rows_that_fit_are_held_once(dtype):
     assert rows_from(make, memory=X.nbytes * 3 // 2 - 8).whole() is None
 
 
+@pytest.mark.parametrize("of_caller", [lambda A: A, lambda A: A[::-1], lambda A: A.T])
+def test_batches_that_are_views_of_one_matrix_keep_their_order(of_caller):
+    """Law: rows come as they were given, in whatever order the caller's matrix has them."""
+    X = of_caller(np.arange(16.0).reshape(4, 4))
+    for order in ([0, 1, 2, 3], [2, 0, 3, 1]):
+        rows = rows_from(lambda order=order: ((X[i : i + 1], [i % 2]) for i in order))
+        found, labels, _ = rows.whole()
+        np.testing.assert_array_equal(found, X[order])
+        assert labels.tolist() == [i % 2 for i in order]
+        np.testing.assert_array_equal(rows.whole()[0], X[order])
+
+
 def test_text_that_means_numbers_is_numbers(tmp_path):
     pytest.importorskip("pyarrow")
     (tmp_path / "t.csv").write_text("a,kind\n1,10\n2, 9\n3,10\n4,9\n")
