@@ -277,7 +277,7 @@ class _Reading:
             if self._new_cache is not None:
                 both = self._has_many_outputs
                 cached = sum(cache_module.size_of(*each, with_transpose=both) for each in waiting)
-                self._cache_bytes = int(cached * max(1.0, (self._likely_rows or 0) / self.n_rows))
+                self._cache_bytes = int(cached * max(1.0, (self._likely_rows or 0) / max(1, self.n_rows)))
                 self.writer = self._new_cache(self._cache_bytes)
                 for each, known in waiting:
                     self.writer.add(each, known, with_transpose=both)
@@ -291,7 +291,7 @@ class _Reading:
 
     def _is_surely_too_large(self) -> bool:
         """Return whether all rows are likely to take far more than is kept whole: then none has to wait."""
-        likely = self.n_bytes * (self._likely_rows or 0) / self.n_rows
+        likely = self.n_bytes * (self._likely_rows or 0) / max(1, self.n_rows)
         return likely > SURELY * self._limits.whole
 
     def join(self, other: _Reading, file: str) -> None:
