@@ -202,7 +202,7 @@ def joined_in_place(blocks: list[Block]) -> HostRows:
     n_rows, width = sum(each.n_rows for each in blocks), blocks[0].X.shape[1]
     arrays: list[Any] = [each.X.bits if isinstance(each.X, Halves) else each.X for each in blocks]
     out = arrays[0].base
-    if isinstance(out, np.ndarray) and out.shape == (n_rows, width) and all(a.base is out for a in arrays):
+    if isinstance(out, np.ndarray) and out.shape == (n_rows, width) and _are_in_order(arrays, out):
         return Halves(out) if halves else out  # they have been joined before
     out = np.empty((n_rows, width), np.result_type(*[each.dtype for each in arrays]))
     del arrays
@@ -215,6 +215,19 @@ def joined_in_place(blocks: list[Block]) -> HostRows:
         del rows
         start += len(part)
     return Halves(out) if halves else out
+
+
+def _are_in_order(parts: list[Any], whole: Array) -> bool:
+    """Return whether parts are the rows of an array one after the other, and not others of it."""
+    start = 0
+    for part in parts:
+        own = whole[start : start + len(part)]
+        if part.dtype != whole.dtype or part.__array_interface__["data"] != own.__array_interface__["data"]:
+            return False
+        if part.strides != own.strides:
+            return False
+        start += len(part)
+    return True
 
 
 def weights(values: Array, file: str, first: int) -> Vector:

@@ -148,6 +148,18 @@ def test_rows_that_fit_are_held_once(dtype):
     assert rows_from(make, memory=X.nbytes * 3 // 2 - 8).whole() is None
 
 
+def test_parts_of_one_array_keep_the_order_they_are_given_in():
+    X = np.arange(1200.0).reshape(300, 4)
+
+    def make():
+        for start in (200, 0, 100):
+            yield X[start : start + 100], np.full(100, start)
+
+    found, labels, _ = rows_from(make).whole()
+    np.testing.assert_array_equal(found, np.concatenate((X[200:], X[:200])))
+    np.testing.assert_array_equal(labels, np.repeat((200, 0, 100), 100))
+
+
 def test_text_that_means_numbers_is_numbers(tmp_path):
     pytest.importorskip("pyarrow")
     (tmp_path / "t.csv").write_text("a,kind\n1,10\n2, 9\n3,10\n4,9\n")
