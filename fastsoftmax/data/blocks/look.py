@@ -291,8 +291,8 @@ class _Reading:
 
     def _is_surely_too_large(self) -> bool:
         """Return whether all rows are likely to take far more than is kept whole: then none has to wait."""
-        likely = self.n_bytes * (self._likely_rows or 0) / self.n_rows
-        return likely > SURELY * self._limits.whole
+        likely = self.n_bytes * (self._likely_rows or 0)  # times the rows so far, which may be none
+        return likely > SURELY * self._limits.whole * self.n_rows
 
     def join(self, other: _Reading, file: str) -> None:
         """Take what was found in the blocks that follow: the same, to the bit, as by `take` of each.
