@@ -185,7 +185,7 @@ class RowBlocks:
             coef, intercept = vector
             coef *= in_coef[:, np.newaxis]
             intercept *= in_intercept
-            logits = self._logits(coef.astype(np.float32), X)
+            logits = self._logits(coef.astype(X.dtype), X)
             right = logits[kept.places, np.arange(n_classes)[:, np.newaxis]].astype(np.float64)
             right += intercept[:, np.newaxis]
             right *= kept.roots

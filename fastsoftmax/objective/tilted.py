@@ -36,6 +36,7 @@ class TiltedObjective(SparseObjective):
         self = cls.__new__(cls)
         self.__dict__.update(objective.__dict__)
         self._tilt, self._ridge, self._base = tilt, ridge, base
+        self.carried = None  # its Hessian has this ridge, and no checkpoint knows what an earlier model left
         return self
 
     @property

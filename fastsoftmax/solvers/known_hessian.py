@@ -142,6 +142,8 @@ class Known:
             there = np.zeros(n, bool)
             there[at[held]] = True
             y = np.where(there, y, self._matrix @ s)
+        if not float(s @ (self._matrix @ s)) > 0.0:  # rows that were certain there, to the last bit
+            return
         self._correct(s, y)
         self._pairs.append((s, y))
 

@@ -84,7 +84,9 @@ def test_by_chosen_rows_alone_it_is_the_same(monkeypatch):
     assert -1e-9 <= model.objective_ / expected.objective_ - 1.0 <= 1e-5
 
 
-def test_threads_and_checkpoints_change_no_bit(tmp_path, monkeypatch):
+@pytest.mark.parametrize("order", [sparse_readings.RIDING_ORDER, 0])
+def test_threads_and_checkpoints_change_no_bit(order, tmp_path, monkeypatch):
+    monkeypatch.setattr(sparse_readings, "RIDING_ORDER", order)
     monkeypatch.setattr(checkpoint, "SECONDS", 0.0)
     monkeypatch.setattr(checkpoint, "TIME_FRACTION", np.inf)
     rows, options = in_blocks(*problem()), {"C": 0.05, "l1_ratio": 0.9, "tol": 1e-9}

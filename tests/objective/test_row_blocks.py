@@ -43,7 +43,7 @@ def inverse_of(rows, params, fit_intercept, n_threads=1, family="sigmoid"):
 
 
 @pytest.mark.parametrize("fit_intercept", [True, False])
-@pytest.mark.parametrize(("steepest", "tolerance"), [(0.0, 1e-4), (np.inf, 1e-2)], ids=["float64", "float32"])
+@pytest.mark.parametrize(("steepest", "tolerance"), [(0.0, 1e-6), (np.inf, 1e-2)], ids=["float64", "float32"])
 def test_of_all_rows_they_are_inverses(steepest, tolerance, fit_intercept, monkeypatch):
     monkeypatch.setattr(row_blocks, "MAX_STEEPNESS", steepest)
     monkeypatch.setattr(row_blocks, "KEPT_PER_FEATURE", N)
@@ -55,7 +55,8 @@ def test_of_all_rows_they_are_inverses(steepest, tolerance, fit_intercept, monke
     for k, block in enumerate(blocks_of(rows, params, fit_intercept)):
         back = block @ found[k]
         np.testing.assert_allclose(back[:-1], vector[k], rtol=tolerance, atol=tolerance)
-        assert back[-1] == pytest.approx(b[k] if fit_intercept else 0.0, rel=tolerance, abs=tolerance)
+        of_least = max(tolerance, 1e-4)  # an intercept without rows has a curvature of LEAST
+        assert back[-1] == pytest.approx(b[k] if fit_intercept else 0.0, rel=of_least, abs=of_least)
 
 
 def test_of_some_rows_they_are_near_and_the_same_for_any_number_of_threads(monkeypatch):
