@@ -266,7 +266,7 @@ def _passes_of(source: Source, family: LossFamily, loss: Loss, n_threads: int | 
         return None
     n_outputs = source.spec.n_outputs
     n_entries = len(block.X.data) if isinstance(block.X, Csr) else block.X.shape[0] * block.X.shape[1]
-    dear = block.X.shape[1] > FEW_FEATURES and not row_blocks.serves(source, n_outputs, math.inf)
+    dear = block.X.shape[1] > FEW_FEATURES and not row_blocks.serves(source, family, n_outputs, math.inf)
     limit = (
         MAX_SECONDS if dear else min(FEW_SECONDS, MAX_SECONDS)
     )  # of blocks of classes that cost few passes

@@ -179,7 +179,7 @@ class Preconditioning:
     def _row_blocks(self) -> row_blocks.RowBlocks | None:
         """The class blocks by rows, where those are few; objectives that differ in the penalty share them."""
         if self._layout.centre is not None or not row_blocks.serves(
-            self._rows.source, self._layout.n_classes, self._l2
+            self._rows.source, self._family, self._layout.n_classes, self._l2
         ):
             return None
         return self._by_rows
@@ -306,7 +306,8 @@ class Preconditioning:
         source = self._rows.source
         block = source.block if isinstance(source, ArraySource) else None
         dense = block is not None and isinstance(block.X, np.ndarray | Halves)
-        return dense and self.form[0] == "block diagonal" and self._layout.centre is None
+        plain = row_blocks.has_plain_curvatures(self._family)
+        return dense and plain and self.form[0] == "block diagonal" and self._layout.centre is None
 
     def _thinned_blocks(self, params: Params, fraction: float, n_summed: int) -> _Blocks:
         """Return the blocks at `params` over about `n_summed` rows a class, those that matter to it."""

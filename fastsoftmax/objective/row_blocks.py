@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.special
 
+from fastsoftmax import losses
 from fastsoftmax.contracts import Halves
 from fastsoftmax.linalg.cholesky import NOT_FINITE, solve
 from fastsoftmax.preconditioners import choice
@@ -48,7 +49,7 @@ MOST_SMALL_CLASSES = 4
 KEPT_PER_FEATURE, LEFT_OUT = 0.5, 0.02
 PARTS = 8  # of the classes or features in products: fixed, so that bits do not depend on the threads
 # Nanoseconds of one thread for a product of two numbers, and for an entry of the small matrices, which is
-# gathered, scaled and copied. On one core of an AMD EPYC.
+# gathered, scaled and copied. On one core.
 PRODUCT, ENTRY = 0.05, 20.0
 # The largest curvature over the least up to which products are float32: beyond, the identity's difference is
 # rounding along stiff directions (isolet1: as many passes up to C = 100, a tenth more at 10⁴).
@@ -56,10 +57,20 @@ MAX_STEEPNESS = 1e5
 LEAST = 1e-6  # of a class's curvature: what an intercept, which no penalty holds, has without its rows
 
 
-def serves(source: Source, n_classes: int, l2: float) -> bool:
-    """Return whether class blocks are to be inverted by rows. By the storage, the shape and the penalty."""
+def has_plain_curvatures(family: LossFamily) -> bool:
+    """Return whether a loss's curvatures are p (1 − p), as here: another loss has its own in `Gram` alone."""
+    return family in (losses.family("softmax"), losses.family("sigmoid"))
+
+
+def serves(source: Source, family: LossFamily, n_classes: int, l2: float) -> bool:
+    """Return whether class blocks are to be inverted by rows: by storage, loss, shape and penalty."""
     block = source.block if isinstance(source, ArraySource) else None
-    if l2 <= 0.0 or block is None or not isinstance(block.X, np.ndarray | Halves):
+    if (
+        l2 <= 0.0
+        or not has_plain_curvatures(family)
+        or block is None
+        or not isinstance(block.X, np.ndarray | Halves)
+    ):
         return False
     n_rows, n_features = block.X.shape
     return (

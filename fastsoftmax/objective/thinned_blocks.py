@@ -16,7 +16,7 @@ import scipy.special
 
 from fastsoftmax import losses
 from fastsoftmax.contracts import Halves, Params, Sums
-from fastsoftmax.contracts.storages import storage_of
+from fastsoftmax.contracts.storages import row_slice, storage_of
 from fastsoftmax.data.blocks.sample import keys
 from fastsoftmax.runtime import blas
 from fastsoftmax.runtime.executor import run_in_python
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from fastsoftmax.contracts.device import PassDevice
 
 OTHER_ROWS = 2**60  # added to a row's place: whether it is taken has nothing to do with other samples
+AT_ONCE = 2**14  # rows whose probabilities are computed at a time
 CHUNK_BYTES = 2**22  # of the rows that a class gathers at once
 MULTIPLES = 2.0 ** np.arange(-2, 8)  # of a class's mean curvature, from which its τ is told
 PRODUCT, CURVATURE = 0.05, 20.0  # nanoseconds of one thread for a product of two numbers, and for a curvature
@@ -39,12 +40,18 @@ def curvatures(
     params: Params, device: PassDevice, loss: Loss, block: RowBlock, n_threads: int | None
 ) -> Vector:
     """Return wᵢ pᵢₖ (1 − pᵢₖ) of a block's rows, (K, n) float64. Half a pass."""
-    logits = np.asarray(device.logits(params, block.X, n_threads), np.float64)
     exclusive = losses.family_of(loss).SHIFT_INVARIANT
-    proba = scipy.special.softmax(logits, axis=1) if exclusive else scipy.special.expit(logits)
-    proba *= 1.0 - proba
-    proba *= block.weight[:, np.newaxis]
-    return np.ascontiguousarray(proba.T)
+    n_rows = block.X.shape[0]
+    curvature = np.empty((len(params.coef), n_rows))
+    for start in range(0, n_rows, AT_ONCE):  # the logits of all rows would be as large again, twice
+        part = slice(start, start + AT_ONCE)
+        rows = row_slice(block.X, start, min(n_rows, start + AT_ONCE))
+        logits = np.asarray(device.logits(params, rows, n_threads), np.float64)
+        proba = scipy.special.softmax(logits, axis=1) if exclusive else scipy.special.expit(logits)
+        np.multiply(proba, 1.0 - proba, out=proba)
+        proba *= block.weight[part, np.newaxis]
+        curvature[:, part] = proba.T
+    return curvature
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -83,7 +83,7 @@ def test_nearly_separable_rows_take_few_passes(monkeypatch):
     y = np.arange(240) % 6
     X = rng.normal(size=(240, 120)) + 1.5 * rng.normal(size=(6, 120))[y]
     source = ArraySource(RowBlock(X, y, np.ones(240)), losses.family("softmax").for_targets(y, 6), 6)
-    assert row_blocks.serves(source, 6, 1e-3)
+    assert row_blocks.serves(source, losses.family("softmax"), 6, 1e-3)
     model = SoftmaxRegression(C=10.0, tol=1e-9, n_threads=1).fit(X, y)
     monkeypatch.setattr(row_blocks, "MIN_FEATURES", 1000)
     plain = SoftmaxRegression(C=10.0, tol=1e-9, n_threads=1).fit(X, y)
