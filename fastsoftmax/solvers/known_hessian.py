@@ -66,6 +66,8 @@ class Known:
         order = int(np.count_nonzero(objective.is_free(x)))
         is_cheap = order**2 <= 4 * MATRIX_PASSES * objective.size and bool(objective.curvature.any())
         known.is_ahead = len(known._places) > 0 and (known._ahead == AHEAD or is_cheap)
+        # Without a bound a model's promise ends the fit: it has to be that of this fit's own Hessian.
+        known.is_ahead &= objective.has_lower_bound
         if not known.is_ahead:  # after an approach an earlier fit's matrix is too far away
             known._places = np.empty(0, np.intp)
         return known
