@@ -14,6 +14,7 @@ def quadratic(matrix, squares, carried):
     return SimpleNamespace(
         size=len(matrix),
         carried=carried,
+        has_lower_bound=True,
         curvature=squares,
         is_free=lambda x: np.ones(len(x), bool),
         nearness=lambda x, grad: np.abs(grad),
