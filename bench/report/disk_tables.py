@@ -87,7 +87,7 @@ def readings_table(title: str, groups: list[Group]) -> Table:
         shape = [f"{number:,}" for number in ours.noted["shape"]]
         counts = [str(ours.noted["reached"][level][1]) for level in ("1e-03", "1e-06")]
         table.add_row(name_of(group), *shape, *counts, readings_of(ours), str(last_of(held)))
-    table.caption = "a quarter of the rows kept as the sample; the first reading counts"
+    table.caption = "a sixth of the rows kept as the sample; the first reading counts"
     return table
 
 
