@@ -40,6 +40,11 @@ SHOWN = (
         "The grid that `python -m bench run --quick` measures.",
     ),
     Shown("passes", "Passes over X", "Beside the matrix products that they contain."),
+    Shown(
+        "passes_sparse",
+        "Passes over sparse X, since",
+        "Newsgroups and intents, after a change of the kernels.",
+    ),
     Shown("float64", "The same in float64", "Exponentials cost twice as much, and bytes are twice as many."),
     Shown("optimum_c1", "Fits to the optimum, C = 1", "Seconds until F is within 10⁻⁶ of the minimum."),
     Shown("optimum_c001", "Fits to the optimum, C = 0.01", "A strong penalty."),
