@@ -53,7 +53,7 @@ def facts(model: Any) -> list[tuple[str, str]]:
 def distance(model: Any) -> str:
     """Return how far F at the coefficients may be above its minimum, as text."""
     if model.duality_gap_ is None:
-        return "no bound without a penalty"
+        return "not known: no bound without a penalty on every coefficient"
     gap = model.duality_gap_ / max(abs(model.objective_), 1e-300)
     word = "certified" if gap <= model.tol else "above tol"
     return f"at most {gap:.2g} of the objective ({word}, tol = {model.tol:g})"

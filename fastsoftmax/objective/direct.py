@@ -10,7 +10,7 @@ import numpy as np
 from fastsoftmax.contracts import Csr
 from fastsoftmax.kernels.cpu import direct
 from fastsoftmax.linalg.quasi_newton import Minimisations
-from fastsoftmax.objective import row_blocks, row_space
+from fastsoftmax.objective import row_space
 from fastsoftmax.objective.scaled_passes import ScaledPasses
 from fastsoftmax.preconditioners import choice
 from fastsoftmax.runtime.lazy_attributes import lazy
@@ -266,10 +266,7 @@ def _passes_of(source: Source, family: LossFamily, loss: Loss, n_threads: int | 
         return None
     n_outputs = source.spec.n_outputs
     n_entries = len(block.X.data) if isinstance(block.X, Csr) else block.X.shape[0] * block.X.shape[1]
-    dear = block.X.shape[1] > FEW_FEATURES and not row_blocks.serves(source, family, n_outputs, math.inf)
-    limit = (
-        MAX_SECONDS if dear else min(FEW_SECONDS, MAX_SECONDS)
-    )  # of blocks of classes that cost few passes
+    limit = min(FEW_SECONDS, MAX_SECONDS) if block.X.shape[1] <= FEW_FEATURES else MAX_SECONDS
     too_many = n_outputs > MAX_OUTPUTS or n_outputs * block.X.shape[1] > MAX_PARAMS
     if too_many or n_entries > MAX_ENTRIES:
         return None
