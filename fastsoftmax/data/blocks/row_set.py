@@ -17,6 +17,7 @@ from fastsoftmax.data.blocks import block, cache
 from fastsoftmax.data.blocks.block import Coded
 from fastsoftmax.data.blocks.cache import Cache, CacheWriter
 from fastsoftmax.data.blocks.chain import OtherBase
+from fastsoftmax.data.blocks.joining import joined_in_place
 from fastsoftmax.data.blocks.labels import Encoder
 from fastsoftmax.data.blocks.look import Limits, joined_moments, look, moments_of, moments_of_each
 from fastsoftmax.data.blocks.memory import memory_of
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
 # Of the memory that a fit holds besides parameters: a block (two wait, one is made, one is in use; half as
 # much for sparse ones, with their transpose), the sample (four times as much while rows are chosen anew: the
 # sample, the rows chosen before, the new ones, twice while they are joined), and all rows, up to which they
-# are kept as arrays: dense ones are joined in place, sparse ones are held with their transpose, and twice
-# while they are joined. Matrices of preconditioners take the rest.
+# are kept as arrays: they are joined in place, and sparse ones are held with their transpose. Matrices of
+# preconditioners take the rest.
 BLOCK, SAMPLE, WHOLE, WHOLE_SPARSE = 32, 8, 2 / 3, 1 / 3
 MIN_BLOCK = 2**12  # bytes
 # Of sparse rows a block has at least so many bytes for each feature: a vector of parameters is cleared and
@@ -275,7 +276,7 @@ class RowSet:
         if kept is None:
             return None
         with self._lock:
-            X = block.joined_in_place(kept)
+            X = joined_in_place(kept)
         labels = [y for y in map(self.labels_of, kept) if y is not None]
         given = [each.weight for each in kept if each.weight is not None]
         return (

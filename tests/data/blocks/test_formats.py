@@ -148,6 +148,26 @@ def test_rows_that_fit_are_held_once(dtype):
     assert rows_from(make, memory=X.nbytes * 3 // 2 - 8).whole() is None
 
 
+@pytest.mark.parametrize("pointers", [np.int32, np.int64])
+def test_sparse_rows_that_memory_holds_are_held_once(pointers):
+    X = sp.csr_matrix(files.data(sparse=True)[0])
+    X.indices, X.indptr = X.indices.astype(pointers), X.indptr.astype(pointers)
+    cuts = [0, 7, 8, 100, X.shape[0]]  # one block is an empty row
+
+    def make():
+        return ((X[a:b], np.zeros(b - a)) for a, b in itertools.pairwise(cuts))
+
+    rows = rows_from(make)
+    found = rows.whole()[0]
+    np.testing.assert_array_equal(found.toarray(), X.toarray())
+    for (part, _, _), (a, b) in zip(rows.blocks(), itertools.pairwise(cuts), strict=True):
+        np.testing.assert_array_equal(part.toarray(), X[a:b].toarray())
+        if part.nnz:
+            assert np.shares_memory(part.data, found.data)
+            assert np.shares_memory(part.indices, found.indices)
+    assert np.shares_memory(rows.whole()[0].data, found.data)
+
+
 @pytest.mark.parametrize("of_caller", [lambda A: A, lambda A: A[::-1], lambda A: A.T])
 def test_batches_that_are_views_of_one_matrix_keep_their_order(of_caller):
     """Law: rows come as they were given, in whatever order the caller's matrix has them."""
