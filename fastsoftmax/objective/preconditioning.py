@@ -10,7 +10,7 @@ import numpy as np
 
 from fastsoftmax.contracts import Halves, Params, Sums
 from fastsoftmax.contracts.queries import Diagonal, Gram, Hessp
-from fastsoftmax.objective import row_blocks, thinned_blocks
+from fastsoftmax.objective import frequent_block, row_blocks, thinned_blocks
 from fastsoftmax.preconditioners import build, choice, diagonal, kronecker
 from fastsoftmax.runtime.lazy_attributes import lazy
 from fastsoftmax.sources.array import ArraySource
@@ -78,6 +78,7 @@ class Preconditioning:
         self._n_threads, self._dtype = n_threads, dtype
         self._shared: Shared | None = None
         self._served = 0.0  # the largest fraction requested with this penalty
+        self._passes_of_frequent = frequent_block.DIAGONAL_PASSES  # that the last such build took
 
     def with_penalty(self, penalty: Penalty, rows: CountedSource) -> Preconditioning:
         """Return the same for another penalty on the same rows; both share their last blocks from then on."""
@@ -105,6 +106,8 @@ class Preconditioning:
         elif self._row_blocks is not None:
             self._rows.passes += 1
             inverse = self._row_blocks.inverse(params, self._l2)
+        elif self._has_frequent_block:
+            return self._of_frequent_features(params)
         elif form == "diagonal":
             inverse = diagonal.inverse(self.curvatures(params), self._l2, invariant, self._n_threads)
         elif form == "kronecker":
@@ -127,6 +130,8 @@ class Preconditioning:
         if self._row_blocks is not None:
             shape = spec.n_rows, self._layout.n_classes, self._layout.n_features
             return row_blocks.flops(*shape) / choice.pass_flops(*shape)
+        if self._has_frequent_block:
+            return self._passes_of_frequent
         n_summed = self._sample_size(fraction)
         return choice.passes_worth(
             self.form[0], n_summed, spec.n_rows, self._layout.n_classes, self._layout.n_features
@@ -190,6 +195,29 @@ class Preconditioning:
         block = source.block if isinstance(source, ArraySource) else None
         assert block is not None
         return row_blocks.RowBlocks(block, self._family, self._layout.fit_intercept, self._n_threads)
+
+    @property
+    def _has_frequent_block(self) -> bool:
+        """Whether the Hessian's block of frequent features is inverted, of one output and sparse rows."""
+        layout = self._layout
+        return layout.centre is None and frequent_block.serves(
+            self._rows.source, self._family, layout.n_classes, layout.n_features, self._l2
+        )
+
+    def _of_frequent_features(self, params: Params) -> Callable[[Vector], Vector]:
+        source = self._rows.source
+        assert isinstance(source, ArraySource)
+        built = frequent_block.inverse(
+            source,
+            params,
+            self.curvatures(params),
+            self._l2,
+            has_intercept=self._layout.fit_intercept,
+            n_threads=self._n_threads,
+            dtype=self._dtype,
+        )
+        self._passes_of_frequent = built.passes
+        return built.inverse
 
     @lazy
     def form(self) -> tuple[str, type]:

@@ -20,7 +20,7 @@ from fastsoftmax.contracts.queries import LossGrad, LossGrads
 from fastsoftmax.contracts.wording import shown
 from fastsoftmax.data import validation
 from fastsoftmax.linalg.vectors import Algebra
-from fastsoftmax.objective import on_device, stored
+from fastsoftmax.objective import frequent_block, on_device, stored
 from fastsoftmax.objective.certificate import Certificate
 from fastsoftmax.objective.corrected import Correction
 from fastsoftmax.objective.counted import CountedSource
@@ -353,6 +353,14 @@ class SourceObjective:
         True
         """
         return self._preconditioning.cost(fraction)
+
+    @property
+    def pairs_bytes(self) -> int:
+        """The bytes that pairs of a quasi-Newton method may take where 16 MiB hold few: those of sparse X.
+
+        A pass over the entries takes longer than the products with pairs of as many bytes.
+        """
+        return frequent_block.n_bytes(self._rows.source)
 
     def inverse_hessian(self, params: ArrayLike) -> Callable[[Vector], Vector]:
         """Return v ↦ (∇²F(params))⁻¹ v (n_params,); a pseudo-inverse if ∇²F is singular.

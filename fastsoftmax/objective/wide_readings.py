@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastsoftmax import devices
 from fastsoftmax.contracts import Csr
 from fastsoftmax.contracts.queries import Diagonal, LossGrad, Together
+from fastsoftmax.objective import frequent_block
 from fastsoftmax.objective.few_readings import OF_READINGS, FewReadings
 from fastsoftmax.preconditioners import frequent
 from fastsoftmax.sources.array import ArraySource
@@ -109,16 +109,13 @@ class WideReadings(FewReadings):
         n_chosen = frequent.n_features(self._stream.n_pooled, self.n_features, most)
         features = frequent.most(diagonal[: self.n_features], n_chosen)
         X, curvature = self._curved_sample(point, n_chosen * frequent.MOST_ROWS_A_FEATURE)
-        return frequent.inverse(diagonal, self._penalty.curvature, X, curvature, features, self.fit_intercept)
+        return frequent.inverse(
+            diagonal, self._penalty.curvature, X, curvature, features, self.fit_intercept, self._n_threads
+        )[0]
 
     def _curved_sample(self, point: Vector, n_rows: int) -> tuple[Csr, Vector]:
         """Return sampled rows, and the weighted curvature of each in its logit."""
         stream = self._stream
         source = stream.pool() if n_rows >= stream.n_pooled else stream.sample(max(1, n_rows))
         assert isinstance(source, ArraySource)
-        block = source.block
-        assert block is not None
-        assert isinstance(block.X, Csr)
-        logits = devices.host().logits(self.unpack(point), block.X, self._n_threads, dtype=self._dtype)
-        proba = 1.0 / (1.0 + np.exp(-np.clip(logits[:, 0].astype(np.float64), -500.0, 500.0)))
-        return block.X, block.weight * proba * (1.0 - proba)
+        return frequent_block.curved(source, self.unpack(point), self._n_threads, self._dtype)

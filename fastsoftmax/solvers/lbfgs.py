@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # take as many steps as eight within a few per cent, and a tenth less time at C = 100 (docs/decisions.md).
 MIN_PAIRS = 5
 MAX_PAIRS = 14  # more pairs help while the Hessian keeps changing, and mislead elsewhere
-MAX_DEAR_PAIRS = 50  # where a pass is a reading of rows that are elsewhere, if there is memory for them
+MAX_AFFORDED_PAIRS = 50  # where passes take far longer than products with pairs, as the objective says
 PAIRS_BYTES = 2**24  # the memory of the pairs that decides how many there are between those limits
 # So many pairs know enough of the curvature to estimate F − F*; fewer suffice where memory allows no more.
 TRUSTED_PAIRS = 8
@@ -153,7 +153,7 @@ def minimize(
 
     Notes
     -----
-    The directions [1]_ come from the last 5 to 14 pairs (those that 16 MiB hold; up to 50 for rows elsewhere)
+    The directions [1]_ come from the last 5 to 14 pairs (those that 16 MiB hold; up to 50 by `pairs_bytes`)
     and the objective's preconditioner, scaled by the last pair, in place of the usual multiple of the
     identity; a line search finds a step length that meets the strong Wolfe conditions by safeguarded cubic
     interpolation [2]_. Costs one pass for each step length tried, usually one a step, and the preconditioner:
@@ -234,7 +234,7 @@ def _n_pairs(objective: Objective) -> int:
     """Return how many pairs are kept."""
     given = int(getattr(objective, "pairs_bytes", 0))
     usual = int(np.clip(PAIRS_BYTES // (3 * 8 * max(1, objective.size)), MIN_PAIRS, MAX_PAIRS))
-    return max(usual, min(MAX_DEAR_PAIRS, given // Pairs.n_bytes(objective.size)))
+    return max(usual, min(MAX_AFFORDED_PAIRS, given // Pairs.n_bytes(objective.size)))
 
 
 def _state(iterate: _Iterate, builds: _Builds, pairs: Pairs, progress: Progress) -> State:

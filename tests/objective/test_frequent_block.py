@@ -1,0 +1,70 @@
+"""Law: fits of one output to wide sparse rows know the Hessian of frequent features; bits repeat."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from fastsoftmax import SoftmaxObjective, SoftmaxRegression
+from fastsoftmax.objective import frequent_block
+
+N, FIELDS = 9001, 6
+D = 4001  # too many for a matrix of all: BLOCKS_BYTES holds 3,238 in float32
+
+
+def hashed(dtype=np.float32):
+    """Fields hashed to columns, one value of each field a row, and labels of a logistic model."""
+    rng = np.random.default_rng(0)
+    sizes = np.geomspace(3, 2000, FIELDS)
+    values = np.exp(rng.random((N, FIELDS)) * np.log(sizes)).astype(int)
+    columns = (values * 7919 + np.arange(FIELDS) * 104729) % D
+    X = sp.csr_array((np.ones(N * FIELDS, dtype), columns.ravel(), np.arange(N + 1) * FIELDS), (N, D))
+    X.sum_duplicates()
+    return X, (rng.random(N) < 1.0 / (1.0 + np.exp(-X @ rng.normal(size=D)))).astype(int)
+
+
+def fitted(X, y, **settings):
+    return SoftmaxRegression(C=10.0, solver="lbfgs", tol=1e-6, **settings).fit(X, y)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_fits_take_fewer_steps_to_the_same_optimum(monkeypatch, dtype):
+    X, y = hashed(dtype)
+    model = fitted(X, y)
+    with monkeypatch.context() as patched:
+        patched.setattr(frequent_block, "serves", lambda *_: False)
+        plain = fitted(X, y)
+    assert model.n_iter_[0] <= 0.8 * plain.n_iter_[0]
+    for each in (model, plain):
+        assert each.duality_gap_ <= 1e-6 * each.objective_
+    assert abs(model.objective_ - plain.objective_) <= 1e-6 * plain.objective_
+
+
+def test_bits_do_not_depend_on_threads():
+    X, y = hashed()
+    one, two = (fitted(X, y, n_threads=n) for n in (1, 2))
+    np.testing.assert_array_equal(one.coef_, two.coef_)
+
+
+def test_it_is_symmetric_and_positive():
+    X, y = hashed(np.float64)
+    objective = SoftmaxObjective(X, y.astype(float)[:, np.newaxis], loss="sigmoid", l2=1e-3)
+    rng = np.random.default_rng(1)
+    inverse = objective.preconditioner(0.1 * rng.normal(size=objective.n_params))
+    u, v = rng.normal(size=(2, objective.n_params))
+    size = np.linalg.norm(inverse(u)) * np.linalg.norm(v)
+    assert abs(u @ inverse(v) - v @ inverse(u)) <= 1e-5 * size  # its factor is float32
+    assert u @ inverse(u) > 0.0
+
+
+def test_rows_without_a_penalty_or_with_more_outputs_have_others():
+    X, y = hashed(np.float64)
+    target = y.astype(float)[:, np.newaxis]
+    for labels, l2, serves in (
+        (target, 1e-3, True),
+        (target, 0.0, False),
+        (np.c_[target, target], 1e-3, False),
+    ):
+        objective = SoftmaxObjective(X, labels, loss="sigmoid", l2=l2)
+        assert objective._preconditioning._has_frequent_block == serves
