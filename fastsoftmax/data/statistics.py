@@ -37,8 +37,10 @@ def centre_of(rows: Rows) -> Centre | None:
     places = np.arange(0, n_rows, -(-n_rows // SAMPLE))
     for chosen in (places[:FEW], places) if isinstance(rows, Csr) else (places,):
         # Rows on the host that are all looked at are not copied.
-        is_all = len(places) == n_rows and isinstance(rows, np.ndarray)
-        sample = rows if is_all else devices.taken_to_host(rows, chosen)
+        if isinstance(rows, np.ndarray) and len(places) == n_rows:
+            sample: HostRows = rows
+        else:
+            sample = devices.taken_to_host(rows, chosen)
         if isinstance(sample, Csr) and not _has_full_column(sample):
             return None
     mean, variance = _moments(sample)

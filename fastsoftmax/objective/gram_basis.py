@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 EPS = 2.0**-52
 # Of what F may lose: the bound below leaves out the constants of the products' rounding.
-PART = 1e-3
+PART = 0.02
 # The least and the largest largest eigenvalue that squares neither underflow nor overflow for.
 LEAST, MOST = 1e-200, 1e200
 # The most directions, a part of all, that are looked at for being rounding alone.
