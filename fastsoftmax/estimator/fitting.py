@@ -36,8 +36,8 @@ CERTAIN = 1000.0
 # Wide rows begin on their features if so many steps take as long as finding the row space: most arrive sooner
 # (300 × 700 of two classes: 7 ms in place of 14). Where fewer do, the row space is found at once.
 FEATURES_FIRST = 20
-# The least tolerance that the solver of small problems is asked for: it goes on to a tenth of it, and rounding
-# is not far below. On the way it goes over to `lbfgs` where its diagonal has turned out slow.
+# The least tolerance that the solver of small problems is asked for: it goes on to a tenth of it, and
+# rounding is not far below. On the way it goes over to `lbfgs` where its diagonal has turned out slow.
 LOOSE = 1e-10
 
 
