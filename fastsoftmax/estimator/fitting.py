@@ -34,11 +34,11 @@ CERTAIN = 1000.0
 
 
 # Wide rows begin on their features if so many steps take as long as finding the row space: most arrive sooner
-# (300 × 2,000 of two classes: 15 ms in place of 54). Where fewer do, the row space is found at once.
-FEATURES_FIRST = 60
-# The least tolerance that the solver of small problems is asked for: on the way to more digits a better
-# preconditioner than its diagonal is worth its cost (digits, float32, tol 1e-11: 176 steps, or below 80).
-LOOSE = 1e-7
+# (300 × 700 of two classes: 7 ms in place of 14). Where fewer do, the row space is found at once.
+FEATURES_FIRST = 20
+# The least tolerance that the solver of small problems is asked for: it goes on to a tenth of it, and
+# rounding is not far below. On the way it goes over to `lbfgs` where its diagonal has turned out slow.
+LOOSE = 1e-10
 
 
 class Fit:
@@ -135,7 +135,7 @@ class Fit:
         """Return the row space, and the objective of the rows' coordinates there, centred where it helps."""
         rows: Any
         rows, labels, weight = self.data
-        space = RowSpace(rows, self._features)
+        space = RowSpace(rows, self._features, precision=self._tol)
         target = labels.target if labels.target.ndim == 1 else labels.target.astype(np.float64)
         coordinates = RowBlock(space.rows, target, weight)
         of_coordinates: Options = {**options, "scale": None}  # they are those of scaled rows already

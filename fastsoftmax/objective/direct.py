@@ -134,9 +134,8 @@ class DirectObjective:
         return found
 
     def steps_to_row_space(self) -> float:
-        """Return how many passes take as long as finding the row space, by the shape alone."""
-        seconds = row_space.seconds_to_factorise(self.sums.block.n_rows, self.layout.n_features)
-        return seconds / direct.seconds_of_pass(self.sums.block.X, self.layout.n_classes)
+        """Return how many steps take as long as finding the row space, by the shape alone."""
+        return row_space.steps_to_find(self.sums.block.X, self.layout.n_classes)
 
     def _steps_to_blocks(self) -> float:
         """Return how many steps take as long as going on by blocks of classes; infinity without blocks."""

@@ -13,6 +13,7 @@ from fastsoftmax import SoftmaxObjective, SoftmaxRegression
 from fastsoftmax.data.validation import design_matrix
 from fastsoftmax.estimator import fitting
 from fastsoftmax.objective import row_space
+from fastsoftmax.objective.gram_basis import GramBasis
 from fastsoftmax.objective.row_space import RowSpace, is_worth_it
 from fastsoftmax.preconditioners import choice
 from tests.tolerance import assert_close, eps_of
@@ -64,7 +65,6 @@ def test_few_sparse_rows_have_the_space_of_dense_ones(dtype):
     sparse = design_matrix(sp.csr_array(X))
     np.testing.assert_array_equal(RowSpace(sparse).rows, RowSpace(design_matrix(X)).rows)
     assert is_worth_it(sparse, 5)
-    assert not is_worth_it(design_matrix(sp.csr_array(np.tile(X, (12, 1)))), 5)  # slower to find than to fit
     y = np.arange(40) % 5
     model, dense = (SoftmaxRegression().fit(rows, y) for rows in (sp.csr_array(X), X))
     assert model.duality_gap_ <= 1e-6 * model.objective_
@@ -82,6 +82,42 @@ def test_rows_that_depend_on_one_another():
     scale = np.linalg.norm(X) * np.linalg.norm(A)
     assert_close(X @ space.coef(A).T, space.rows @ A.T, n_terms=D, scale=scale)
     assert np.linalg.norm(space.rows[:, -3:]) < N * EPS * np.linalg.norm(X)
+
+
+def conditioned(least: float, n_null: int = 0):
+    """Rows whose lengths along principal axes fall from 1 to `least`, some of which depend on others."""
+    rng = np.random.default_rng(5)
+    left, right = (np.linalg.qr(rng.normal(size=(size, N)))[0] for size in (N, D))
+    lengths = np.geomspace(1.0, least, N)
+    lengths[N - n_null :] = 0.0
+    return (left * lengths) @ right.T
+
+
+@pytest.mark.parametrize(
+    ("least", "n_null", "precision", "by_gram"),
+    [
+        (0.1, 0, 1e-6, True),
+        (0.1, 2, 1e-6, True),
+        (1e-5, 0, 1e-6, False),  # the squares of lengths are no longer told from rounding
+        (0.1, 0, 0.0, False),
+        (0.1, 28, 1e-6, False),  # that many are not looked at
+    ],
+)
+def test_the_gram_matrix_serves_where_it_is_precise_enough(least, n_null, precision, by_gram):
+    X = conditioned(least, n_null)
+    space = RowSpace(X, precision=precision)
+    assert isinstance(space._basis, GramBasis) is by_gram
+    A = np.random.default_rng(0).normal(size=(K, N))
+    A[:, N - n_null :] = 0.0
+    back = space.coef(A)
+    np.testing.assert_allclose(X @ back.T, space.rows @ A.T, atol=1e-11)
+    np.testing.assert_allclose(space.coordinates(back), A, atol=1e-11)
+    np.testing.assert_allclose(np.linalg.norm(space.rows, axis=0), np.linalg.svd(X)[1], atol=1e-9)
+
+
+@pytest.mark.parametrize("factor", [1e-170, 1e170])
+def test_squares_that_underflow_or_overflow_are_left_to_reflections(factor):
+    assert GramBasis.of(factor * conditioned(0.1), 1e-6) is None
 
 
 @pytest.mark.filterwarnings("ignore")  # both stop where float64 resolves no more, and say so
@@ -186,7 +222,7 @@ def test_the_choice_goes_by_shape_storage_and_memory(monkeypatch):
     assert not is_worth_it(wide(60, 5748 // 48), 50)  # fewer than two features a row
     assert not is_worth_it(wide(3000, 9000), 4)  # the factor would take 216 MB
     assert not is_worth_it(wide(10, choice.FULL_ORDER // 2 - 1), 2)
-    assert not is_worth_it(design_matrix(sp.csr_array(np.eye(30, 999))), 4)  # next to nothing to read
+    assert not is_worth_it(design_matrix(sp.csr_array(np.eye(300, 999))), 4)  # next to nothing to read
     monkeypatch.setattr(row_space, "FACTOR_BYTES", 0)
     assert not is_worth_it(wide(137, 5748), 4)
 
