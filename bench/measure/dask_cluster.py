@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import multiprocessing
+import os
 import time
 import warnings
 from concurrent.futures import ProcessPoolExecutor
@@ -21,6 +22,7 @@ import scipy.sparse as sp
 import bench.measure.numba_cache  # noqa: F401 - before anything imports Numba
 from bench.contenders import OURS, NotOfferedError, naive
 from bench.contenders.clusters import Point, dask_ml, spark
+from bench.measure import results
 from bench.measure.timing import seconds_of, summary
 from bench.problems.archives import archive, tfidf
 
@@ -29,8 +31,8 @@ if TYPE_CHECKING:
 
 LEVEL = 1e-4  # relative, of F above F*
 LOCAL = "one process"
-PEER_SECONDS = 400.0
-ITERATIONS = (10, 20, 30, 40, 60, 80, 120, 160, 240, 320)
+PEER_SECONDS = 600.0
+ITERATIONS = (10, 20, 30, 40, 80, 160, 320, 400, 480)
 
 
 class Sizes(NamedTuple):
@@ -268,5 +270,6 @@ def entry(
         "extra_info": {
             "family": "dask", "problem": f"{part}: {problem}", "dtype": "", "operation": part,
             "contender": OURS, "part": part, "yardstick": other, "in_turn": {other: summary(there, here)},
+            "taken": {"commit": results.commit()["id"], "load": round(os.getloadavg()[2], 1)},
         } | noted,
     }  # fmt: skip

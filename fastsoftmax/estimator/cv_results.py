@@ -48,7 +48,7 @@ def standard_error(scores: Vector) -> Vector:
 
 
 def averages(fits: FoldFits, scores: Vector, grid: Grid) -> tuple[float, float, Vector, Vector, str]:
-    """Return what ran, after the means over folds of each one's best C, l1_ratio, coefficients, intercepts."""
+    """Return what ran, after the means over folds of each one's best C, l1_ratio, coef and intercept."""
     n_folds, n_ratios, _ = scores.shape
     j, i = np.divmod(scores.swapaxes(1, 2).reshape(n_folds, -1).argmax(axis=1), n_ratios)
     folds = np.arange(n_folds)
