@@ -148,7 +148,9 @@ def fit(name: str, sizes: Sizes) -> list[dict[str, Any]]:
 def memory(sizes: Sizes) -> list[dict[str, Any]]:
     """Measure the client's peak memory in fits of n and of 8 n rows, and of one that runs in a task."""
     found, wide = [], 2**17
-    cases = (wide, 8, False), (wide, 64, False), (wide // 10, 8, False), (wide, 8, True)
+    cases = (
+        (wide, 8, False), (wide, 64, False), (wide // 10, 8, False), (wide, 8, True), (wide, 64, True)
+    )  # fmt: skip
     for d, n_blocks, in_task in cases:
         with cluster() as workers, ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
             given = workers.scheduler_address, n_blocks, sizes.sparse_rows, d
@@ -168,7 +170,7 @@ def client_memory(address: str, n_blocks: int, n_rows: int, d: int, *, in_task: 
         Path("/proc/self/clear_refs").write_text("5")  # the peak is from here on
         before = status("VmRSS")
         if in_task:
-            model = the_client.submit(fitted_there, (n_blocks, n_rows, d), pure=False).result()
+            model = fitted(lists(n_blocks, n_rows, d), the_client, on_worker=True)
         else:
             model = fitted(lists(n_blocks, n_rows, d), the_client)
         peak = status("VmHWM")
@@ -181,20 +183,15 @@ def lists(n_blocks: int, n_rows: int, d: int) -> list[Any]:
     return [X, [dask.delayed(drawn_labels)(i, n_rows) for i in range(n_blocks)]]
 
 
-def fitted(blocks: list[Any], the_client: Any) -> Any:
-    """Give the fit of blocks that a client's workers make."""
-    from fastsoftmax import SoftmaxRegression, on_workers
+def fitted(blocks: list[Any], the_client: Any, *, on_worker: bool = False) -> Any:
+    """Give the fit of blocks that a client's workers make; its own vectors may be on one of them as well."""
+    from fastsoftmax import SoftmaxRegression, fit_on_worker, on_workers
 
-    rows = on_workers(*map(the_client.compute, blocks), memory="64M")
-    return SoftmaxRegression(C=1e-4, tol=1e-3).fit(rows)
-
-
-def fitted_there(sizes: tuple[int, int, int]) -> Any:
-    """Give the same, from a task: the vectors of the fit are in the memory of its worker."""
-    from distributed import worker_client
-
-    with worker_client() as the_client:
-        return fitted(lists(*sizes), the_client)
+    model = SoftmaxRegression(C=1e-4, tol=1e-3)
+    with the_client.as_current():
+        if on_worker:
+            return fit_on_worker(model, on_workers(*blocks, memory="64M"))
+        return model.fit(on_workers(*map(the_client.compute, blocks), memory="64M"))
 
 
 def status(name: str) -> int:

@@ -6,13 +6,13 @@ Each kill takes seconds, until another process has started: these run with FASTS
 from __future__ import annotations
 
 import dataclasses
-import gc
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import dask
@@ -20,7 +20,7 @@ import distributed
 import numpy as np
 import pytest
 
-from fastsoftmax import SoftmaxObjective, SoftmaxRegression, on_workers
+from fastsoftmax import SoftmaxObjective, SoftmaxRegression, fit_on_worker, on_workers
 from fastsoftmax.contracts.queries import LossGrad
 from fastsoftmax.persistence import checkpoint
 from tests.dask.problems import MEMORY, arrays, lists, on_one_machine, problem, said
@@ -45,7 +45,6 @@ def idle(client, seconds=20.0):
     """Whether in that time no task is left that anyone would have to run."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        gc.collect()  # an interrupted frame may be in a cycle with its traceback
         if not client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)):
             return True
         time.sleep(0.1)
@@ -172,6 +171,39 @@ def test_ctrl_c_leaves_the_cluster_idle_and_usable(client, expected):
         SoftmaxRegression(callbacks=[disturb], tol=1e-12).fit(on_workers(*parts, memory=MEMORY))
     assert idle(client)
     assert said(SoftmaxRegression().fit(on_workers(*parts, memory=MEMORY))) == expected
+
+
+def test_a_fit_in_a_task_outlives_its_worker_and_ends_with_ctrl_c(client, tmp_path, expected):
+    mark = tmp_path / "killed"
+    model = SoftmaxRegression(callbacks=[KillsAtStep(3, str(mark))])
+    assert said(fit_on_worker(model, on_workers(*arrays(*problem()), memory=MEMORY))) == expected
+    assert mark.exists()
+    interrupt(3.0)
+    slowly = SoftmaxRegression(callbacks=[Waits()], tol=1e-12)
+    with pytest.raises(KeyboardInterrupt):
+        fit_on_worker(slowly, on_workers(*arrays(*problem()), memory=MEMORY))
+    assert not hasattr(slowly, "coef_")
+    assert idle(client)
+
+
+@dataclasses.dataclass
+class KillsAtStep:
+    """A callback that ends the process of the first fit which comes so far."""
+
+    n_passes: int
+    mark: str
+
+    def __call__(self, record):
+        if record.passes >= self.n_passes and not Path(self.mark).exists():
+            Path(self.mark).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Waits:
+    """A callback that takes its time."""
+
+    def __call__(self, record):
+        time.sleep(2.0)
 
 
 def interrupt(seconds):
