@@ -21,10 +21,7 @@ class HostTask:
         try:
             self._worker = get_worker()
             self._key = self._worker.get_current_task()
-        except (
-            ValueError,
-            AttributeError,
-        ):  # no worker is in this process, or it runs no task in this thread
+        except (ValueError, KeyError):  # there is no worker in this process, or no task in this thread
             self._key = None
 
     def check(self) -> None:
