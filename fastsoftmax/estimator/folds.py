@@ -158,18 +158,20 @@ def _rows_of(problem: Problem) -> Rows:
 
 def part(fits: FoldFits, index: Any) -> FoldFits:
     """Return views of the fits of some folds."""
-    coef, intercept, *others = fits
-    return FoldFits(coef[index], intercept[index], *(each[index] for each in others))
+    coef, intercept, n_iter, converged, ran = fits
+    return FoldFits(coef[index], intercept[index], n_iter[index], converged[index], ran[index])
 
 
 def flat(fits: FoldFits) -> FoldFits:
     """Return the fits of a fold, (r, m, …), in one row, by l1_ratio."""
-    coef, intercept, *others = fits
+    coef, intercept, n_iter, converged, ran = fits
     n_outputs, n_features = coef.shape[2:]
     return FoldFits(
         coef.reshape(-1, n_outputs, n_features),
         intercept.reshape(-1, n_outputs),
-        *(each.ravel() for each in others),
+        n_iter.ravel(),
+        converged.ravel(),
+        ran.ravel(),
     )
 
 

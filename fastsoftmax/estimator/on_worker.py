@@ -15,12 +15,12 @@ from fastsoftmax.estimator.streamed import refuse_labels_beside
 if TYPE_CHECKING:
     Estimator = TypeVar("Estimator")
 
-# Warnings are recorded by a list of the process's: one fit at a time, whose memory would not be there for two.
+# Warnings are recorded by a list of the process's: one fit at a time, as memory has it.
 _one_fit = threading.Lock()
 
 
 def fit_on_worker(estimator: Estimator, X: Any, y: Any = None, sample_weight: Any = None) -> Estimator:
-    """Fit an estimator to Dask's rows in a task: a worker holds what the fit takes, and this process the model.
+    """Fit an estimator to Dask's rows in a task: a worker holds what a fit takes, and this process the model.
 
     Parameters
     ----------
@@ -72,9 +72,7 @@ def fit_on_worker(estimator: Estimator, X: Any, y: Any = None, sample_weight: An
         raise TypeError(f"rows of a task are those of on_workers; got {shown(X)}")
     client = getattr(rows.supply.engine, "client", None)
     if client is None:
-        raise ValueError(
-            "a fit in a task takes a client of Dask's: make a distributed.Client before the rows"
-        )
+        raise ValueError("a fit in a task takes a client: make a distributed.Client before the rows")
     from fastsoftmax.data.dask.alignment import Packed  # Dask is there, since the rows are its
     from fastsoftmax.data.dask.engine import token
 

@@ -1,7 +1,7 @@
 """Law: workers that have the wheel's kernels compile nothing, and do not so much as import Numba.
 
-`python -m tests.wheel` runs this, and all tests beside it, on the wheel; in a checkout it needs a library that
-`python -m fastsoftmax.aot` has made.
+`python -m tests.wheel` runs this, and all tests beside it, on the wheel; in a checkout it needs a library
+that `python -m fastsoftmax.aot` has made.
 """
 
 from __future__ import annotations
