@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import time
 from pathlib import Path
@@ -20,7 +21,7 @@ from fastsoftmax.data.dask import tasks
 from fastsoftmax.data.dask.plan import placed
 from fastsoftmax.objective.row_choice import Chosen, ChosenRows
 from fastsoftmax.sources import dask as source
-from tests.dask.problems import MEMORY, arrays, lists, on_one_machine, problem, said
+from tests.dask.problems import MEMORY, arrays, is_idle, lists, on_one_machine, problem, said
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +43,17 @@ def test_arrays_have_the_bits_of_one_machine(client, case, options):
 def test_futures_of_blocks(client, expected):
     futures = [client.compute(part) for part in lists(*problem())]
     assert said(SoftmaxRegression().fit(on_workers(*futures, memory=MEMORY))) == expected
+
+
+def test_nothing_is_left_on_workers_after_a_fit(client):
+    gc.collect()
+    gc.disable()  # what is in a cycle stays
+    try:
+        for options in ({}, {"standardize": True}, {"l1_ratio": 0.5}):
+            SoftmaxRegression(**options).fit(on_workers(*arrays(*problem()), memory=MEMORY))
+            assert is_idle(client)
+    finally:
+        gc.enable()
 
 
 def test_a_fit_may_run_in_a_task(client, expected):

@@ -23,7 +23,7 @@ import pytest
 from fastsoftmax import SoftmaxObjective, SoftmaxRegression, fit_on_worker, on_workers
 from fastsoftmax.contracts.queries import LossGrad
 from fastsoftmax.persistence import checkpoint
-from tests.dask.problems import MEMORY, arrays, lists, on_one_machine, problem, said
+from tests.dask.problems import MEMORY, arrays, is_idle, lists, on_one_machine, problem, said
 
 pytestmark = pytest.mark.skipif(
     not os.environ.get("FASTSOFTMAX_FAULTS"), reason="set FASTSOFTMAX_FAULTS=1: a minute of killed processes"
@@ -39,16 +39,6 @@ def kill(client, n_workers):
     """End the processes of some workers at once; their nannies start others."""
     for pid in list(client.run(os.getpid).values())[:n_workers]:
         os.kill(pid, signal.SIGKILL)
-
-
-def idle(client, seconds=20.0):
-    """Whether in that time no task is left that anyone would have to run."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if not client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)):
-            return True
-        time.sleep(0.1)
-    return False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,10 +156,10 @@ def test_ctrl_c_leaves_the_cluster_idle_and_usable(client, expected):
     with pytest.raises(KeyboardInterrupt):
         SoftmaxRegression().fit(slowly)
     del slowly
-    assert idle(client)
+    assert is_idle(client)
     with pytest.raises(KeyboardInterrupt):
         SoftmaxRegression(callbacks=[disturb], tol=1e-12).fit(on_workers(*parts, memory=MEMORY))
-    assert idle(client)
+    assert is_idle(client)
     assert said(SoftmaxRegression().fit(on_workers(*parts, memory=MEMORY))) == expected
 
 
@@ -183,7 +173,7 @@ def test_a_fit_in_a_task_outlives_its_worker_and_ends_with_ctrl_c(client, tmp_pa
     with pytest.raises(KeyboardInterrupt):
         fit_on_worker(slowly, on_workers(*arrays(*problem()), memory=MEMORY))
     assert not hasattr(slowly, "coef_")
-    assert idle(client)
+    assert is_idle(client)
 
 
 @dataclasses.dataclass
@@ -235,13 +225,13 @@ def test_a_client_that_goes_away_leaves_workers_and_a_checkpoint(client, tmp_pat
         while int(other.stdout.readline()) < 5:
             pass
         other.kill()
-    assert idle(client)  # its futures are let go of
+    assert is_idle(client)  # its futures are let go of
     found = SoftmaxRegression(checkpoint=path).fit(on_workers(*arrays(*problem()), memory=MEMORY))
     assert said(found)[:5] == expected[:5]
 
 
 def test_scattered_rows_that_are_lost_are_said_to_be(client):
-    blocks = [client.scatter([part.compute(scheduler="sync") for part in of]) for of in lists(*problem())]
+    blocks = [client.scatter(client.gather(client.compute(of))) for of in lists(*problem())]
 
     events = []
 
