@@ -139,18 +139,27 @@ def sparse_cv(options: argparse.Namespace) -> int:
 
 
 def dask(options: argparse.Namespace) -> int:
-    """Measure two workers beside one process, and others' engines, and show the tables."""
+    """Measure two workers beside one process, and others' engines, and show the tables.
+
+    What is not measured anew stays in the result.
+    """
     from bench.measure import dask_cluster as grid
 
     sizes = grid.QUICK if options.quick else grid.FULL
-    return shown(grid.measure(sizes, options.k), lambda _: [], options.name)
+    before = results.benchmarks(results.FOLDER / f"{options.name}.json")
+    return shown(grid.measure(sizes, options.k), lambda _: [], options.name, before)
 
 
-def shown(groups: Iterator[Benchmarks], complaints: Callable[[Benchmarks], list[str]], name: str) -> int:
+def shown(
+    groups: Iterator[Benchmarks],
+    complaints: Callable[[Benchmarks], list[str]],
+    name: str,
+    before: Benchmarks | None = None,
+) -> int:
     """Save what is measured as it comes, print its tables and what is wrong with it, and give the status."""
     from bench.report.tables import tables  # here: without Rich nothing is measured
 
-    done = saved(groups, name)
+    done = saved(groups, name, before)
     entries = [results.entry_of(benchmark) for benchmark in done]
     console = console_of()
     for table in tables(entries, every=False):
@@ -158,12 +167,17 @@ def shown(groups: Iterator[Benchmarks], complaints: Callable[[Benchmarks], list[
     return said(complaints(done))
 
 
-def saved(groups: Iterator[Benchmarks], name: str) -> Benchmarks:
-    """Collect what is measured, group by group, into a result that grows with it."""
+def saved(groups: Iterator[Benchmarks], name: str, before: Benchmarks | None = None) -> Benchmarks:
+    """Collect what is measured, group by group, into a result that grows with it.
+
+    Of the benchmarks of `before` those stay in the result whose names are not measured anew.
+    """
     done: Benchmarks = []
     for group in groups:
         done += group
-        results.write(results.FOLDER / f"{name}.json", done)
+        anew = {each["name"] for each in done}
+        stay = [each for each in before or [] if each["name"] not in anew]
+        results.write(results.FOLDER / f"{name}.json", stay + done)
     return done
 
 

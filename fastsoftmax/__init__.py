@@ -23,6 +23,7 @@ _MODULE_OF = {
     "cross_entropy": "functional",
     "cross_entropy_value_and_grad": "functional",
     "expected_calibration_error": "functional",
+    "fit_on_worker": "estimator.on_worker",
     "kernels_info": "runtime.library",
     "linear_cross_entropy": "functional",
     "linear_cross_entropy_value_and_grad": "functional",
@@ -51,6 +52,7 @@ __all__ = [
     "cross_entropy",
     "cross_entropy_value_and_grad",
     "expected_calibration_error",
+    "fit_on_worker",
     "kernels_info",
     "linear_cross_entropy",
     "linear_cross_entropy_value_and_grad",
@@ -79,6 +81,7 @@ if TYPE_CHECKING:
     from fastsoftmax.estimator.calibration import CalibratedClassifier
     from fastsoftmax.estimator.cross_validation import SoftmaxRegressionCV
     from fastsoftmax.estimator.early_stopping import EarlyStopping
+    from fastsoftmax.estimator.on_worker import fit_on_worker
     from fastsoftmax.functional import (
         cross_entropy,
         cross_entropy_value_and_grad,

@@ -18,6 +18,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 NEEDED = (
+    "dask[array,dataframe]",
+    "distributed",  # whose workers are to compile nothing either
     "hypothesis",
     "ml_dtypes",
     "mpmath",

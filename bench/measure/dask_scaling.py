@@ -70,9 +70,7 @@ def measured(n_workers: int, seconds: float) -> Timing:
         n_leaves = len(leaves_of(engine._plan[2][0]))
     n_levels = max(1, int(np.ceil(np.log(n_leaves) / np.log(FAN))))
     n_adds = sum(-(-n_leaves // FAN**level) for level in range(1, n_levels + 1))
-    return Timing(
-        n_workers, 1 + n_leaves + n_adds, n_levels, statistics.median(times), statistics.median(cpu)
-    )
+    return Timing(n_workers, n_leaves + n_adds, n_levels, statistics.median(times), statistics.median(cpu))
 
 
 def main() -> None:

@@ -25,7 +25,6 @@ from fastsoftmax.estimator import (
     hyperparameters,
     liblinear,
     progress_line,
-    sparse_fitting,
     streamed,
 )
 from fastsoftmax.estimator import labels as label_reader
@@ -118,7 +117,8 @@ multi_class, standardize, penalty_weights, group_classes
     coef_, intercept_, classes_, n_features_in_, feature_names_in_, solver_, device_, kernels_
         As SoftmaxRegression has them.
     objective_, duality_gap_, history_
-        Of the last fit, on all rows; None, None and empty without `refit`.
+        Of the last fit, on all rows; None, None and empty without `refit`. `solver_` is then what ran for the
+        models that were averaged, joined by " and " where not all ran the same.
     best_estimator_ : SoftmaxRegression
         The model with these coefficients, C and l1_ratio: what `save` writes.
 
@@ -379,7 +379,7 @@ multi_class, standardize, penalty_weights, group_classes
             C, l1_ratio = float(grid.Cs[j]), float(grid.l1_ratios[i])
             coef, intercept = fits.coef[:, i, j].mean(axis=0), fits.intercept[:, i, j].mean(axis=0)
         else:
-            C, l1_ratio, coef, intercept = cv_results.averages(fits, scores, grid)
+            C, l1_ratio, coef, intercept, ran = cv_results.averages(fits, scores, grid)
         model = self._fits_by(C, l1_ratio)
         model.__dict__.update(
             labels.attributes,
@@ -394,8 +394,7 @@ multi_class, standardize, penalty_weights, group_classes
         else:
             model.__dict__.update(
                 n_iter_=np.array([fits.n_iter.max()], np.int32),
-                objective_=None, duality_gap_=None, history_=[],
-                solver_=sparse_fitting.SOLVER if l1_ratio else problem.settings.solver,
+                objective_=None, duality_gap_=None, history_=[], solver_=ran,
                 kernels_=library.identity(), _float64_products=False,
                 device_=devices.settled(self.device, problem.rows, labels.n_outputs),
             )  # fmt: skip

@@ -184,7 +184,7 @@ def _along_the_path(
         attributes = fit.attributes_of(x, np.float64)
         fits.coef[j], fits.intercept[j] = attributes["coef_"], attributes["intercept_"]
         fits.n_iter[j] = min(len(solution.history) - 1, model.max_iter)
-        fits.converged[j] = solution.converged
+        fits.converged[j], fits.ran[j] = solution.converged, fit.ran(fit.solver)
 
 
 def _scores(source: DearSource, targets: Targets, fits: folds.FoldFits, fold: Fold, scoring: Any) -> Vector:

@@ -47,8 +47,8 @@ def standard_error(scores: Vector) -> Vector:
     return error
 
 
-def averages(fits: FoldFits, scores: Vector, grid: Grid) -> tuple[float, float, Vector, Vector]:
-    """Return the means over folds of each one's best C and l1_ratio, coefficients and intercepts."""
+def averages(fits: FoldFits, scores: Vector, grid: Grid) -> tuple[float, float, Vector, Vector, str]:
+    """Return what ran, after the means over folds of each one's best C, l1_ratio, coef and intercept."""
     n_folds, n_ratios, _ = scores.shape
     j, i = np.divmod(scores.swapaxes(1, 2).reshape(n_folds, -1).argmax(axis=1), n_ratios)
     folds = np.arange(n_folds)
@@ -57,6 +57,7 @@ def averages(fits: FoldFits, scores: Vector, grid: Grid) -> tuple[float, float, 
         float(grid.l1_ratios[i].mean()),
         fits.coef[folds, i, j].mean(axis=0),
         fits.intercept[folds, i, j].mean(axis=0),
+        " and ".join(dict.fromkeys(fits.ran[folds, i, j])),
     )
 
 

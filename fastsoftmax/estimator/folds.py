@@ -53,14 +53,15 @@ class Problem(NamedTuple):
 class FoldFits(NamedTuple):
     """The fits of all folds, l1_ratios and C; or, without the first axes, of some.
 
-    `coef` (folds, r, m, K, d) and `intercept` (folds, r, m, K), float64; `n_iter` and `converged`
-    (folds, r, m).
+    `coef` (folds, r, m, K, d) and `intercept` (folds, r, m, K), float64; `n_iter`, `converged` and `ran`, the
+    `solver_` of each, (folds, r, m).
     """
 
     coef: Vector
     intercept: Vector
     n_iter: NDArray[np.int32]
     converged: NDArray[np.bool_]
+    ran: NDArray[np.object_]
 
     @classmethod
     def empty(cls, grid: tuple[int, ...], n_outputs: int, n_features: int) -> FoldFits:
@@ -70,6 +71,7 @@ class FoldFits(NamedTuple):
             np.zeros((*grid, n_outputs)),
             np.zeros(grid, np.int32),
             np.zeros(grid, np.bool_),
+            np.full(grid, "", object),
         )
 
 
@@ -156,19 +158,20 @@ def _rows_of(problem: Problem) -> Rows:
 
 def part(fits: FoldFits, index: Any) -> FoldFits:
     """Return views of the fits of some folds."""
-    coef, intercept, n_iter, converged = fits
-    return FoldFits(coef[index], intercept[index], n_iter[index], converged[index])
+    coef, intercept, n_iter, converged, ran = fits
+    return FoldFits(coef[index], intercept[index], n_iter[index], converged[index], ran[index])
 
 
 def flat(fits: FoldFits) -> FoldFits:
     """Return the fits of a fold, (r, m, …), in one row, by l1_ratio."""
-    coef, intercept, n_iter, converged = fits
+    coef, intercept, n_iter, converged, ran = fits
     n_outputs, n_features = coef.shape[2:]
     return FoldFits(
         coef.reshape(-1, n_outputs, n_features),
         intercept.reshape(-1, n_outputs),
         n_iter.ravel(),
         converged.ravel(),
+        ran.ravel(),
     )
 
 
@@ -201,6 +204,7 @@ def _side_by_side(
     done.coef[:], done.intercept[:] = coef.reshape(done.coef.shape), intercept.reshape(done.intercept.shape)
     done.n_iter[:] = found.n_steps.reshape(done.n_iter.shape)
     done.converged[:] = found.certified.reshape(done.n_iter.shape)
+    done.ran[:] = fit.ran(fit.solver)
     return True
 
 
@@ -241,7 +245,7 @@ def _along_the_path(
         attributes = fit.attributes_of(solution.x, np.float64)
         fits.coef[j], fits.intercept[j] = attributes["coef_"], attributes["intercept_"]
         fits.n_iter[j] += min(len(solution.history) - 1, rest.max_iter)
-        fits.converged[j] = solution.converged
+        fits.converged[j], fits.ran[j] = solution.converged, fit.ran(fit.solver)
         yield
 
 

@@ -7,6 +7,7 @@ gave the gradient, or takes one reading more (`dear_certificate`).
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,9 +61,11 @@ class FewReadings(SourceObjective):
 
     def _join(self, rows: CountedSource, penalty: Penalty) -> None:
         super()._join(rows, penalty)
+        # Weak: in a cycle with its rows, their blocks would stay on workers until the cycle is collected.
+        me = weakref.ref(self)
         self._bounds = DearCertificate(
             rows, self._layout, self._family, penalty, self.algebra, self._dtype, self._certificate,
-            lambda: self._at_candidates([]) and None,
+            lambda: me()._at_candidates([]) and None,  # type: ignore[union-attr]
         )  # fmt: skip
         self._sampled: SourceObjective | None = None
         self._last: tuple[Vector, float, Vector] | None = None

@@ -1,6 +1,8 @@
-"""Rows in blocks, for Dask and for one machine, and all that a fit says."""
+"""Rows in blocks, for Dask and for one machine, all that a fit says, and what it leaves behind."""
 
 from __future__ import annotations
+
+import time
 
 import dask
 import dask.array as da
@@ -64,3 +66,13 @@ def lists(X, y, w):
 
 def _part(part, of):
     return of[part]
+
+
+def is_idle(client, seconds=20.0):
+    """Whether within that time no task is left on the scheduler."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if not client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)):
+            return True
+        time.sleep(0.1)
+    return False

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
+import time
+from pathlib import Path
 
 import dask
 import distributed
 import numpy as np
 import pytest
 from dask.sizeof import sizeof
+from sklearn.exceptions import ConvergenceWarning
 
-from fastsoftmax import SoftmaxRegression, on_workers
+from fastsoftmax import SoftmaxRegression, SoftmaxRegressionCV, fit_on_worker, on_workers
 from fastsoftmax.contracts import ManySums
 from fastsoftmax.data.blocks.targets import Targets
 from fastsoftmax.data.dask import tasks
 from fastsoftmax.data.dask.plan import placed
 from fastsoftmax.objective.row_choice import Chosen, ChosenRows
 from fastsoftmax.sources import dask as source
-from tests.dask.problems import MEMORY, arrays, lists, on_one_machine, problem, said
+from tests.dask.problems import MEMORY, arrays, is_idle, lists, on_one_machine, problem, said
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +45,54 @@ def test_futures_of_blocks(client, expected):
     assert said(SoftmaxRegression().fit(on_workers(*futures, memory=MEMORY))) == expected
 
 
+def test_nothing_is_left_on_workers_after_a_fit(client):
+    gc.collect()
+    gc.disable()  # what is in a cycle stays
+    try:
+        for options in ({}, {"standardize": True}, {"l1_ratio": 0.5}):
+            SoftmaxRegression(**options).fit(on_workers(*arrays(*problem()), memory=MEMORY))
+            assert is_idle(client)
+    finally:
+        gc.enable()
+
+
 def test_a_fit_may_run_in_a_task(client, expected):
-    assert client.submit(_fitted, pure=False).result() == expected
+    model = SoftmaxRegression()
+    assert fit_on_worker(model, on_workers(*arrays(*problem()), memory=MEMORY)) is model
+    assert said(model) == expected
+    assert model.coef_.flags.aligned
+    futures = [client.compute(part) for part in lists(*problem())]
+    short = SoftmaxRegression(max_iter=1, tol=1e-13, callbacks=[print])  # called there
+    with pytest.warns(ConvergenceWarning, match="max_iter"):
+        fit_on_worker(short, *futures)
+    assert short.callbacks == [print]
+    search = SoftmaxRegressionCV(Cs=[0.1], cv=2, refit=False, use_legacy_attributes=False)
+    search = fit_on_worker(search, on_workers(*arrays(*problem()), memory=MEMORY))
+    assert search.best_estimator_.coef_.tobytes() == search.coef_.tobytes()
+    with pytest.raises(ValueError, match="'l1_ratio' parameter"):
+        fit_on_worker(SoftmaxRegression(l1_ratio=2.0), *futures)
 
 
-def _fitted():
+def test_a_fit_in_a_task_ends_when_nobody_waits_for_it(client, tmp_path):
+    fit = client.submit(_endless, str(tmp_path / "ended"), pure=False)
+    for name in ("begun", "ended"):
+        end = time.monotonic() + 60.0
+        while not (tmp_path / name).exists():
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        fit.cancel()
+    assert (tmp_path / "ended").read_text() == "LetGoError"
+
+
+def _endless(mark):
     with distributed.worker_client():
-        return said(SoftmaxRegression().fit(on_workers(*arrays(*problem()), memory=MEMORY)))
+        try:
+            while True:
+                on_workers(*arrays(*problem()), memory=MEMORY).look()
+                Path(mark).with_name("begun").touch()
+        except Exception as error:
+            Path(mark).write_text(type(error).__name__)
+            raise
 
 
 def test_a_block_that_cannot_be_made_is_named(client):

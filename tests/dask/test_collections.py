@@ -56,6 +56,23 @@ def test_frames_with_names_and_categories():
         model.predict(there[names[::-1]])
 
 
+def test_frames_sorted_by_class_whose_first_partitions_are_empty():
+    X, y, _ = problem()
+    frame = pd.DataFrame(X, columns=[f"f{j}" for j in range(X.shape[1])])
+    names = list(frame.columns)
+    frame = frame.assign(label=y).sort_values("label")
+    there = dd.from_pandas(frame, npartitions=9, sort=False)
+    there = there[there.label > "class 0"]
+    assert not len(there.get_partition(0))
+    left = frame[frame.label > "class 0"]
+    local = SoftmaxRegression(tol=1e-7).fit(left[names], left.label)
+    for label in (there.label, there.label.astype("category")):
+        model = SoftmaxRegression(tol=1e-7).fit(on_workers(there[names], label, memory=MEMORY))
+        assert model.classes_.tolist() == ["class 1", "class 2", "class 3"]
+        assert model.history_[-1].passes > 1
+        assert abs(model.objective_ - local.objective_) <= 2e-7 * local.objective_
+
+
 @pytest.mark.parametrize(("form", "options"), [
     ("npy", {}), ("npz", {}), ("npy", {"standardize": True, "multi_class": "ovr"}),
 ], ids=str)  # fmt: skip

@@ -6,13 +6,13 @@ Each kill takes seconds, until another process has started: these run with FASTS
 from __future__ import annotations
 
 import dataclasses
-import gc
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import dask
@@ -20,10 +20,10 @@ import distributed
 import numpy as np
 import pytest
 
-from fastsoftmax import SoftmaxObjective, SoftmaxRegression, on_workers
+from fastsoftmax import SoftmaxObjective, SoftmaxRegression, fit_on_worker, on_workers
 from fastsoftmax.contracts.queries import LossGrad
 from fastsoftmax.persistence import checkpoint
-from tests.dask.problems import MEMORY, arrays, lists, on_one_machine, problem, said
+from tests.dask.problems import MEMORY, arrays, is_idle, lists, on_one_machine, problem, said
 
 pytestmark = pytest.mark.skipif(
     not os.environ.get("FASTSOFTMAX_FAULTS"), reason="set FASTSOFTMAX_FAULTS=1: a minute of killed processes"
@@ -39,17 +39,6 @@ def kill(client, n_workers):
     """End the processes of some workers at once; their nannies start others."""
     for pid in list(client.run(os.getpid).values())[:n_workers]:
         os.kill(pid, signal.SIGKILL)
-
-
-def idle(client, seconds=20.0):
-    """Whether in that time no task is left that anyone would have to run."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        gc.collect()  # an interrupted frame may be in a cycle with its traceback
-        if not client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)):
-            return True
-        time.sleep(0.1)
-    return False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,11 +156,44 @@ def test_ctrl_c_leaves_the_cluster_idle_and_usable(client, expected):
     with pytest.raises(KeyboardInterrupt):
         SoftmaxRegression().fit(slowly)
     del slowly
-    assert idle(client)
+    assert is_idle(client)
     with pytest.raises(KeyboardInterrupt):
         SoftmaxRegression(callbacks=[disturb], tol=1e-12).fit(on_workers(*parts, memory=MEMORY))
-    assert idle(client)
+    assert is_idle(client)
     assert said(SoftmaxRegression().fit(on_workers(*parts, memory=MEMORY))) == expected
+
+
+def test_a_fit_in_a_task_outlives_its_worker_and_ends_with_ctrl_c(client, tmp_path, expected):
+    mark = tmp_path / "killed"
+    model = SoftmaxRegression(callbacks=[KillsAtStep(3, str(mark))])
+    assert said(fit_on_worker(model, on_workers(*arrays(*problem()), memory=MEMORY))) == expected
+    assert mark.exists()
+    interrupt(3.0)
+    slowly = SoftmaxRegression(callbacks=[Waits()], tol=1e-12)
+    with pytest.raises(KeyboardInterrupt):
+        fit_on_worker(slowly, on_workers(*arrays(*problem()), memory=MEMORY))
+    assert not hasattr(slowly, "coef_")
+    assert is_idle(client)
+
+
+@dataclasses.dataclass
+class KillsAtStep:
+    """A callback that ends the process of the first fit which comes so far."""
+
+    n_passes: int
+    mark: str
+
+    def __call__(self, record):
+        if record.passes >= self.n_passes and not Path(self.mark).exists():
+            Path(self.mark).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Waits:
+    """A callback that takes its time."""
+
+    def __call__(self, record):
+        time.sleep(2.0)
 
 
 def interrupt(seconds):
@@ -203,13 +225,13 @@ def test_a_client_that_goes_away_leaves_workers_and_a_checkpoint(client, tmp_pat
         while int(other.stdout.readline()) < 5:
             pass
         other.kill()
-    assert idle(client)  # its futures are let go of
+    assert is_idle(client)  # its futures are let go of
     found = SoftmaxRegression(checkpoint=path).fit(on_workers(*arrays(*problem()), memory=MEMORY))
     assert said(found)[:5] == expected[:5]
 
 
 def test_scattered_rows_that_are_lost_are_said_to_be(client):
-    blocks = [client.scatter([part.compute(scheduler="sync") for part in of]) for of in lists(*problem())]
+    blocks = [client.scatter(client.gather(client.compute(of))) for of in lists(*problem())]
 
     events = []
 

@@ -11,6 +11,7 @@ from fastsoftmax.sources import stratification
 from tests.dask.problems import MEMORY, N, arrays, on_one_machine, problem
 
 CS, FOLDS = [0.01, 1.0], 3
+SOLVERS = "sampled-newton", "sampled-proximal"
 OPTIONS = {"Cs": CS, "cv": FOLDS, "scoring": "neg_log_loss", "use_legacy_attributes": False, "tol": 1e-8}
 
 
@@ -25,7 +26,7 @@ def test_the_folds_are_those_of_separate_fits(case, options):
     X = X * np.linspace(0.5, 2.0, X.shape[1]) + 3.0 if options.get("standardize") else X
     given = OPTIONS | options
     there = SoftmaxRegressionCV(**given).fit(on_workers(*arrays(X, y, w), memory=MEMORY))
-    streams = SoftmaxRegressionCV(**given).fit(on_one_machine(X, y, w))
+    streams = SoftmaxRegressionCV(**given, refit=False).fit(on_one_machine(X, y, w))
     assert there.coefs_paths_.tobytes() == streams.coefs_paths_.tobytes()
     assert there.scores_.tobytes() == streams.scores_.tobytes()
     weight, ratios = w, options.get("l1_ratios", [0.0])
@@ -43,6 +44,8 @@ def test_the_folds_are_those_of_separate_fits(case, options):
                 np.testing.assert_allclose(found[:, :-1], model.coef_, atol=1e-3)
                 expected = -log_loss(y[held_out], model.predict_proba(X[held_out]), sample_weight=w[held_out])
                 assert there.scores_[number, i, j] == pytest.approx(expected, abs=1e-4)
+    chosen = [of.ravel().argmax() // len(CS) for of in there.scores_]
+    assert set(streams.solver_.split(" and ")) == {SOLVERS[ratios[i] > 0.0] for i in chosen}
     best = np.unravel_index(int(there.scores_.sum(axis=0).argmax()), (len(ratios), len(CS)))
     assert CS[best[1]] == there.C_
     assert there.duality_gap_ <= given["tol"] * there.objective_

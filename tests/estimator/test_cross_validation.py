@@ -311,6 +311,7 @@ def test_files_clones_and_what_is_kept(tmp_path):
         np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
         np.testing.assert_array_equal(model.best_estimator_.predict_proba(X), model.predict_proba(X))
         assert (model.objective_ is None) == (model.duality_gap_ is None) == (not refit)
+        assert model.solver_ == "lbfgs"
     copy = clone(model)
     assert not hasattr(copy, "coef_")
     state = dict(model.__dict__)

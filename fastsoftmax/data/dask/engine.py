@@ -31,13 +31,21 @@ SECONDS_A_PLAN = 5.0
 
 
 def current(things: Sequence[Any]) -> Any:
-    """Return the engine of the futures among `things`, of the current client, or of threads."""
-    for thing in things:
-        if type(thing).__module__.startswith("distributed."):  # a delayed object has every attribute
-            return _cluster(thing.client)
+    """Return the engine of the futures among `things`, of the current client, or of threads.
+
+    Futures that have come to a worker in a message have no client yet: the current one is theirs.
+    """
     get = dask.base.get_scheduler()
     client = getattr(get, "__self__", None)
-    return _cluster(client) if hasattr(client, "who_has") else Threads(get)
+    client = client if hasattr(client, "who_has") else None
+    # a delayed object has every attribute
+    futures = [thing for thing in things if type(thing).__module__.startswith("distributed.")]
+    for future in futures:
+        if future.client is None and client is not None:
+            future.bind_client(client)
+    if futures:
+        return _cluster(futures[0].client)
+    return Threads(get) if client is None else _cluster(client)
 
 
 def _cluster(client: Any) -> Any:

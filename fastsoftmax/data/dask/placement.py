@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
 POLL_SECONDS = 1.0
+UNDER_WAY = frozenset({"waiting", "queued", "no-worker", "processing"})  # states of tasks, for the scheduler
 
 
 class UnderWay:
@@ -93,8 +94,9 @@ def made(client: Client, blocks: Sequence[Any], origins: Sequence[Any]) -> Under
         What each block is made from: rows that lie evenly among the workers stay there.
     """
     threads: dict[str, int] = client.nthreads()
-    given = [origin for origin in origins if isinstance(origin, Future)]
-    while not all(future.done() for future in given) and set(threads) <= set(client.nthreads()):
+    # of the scheduler, since it does not tell a client of futures that have come to a worker in a message
+    given = [origin.key for origin in origins if isinstance(origin, Future)]
+    while given and set(threads) <= set(client.nthreads()) and client.run_on_scheduler(_is_one_made, given):
         time.sleep(POLL_SECONDS / 20)
     places = _places(client, origins, threads)
     futures: list[Any] = [None] * len(blocks)
@@ -134,6 +136,12 @@ def _places(client: Client, origins: Sequence[Any], threads: Mapping[str, int]) 
 def _wish(wishes: Mapping[Any, str], key: Any) -> tuple[str, ...]:
     """Return the worker that a task is told, as Dask's annotations have it."""
     return (wishes[key],) if key in wishes else ()
+
+
+def _is_one_made(keys: Sequence[Any], dask_scheduler: Any) -> bool:
+    """Return whether one of these tasks is yet to end. Runs on the scheduler."""
+    tasks = [dask_scheduler.tasks.get(key) for key in keys]
+    return any(task is not None and task.state in UNDER_WAY for task in tasks)
 
 
 def _whereabouts(keys: Sequence[Any], dask_scheduler: Any) -> dict[Any, tuple[str, int]]:

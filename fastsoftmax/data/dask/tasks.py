@@ -151,7 +151,8 @@ def _arrays(X: Any) -> tuple[Any, ...]:
 def _labels(y: Any, name: str) -> Labels:
     """Return labels as an array, those of a category as codes. Raises ValueError for missing ones."""
     if hasattr(y, "isna"):
-        missing = np.flatnonzero(np.asarray(y.isna()).reshape(len(y), -1).any(axis=1))
+        is_missing = np.asarray(y.isna())
+        missing = np.flatnonzero(is_missing.any(axis=1) if is_missing.ndim > 1 else is_missing)
         if len(missing):
             raise ValueError(f"{name!r}: the label of row {int(missing[0]) + 1} is missing")
     if hasattr(y, "cat"):

@@ -1,0 +1,33 @@
+"""The task in which a fit runs, if it runs on a worker: it ends when nobody waits for its result any more."""
+
+from __future__ import annotations
+
+from distributed import get_worker
+
+WANTED = frozenset({"executing", "long-running", "resumed"})  # states of a task that runs for somebody
+
+
+class LetGoError(RuntimeError):
+    """The task in which a fit runs was cancelled, or its client is gone."""
+
+
+class HostTask:
+    """The task of Dask that this thread runs; nothing where it runs none.
+
+    Dask cannot end a task that runs. One that asks workers for sums can ask beforehand whether it is wanted.
+    """
+
+    def __init__(self) -> None:
+        try:
+            self._worker = get_worker()
+            self._key = self._worker.get_current_task()
+        except (ValueError, KeyError):  # there is no worker in this process, or no task in this thread
+            self._key = None
+
+    def check(self) -> None:
+        """Raise LetGoError if nobody waits for the task any more."""
+        if self._key is None:
+            return
+        task = self._worker.state.tasks.get(self._key)
+        if task is None or task.state not in WANTED:
+            raise LetGoError("the task in which this fit runs was let go of")
