@@ -70,7 +70,7 @@ def test_the_block_of_frequent_features_is_inverted():
     dense = np.hstack((X.toarray(), np.ones((N, 1))))
     matrix = (dense.T * curvature) @ dense
     hessian = matrix + np.diag(np.append(np.full(D, 0.01), 0.0))
-    apply = frequent.inverse(matrix.diagonal(), 0.01, rows, curvature, np.arange(D), True)
+    apply, _ = frequent.inverse(matrix.diagonal(), 0.01, rows, curvature, np.arange(D), True)
     vector = np.random.default_rng(4).normal(size=D + 1)
     # the factor's backward error, some eps of the unit diagonal, and its jitter, by M's condition number
     scale = 1.0 / np.sqrt(np.diag(hessian))

@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 # Of the memory that a fit holds besides parameters: a block (two wait, one is made, one is in use; half as
 # much for sparse ones, with their transpose), the sample (four times as much while rows are chosen anew: the
 # sample, the rows chosen before, the new ones, twice while they are joined), and all rows, up to which they
-# are kept as arrays: they are joined in place. Sparse ones are held with their transpose, a solver's pairs may
-# take as much again, and for a certificate there are both in float64: a million hashed rows of 312 MB took
-# 1,884 MiB. Matrices of preconditioners take the rest.
+# are kept as arrays: they are joined in place. Sparse ones are held with their transpose, a solver's pairs
+# may take as much again, and for a certificate there are both in float64: a million hashed rows of 312 MB
+# took 1,884 MiB. Matrices of preconditioners take the rest.
 BLOCK, SAMPLE, WHOLE, WHOLE_SPARSE = 32, 8, 2 / 3, 1 / 6
 MIN_BLOCK = 2**12  # bytes
 # Of sparse rows a block has at least so many bytes for each feature: a vector of parameters is cleared and
