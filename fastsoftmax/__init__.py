@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastsoftmax.runtime import lazy_imports
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _MODULE_OF = {
     "C_min": "estimator.c_min",

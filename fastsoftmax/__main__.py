@@ -19,7 +19,7 @@ def main() -> None:
     >>> import sys
     >>> sys.argv = ["fastsoftmax", "--version"]
     >>> main()  # doctest: +SKIP
-    fastsoftmax 0.1.0
+    fastsoftmax 0.2.0
     """
     missing = [name for name in ("typer", "rich", "pandas") if importlib.util.find_spec(name) is None]
     if missing:
