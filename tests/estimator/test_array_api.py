@@ -1,4 +1,4 @@
-"""Predictions under scikit-learn's array_api_dispatch: arrays of the namespace of the rows, where it is on."""
+"""Predictions under scikit-learn's array_api_dispatch: arrays of the namespace of the rows where it is on."""
 
 import importlib.util
 import warnings

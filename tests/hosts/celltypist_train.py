@@ -1,7 +1,7 @@
 """CellTypist's training, one-against-rest, and its annotation of cells that lack some of the genes.
 
-CellTypist asks for `multi_class="ovr"`, which scikit-learn has no more from 1.8 on; theirs is its advice then:
-OneVsRestClassifier of the same LogisticRegression.
+CellTypist asks for `multi_class="ovr"`, which scikit-learn has no more from 1.8 on; theirs is its advice
+then: OneVsRestClassifier of the same LogisticRegression.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from fastsoftmax import SoftmaxRegression
 from tests.hosts.replaced import replaced
 
-CALL = "train(max_iter=1000).fit, multi_class='ovr', 3000 x 800, 12 types; annotate() of cells with half the genes"
+CALL = "train(max_iter=1000), multi_class='ovr', 3000 x 800, 12 types; scores with half the genes"
 OURS = SoftmaxRegression
 CELLS, GENES, TYPES = 3000, 800, 12
 
@@ -73,7 +73,7 @@ def fit(cells, labels):
 
 
 def scores(model, cells, labels):
-    """Return scores of other cells, annotated by half the genes: coef_ and n_features_in_ are set for that."""
+    """Return scores of other cells, annotated by half the genes: coef_ is cut for that."""
     annotated = celltypist.classifier.Classifier(filename=_checked(cells), model=model).celltype()
     decided = annotated.predicted_labels["predicted_labels"].to_numpy(str)
     return {

@@ -1,4 +1,4 @@
-"""nilearn's Decoder by logistic regression: eight C of LogisticRegressionCV in each of its own folds and classes."""
+"""nilearn's Decoder by logistic regression: LogisticRegressionCV of eight C for its folds and classes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nilearn.decoding import Decoder
 from fastsoftmax import SoftmaxRegressionCV
 from tests.hosts.replaced import replaced
 
-CALL = "Decoder('logistic', cv=3).fit(images, y), LogisticRegressionCV(solver='liblinear') of 8 C; 10x10x10, 3 classes"
+CALL = "Decoder('logistic', cv=3).fit(images, y), LogisticRegressionCV of 8 C; 10x10x10, 3 classes"
 OURS = SoftmaxRegressionCV
 IMAGES, SIDE, CLASSES = 150, 10, 3
 
@@ -32,7 +32,7 @@ def data():
 
 @contextlib.contextmanager
 def in_place(kind):
-    """Let nilearn find this class under the name of LogisticRegressionCV, in its table too; None for its own."""
+    """Let nilearn find this class in place of LogisticRegressionCV, in its table too; None for its own."""
     entry = nilearn.decoding._utils.SUPPORTED_ESTIMATORS["classifier"]["logistic"]
     own = entry["estimator"]
     with replaced("LogisticRegressionCV", kind, nilearn.decoding._utils, nilearn.decoding.decoder):
@@ -52,7 +52,7 @@ def fit(images, y):
 
 
 def scores(decoder, images, y):
-    """Return the accuracy on other images, the folds' mean score and the mean of log10 of the C that were chosen."""
+    """Return the accuracy on other images, the folds' mean score and the mean log10 of the chosen C."""
     chosen = [C for params in decoder.cv_params_.values() for C in params["best_C"]]
     return {
         "accuracy": float(np.mean(decoder.predict(images) == y)),
