@@ -39,7 +39,8 @@ MIN_ROWS = 64  # of a block: fewer would not repay converting the coefficients f
 class Prediction:
     """The mixin of SoftmaxRegression with predictions, from `coef_`, `intercept_` and `classes_`.
 
-    For rows on a GPU, results are arrays there of the same library, except for labels that are text. Logits
+    For rows on a GPU, results are arrays there of the same library, except for labels that are text; under
+    scikit-learn's `array_api_dispatch` they are that for rows of any library's on the CPU, too. Logits
     and probabilities are float32 for float32 and narrower rows, float16 and bfloat16 included, float64
     otherwise.
 

@@ -21,6 +21,7 @@ from fastsoftmax.data.readers.table import check_finite, listed
 from fastsoftmax.estimator import dask_prediction
 from fastsoftmax.persistence import columns, container
 from fastsoftmax.runtime.read_ahead import read_ahead
+from fastsoftmax.runtime.scikit_learn import dispatched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,7 +37,8 @@ def over_rows(method: Callable[..., Any]) -> Callable[..., Any]:
 
     For a `RowSet` it returns an iterator of the results of its blocks, in order; with the keyword `out`, an
     array or the name of a file (.npy, .parquet, .csv), these are written there, and `out` is returned. For
-    collections of Dask it returns lazy ones.
+    collections of Dask it returns lazy ones; under scikit-learn's `array_api_dispatch`, for arrays of
+    another library, arrays of it.
     """
 
     @functools.wraps(method)
@@ -51,7 +53,7 @@ def over_rows(method: Callable[..., Any]) -> Callable[..., Any]:
                 raise ValueError("out= is for arrays and rows of open_rows; Dask stores what this returns")
             return dask_prediction.lazy(functools.partial(method, **options), self, X, arguments)
         result = method(self, X, *arguments, **options)
-        return result if out is None else written(iter([result]), out, self, method.__name__)
+        return dispatched(X, result) if out is None else written(iter([result]), out, self, method.__name__)
 
     return predict
 

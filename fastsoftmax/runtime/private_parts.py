@@ -199,6 +199,11 @@ STRUCTURE = (
         "Interval(kind, left, right, closed='both')",
         "estimator.hyperparameters",
     ),
+    _called(
+        "sklearn.utils._array_api.get_namespace_and_device",
+        "get_namespace_and_device(X)",
+        "runtime.scikit_learn",
+    ),
     _called("sklearn.utils._param_validation.StrOptions", "StrOptions(names)", "estimator.hyperparameters"),
     _called("sklearn.utils._param_validation.Hidden", "Hidden(constraint)", "estimator.hyperparameters"),
     _called(

@@ -10,6 +10,7 @@ import importlib.util
 import inspect
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import sklearn
 
 from fastsoftmax.runtime import self_test
@@ -23,6 +24,7 @@ self_test.warn_if_newer("scikit-learn", sklearn.__version__)
 from sklearn.base import _fit_context as _fit_context  # noqa: E402
 from sklearn.linear_model._base import LinearClassifierMixin as LinearClassifierMixin  # noqa: E402
 from sklearn.linear_model._base import SparseCoefMixin as SparseCoefMixin  # noqa: E402
+from sklearn.utils._array_api import get_namespace_and_device  # noqa: E402
 from sklearn.utils._param_validation import Hidden as Hidden  # noqa: E402
 from sklearn.utils._param_validation import Interval as Interval  # noqa: E402
 from sklearn.utils._param_validation import StrOptions as StrOptions  # noqa: E402
@@ -61,3 +63,20 @@ def naming_labels(scorer: Callable[..., float], classes: Any) -> Callable[..., f
         **(told | made._kwargs),
     )
     return named
+
+
+def dispatched(X: Any, result: Any) -> Any:
+    """Return NumPy's results for X as arrays of X's namespace and device, if `array_api_dispatch` is on.
+
+    As scikit-learn's own classifiers do; labels of text, which no other library holds, stay NumPy's. Results
+    for X that is no array of another library, and those that are in X's library already, are returned as
+    they are, as all are without `array_api_dispatch`.
+    """
+    if isinstance(result, tuple):
+        return tuple(dispatched(X, each) for each in result)
+    if isinstance(X, np.ndarray) or not hasattr(X, "__dlpack__") or not isinstance(result, np.ndarray):
+        return result
+    if result.dtype.kind not in "biuf" or not sklearn.get_config()["array_api_dispatch"]:
+        return result
+    xp, _, device = get_namespace_and_device(X)
+    return xp.asarray(result, device=device)

@@ -3,7 +3,7 @@
     python -m tests.backends [FOLDER] [pytest's arguments]
 
 Makes a virtual environment in FOLDER (default .backends-env) where there is none, installs this checkout and
-what `PINNED` names there, and runs tests/backends. Some 3 GB and five minutes at first; a minute later on.
+what `PINNED` names there, and runs `TESTS`. Some 3 GB and five minutes at first; a minute later on.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ PINNED = (
     # PyTorch before what would choose another one.
     ("torch==2.13.0",),
     (
+        "array-api-strict==2.6.1",
         "catboost==1.2.10",
         "lightgbm==4.7.0",
         "onnx==1.23.2",
@@ -27,6 +28,7 @@ PINNED = (
         "xgboost-cpu==3.2.0",
     ),
 )
+TESTS = "tests/backends", "tests/estimator/test_array_api.py"
 
 
 def main() -> int:
@@ -39,7 +41,7 @@ def main() -> int:
         for packages in (*PINNED, ("-e", f"{ROOT}[test]")):
             subprocess.run([python, "-m", "pip", "install", "--quiet", *packages], check=True)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "FASTSOFTMAX_BACKENDS": "1"}
-    command = [python, "-m", "pytest", "-q", "tests/backends", *arguments[len(own) :]]
+    command = [python, "-m", "pytest", "-q", *TESTS, *arguments[len(own) :]]
     return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
 
 

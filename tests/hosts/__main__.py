@@ -9,7 +9,17 @@ import time
 import warnings
 
 REPEATS = 3
-HOSTS = ("causalml_propensity", "imodels_rules")
+HOSTS = (
+    "causalml_propensity",
+    "imodels_rules",
+    "scanpy_logreg",
+    "celltypist_train",
+    "cleanlab_learning",
+    "nilearn_decoder",
+    "dino_probe",
+    "setfit_head",
+    "autogluon_linear",
+)
 
 
 def measured(host) -> dict[str, tuple[float, dict[str, float]]]:
