@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -13,6 +14,10 @@ from fastsoftmax.persistence import container
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Iterator
+
+# What a file holds where its header has no "kind".
+ONE_MODEL = "SoftmaxRegression"
 
 # Not part of the model: objects of the program, and choices for its machine.
 LEFT_OUT = (
@@ -112,6 +117,16 @@ def restored(kind: type, arrays: dict[str, Any], header: dict[str, Any]) -> Any:
     return model
 
 
+@contextlib.contextmanager
+def inconsistent(path: str | os.PathLike[str], kind: str) -> Iterator[None]:
+    """Turn the errors of parts that do not fit together into a ValueError that names the file."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        reason = " ".join(repr(error).split())
+        raise ValueError(f"{str(path)!r} holds no {kind}: {reason}") from error
+
+
 class Persistence:
     """The mixin of SoftmaxRegression with `save` and `load`."""
 
@@ -144,9 +159,8 @@ class Persistence:
             If it is not a model file, is damaged, or was written by a later version.
         """
         arrays, header = container.load(path)
-        try:
+        if header.get("kind", ONE_MODEL) != ONE_MODEL:
+            raise ValueError(f"{str(path)!r} holds no SoftmaxRegression: read it with `fastsoftmax.load`")
+        with inconsistent(path, ONE_MODEL):
             model: Self = restored(cls, arrays, header)
-        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            reason = " ".join(repr(error).split())
-            raise ValueError(f"{str(path)!r} holds no SoftmaxRegression: {reason}") from error
         return model
