@@ -109,11 +109,11 @@ class Fit:
             "scale": self.scale,
         }
         block = RowBlock(rows, labels.target, weight)
-        self._on_features = SoftmaxObjective.of_rows(block, labels.n_outputs, **options)
+        self._on_features = self._objective_of(block, options)
         self.objective = self._centred(self._on_features)
         # The quadratic of `partial_fit` is diagonal in the features, not in other coordinates, and is not one
         # of centred rows' intercepts.
-        may_rotate = penalised and self.objective.penalty.rotation_invariant
+        may_rotate = penalised and self.objective.penalty.rotation_invariant and self._may_rotate
         self._space = None
         centre = statistics.centre_of(rows) if penalised and self.objective.fit_intercept else None
         if may_rotate and is_worth_it(rows, labels.n_outputs):
@@ -130,6 +130,15 @@ class Fit:
             self.objective = self.objective.storing(self._dtype)
         too_large = settings.solver == "newton-cholesky" and not self.objective.has_explicit_hessian
         self.solver = "newton-cg" if too_large else settings.solver
+
+    def _objective_of(self, block: RowBlock, options: Options) -> SoftmaxObjective:
+        """Return the objective of the rows by their features."""
+        return SoftmaxObjective.of_rows(block, self._n_outputs, **options)
+
+    @property
+    def _may_rotate(self) -> bool:
+        """Whether the rows' logits are those of their coordinates in another basis."""
+        return True
 
     def _in_row_space(self, options: Options) -> tuple[RowSpace, SoftmaxObjective]:
         """Return the row space, and the objective of the rows' coordinates there, centred where it helps."""

@@ -50,6 +50,7 @@ def parts_of(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         "multilabel": model._multilabel,
         "one_vs_rest": model._one_vs_rest,
         "float64_products": model._float64_products,
+        "with_offset": model._with_offset,
     }
     if table_of(model):
         header["table"] = table_of(model)
@@ -94,6 +95,7 @@ def restored(kind: type, arrays: dict[str, Any], header: dict[str, Any]) -> Any:
     model._multilabel = bool(header["multilabel"])
     model._one_vs_rest = bool(header.get("one_vs_rest", False))  # files of older versions have none
     model._float64_products = bool(header.get("float64_products", False))  # files of older versions have none
+    model._with_offset = bool(header.get("with_offset", False))  # files of older versions have none
     n_outputs, model.n_features_in_ = map(int, model.coef_.shape)
     n_classes = 2 if n_outputs == 1 and not model._multilabel else n_outputs
     if model.intercept_.shape != (n_outputs,) or model.classes_.shape != (n_classes,):
