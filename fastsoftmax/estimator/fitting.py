@@ -13,6 +13,7 @@ from fastsoftmax import devices, losses
 from fastsoftmax.contracts import Csr, Params, RowBlock
 from fastsoftmax.data import moments, statistics, validation
 from fastsoftmax.estimator import liblinear
+from fastsoftmax.estimator.labels import unobserved_classes
 from fastsoftmax.objective import stored
 from fastsoftmax.objective.objective import Options, SoftmaxObjective
 from fastsoftmax.objective.row_space import RowSpace, is_worth_it
@@ -345,6 +346,17 @@ class Fit:
             n_coef = self._n_outputs * len(self.scale)
             diagonal[:n_coef].reshape(self._n_outputs, -1)[:] *= self.scale**2
         return diagonal
+
+
+def start_of(model: Any, fit: Fit, labels: Labels) -> Vector:
+    """Return the starting point of a fit: zero, or the last coefficients for a warm start."""
+    coef = getattr(model, "coef_", None)
+    same_shape = coef is not None and coef.shape == (labels.n_outputs, model.n_features_in_)
+    warm = model.warm_start and same_shape and np.array_equal(model.classes_, labels.classes)
+    x = np.zeros(fit.objective.n_params)
+    if warm:
+        x = fit.parameters_of(model.coef_, model.intercept_, getattr(model, "_precision", None))
+    return fit.start(x, unobserved_classes(labels, fit.data[2]))
 
 
 def features_of(model: Any, rows: Rows, weights: Sequence[Vector] | Vector) -> Vector | None:

@@ -46,8 +46,9 @@ def refuse_elsewhere(X: Any) -> None:
         raise TypeError("offset goes with arrays in memory; rows of open_rows, rows_from and Dask take none")
 
 
-def refuse_options(model: Any, settings: Settings) -> None:
-    """Raise ValueError for what is not offered with an offset."""
+def check(model: Any, X: Any, settings: Settings) -> None:
+    """Raise ValueError or TypeError for what is not offered with an offset."""
+    refuse_elsewhere(X)
     reasons = {
         "an l1_ratio above 0, penalty_weights or group_classes": settings.is_sparse,
         "standardize=True": model.standardize,
@@ -77,9 +78,9 @@ class OffsetFit(Fit):
     """A `Fit` whose rows have an offset (n, K). They are copied to float64, in which all products are."""
 
     def __init__(
-        self, model: Any, rows: Rows, labels: Labels, weight: Vector, settings: Settings, offset: Vector
+        self, model: Any, rows: Rows, labels: Labels, weight: Vector, settings: Settings, offset: Any
     ) -> None:
-        self._offset = offset
+        self._offset = checked(offset, len(weight), labels.n_outputs)
         super().__init__(model, rows, labels, weight, settings)
 
     def start(self, x: Vector, unobserved_classes: NDArray[np.int8]) -> Vector:

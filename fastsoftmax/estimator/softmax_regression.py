@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
 from sklearn.base import BaseEstimator
 
 from fastsoftmax.data import dask
@@ -48,7 +47,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from fastsoftmax.contracts import MatrixLike, Vector
+    from fastsoftmax.contracts import MatrixLike
     from fastsoftmax.estimator.fitting import Fit
     from fastsoftmax.estimator.hyperparameters import Settings
     from fastsoftmax.estimator.labels import Labels
@@ -343,7 +342,7 @@ class SoftmaxRegression(
         with fitting.kept_on_failure(self), progress_line.shown(self.verbose) as line:
             settings = hyperparameters.settle(self)
             fit, labels = self._prepared(X, y, sample_weight, settings, offset)
-            start = self._start(fit, labels)
+            start = fitting.start_of(self, fit, labels)
             checkpoint = None
             if self.checkpoint is not None:
                 problem = problem_of(self, settings, fit.device, *fit.data, start, fit.scale)
@@ -384,8 +383,7 @@ class SoftmaxRegression(
     ) -> tuple[Fit, Labels]:
         """Return the fit and the labels of validated arguments."""
         if offset is not None:
-            offsets.refuse_elsewhere(X)
-            offsets.refuse_options(self, settings)
+            offsets.check(self, X, settings)
         X, y, sample_weight = dask.taken(X, y, sample_weight)
         if isinstance(X, RowSet):
             return streamed.prepared(self, X, y, sample_weight, settings)
@@ -397,16 +395,5 @@ class SoftmaxRegression(
         weight = label_reader.weights(y, sample_weight, self.class_weight)
         given = label_reader.weights(y, sample_weight, None)
         if offset is not None:
-            known = offsets.checked(offset, len(weight), labels.n_outputs)
-            return offsets.OffsetFit(self, rows, labels, weight, settings, known), labels
+            return offsets.OffsetFit(self, rows, labels, weight, settings, offset), labels
         return fit_of(self, rows, labels, weight, settings, given), labels
-
-    def _start(self, fit: Fit, labels: Labels) -> Vector:
-        """Return the starting point: zero, or the last coefficients for a warm start."""
-        coef = getattr(self, "coef_", None)
-        same_shape = coef is not None and coef.shape == (labels.n_outputs, self.n_features_in_)
-        warm = self.warm_start and same_shape and np.array_equal(self.classes_, labels.classes)
-        x = np.zeros(fit.objective.n_params)
-        if warm:
-            x = fit.parameters_of(self.coef_, self.intercept_, getattr(self, "_precision", None))
-        return fit.start(x, label_reader.unobserved_classes(labels, fit.data[2]))
