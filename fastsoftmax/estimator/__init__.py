@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fastsoftmax.estimator import saving_calibrated
 from fastsoftmax.estimator.path import PathPoint
 from fastsoftmax.estimator.softmax_regression import SoftmaxRegression
+from fastsoftmax.persistence import container
 
 if TYPE_CHECKING:
     import os
 
+    from fastsoftmax.estimator.calibration import CalibratedClassifier
+
 __all__ = ["PathPoint", "SoftmaxRegression", "load"]
 
 
-def load(path: str | os.PathLike[str]) -> SoftmaxRegression:
-    """Return the fitted model in a file that `SoftmaxRegression.save` or `fastsoftmax fit --out` wrote.
+def load(path: str | os.PathLike[str]) -> SoftmaxRegression | CalibratedClassifier:
+    """Return the fitted model in a file that its `save` or `fastsoftmax fit --out` wrote.
 
     Parameters
     ----------
@@ -22,7 +26,8 @@ def load(path: str | os.PathLike[str]) -> SoftmaxRegression:
 
     Returns
     -------
-    model : SoftmaxRegression
+    model : SoftmaxRegression or CalibratedClassifier
+        Of the class whose `save` wrote the file.
 
     Raises
     ------
@@ -39,4 +44,9 @@ def load(path: str | os.PathLike[str]) -> SoftmaxRegression:
     >>> load(path).predict([[0.5], [2.5]]).tolist()
     ['a', 'b']
     """
+    _, header = container.load(path)
+    if header.get("kind") == saving_calibrated.KIND:
+        from fastsoftmax.estimator.calibration import CalibratedClassifier
+
+        return CalibratedClassifier.load(path)
     return SoftmaxRegression.load(path)

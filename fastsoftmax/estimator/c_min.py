@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastsoftmax.estimator import hyperparameters, minimising
+from fastsoftmax.estimator import fitting, hyperparameters, minimising
 from fastsoftmax.estimator.softmax_regression import SoftmaxRegression
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def C_min(
     settings = hyperparameters.settle(model)
     fit, labels = model._prepared(X, y, sample_weight, settings)
     null = fit.objective.with_l2(NEVER)
-    start = model._start(fit, labels)
+    start = fitting.start_of(model, fit, labels)
     solution = minimising.minimize(null, start, fit.solver, tol=TOL, max_iter=model.max_iter, callback=None)
     penalty = fit.objective.penalty.with_strength(1.0)
     slope = solution.grad[: penalty.weights.size].reshape(penalty.weights.shape)

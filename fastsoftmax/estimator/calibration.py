@@ -16,6 +16,7 @@ from fastsoftmax.data import validation
 from fastsoftmax.estimator import labels as label_reader
 from fastsoftmax.estimator.fitting import kept_on_failure
 from fastsoftmax.estimator.minimising import minimize, shortfall_of
+from fastsoftmax.estimator.saving_calibrated import CalibratedPersistence
 from fastsoftmax.estimator.softmax_regression import SoftmaxRegression
 from fastsoftmax.objective.scaled_logits import ScaledLogits
 
@@ -29,7 +30,7 @@ METHODS = ("temperature", "vector", "matrix")
 TOL, MATRIX_TOL, MAX_ITER = 1e-10, 1e-8, 200
 
 
-class CalibratedClassifier(ClassifierMixin, BaseEstimator):
+class CalibratedClassifier(CalibratedPersistence, ClassifierMixin, BaseEstimator):
     """A fitted classifier whose logits z (n, K) become z Aᵀ + b, with A and b of a few parameters [1]_.
 
     Parameters

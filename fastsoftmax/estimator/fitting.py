@@ -13,6 +13,7 @@ from fastsoftmax import devices, losses
 from fastsoftmax.contracts import Csr, Params, RowBlock
 from fastsoftmax.data import moments, statistics, validation
 from fastsoftmax.estimator import liblinear
+from fastsoftmax.estimator.labels import unobserved_classes
 from fastsoftmax.objective import stored
 from fastsoftmax.objective.objective import Options, SoftmaxObjective
 from fastsoftmax.objective.row_space import RowSpace, is_worth_it
@@ -109,11 +110,11 @@ class Fit:
             "scale": self.scale,
         }
         block = RowBlock(rows, labels.target, weight)
-        self._on_features = SoftmaxObjective.of_rows(block, labels.n_outputs, **options)
+        self._on_features = self._objective_of(block, options)
         self.objective = self._centred(self._on_features)
         # The quadratic of `partial_fit` is diagonal in the features, not in other coordinates, and is not one
         # of centred rows' intercepts.
-        may_rotate = penalised and self.objective.penalty.rotation_invariant
+        may_rotate = penalised and self.objective.penalty.rotation_invariant and self._may_rotate
         self._space = None
         centre = statistics.centre_of(rows) if penalised and self.objective.fit_intercept else None
         if may_rotate and is_worth_it(rows, labels.n_outputs):
@@ -130,6 +131,15 @@ class Fit:
             self.objective = self.objective.storing(self._dtype)
         too_large = settings.solver == "newton-cholesky" and not self.objective.has_explicit_hessian
         self.solver = "newton-cg" if too_large else settings.solver
+
+    def _objective_of(self, block: RowBlock, options: Options) -> SoftmaxObjective:
+        """Return the objective of the rows by their features."""
+        return SoftmaxObjective.of_rows(block, self._n_outputs, **options)
+
+    @property
+    def _may_rotate(self) -> bool:
+        """Whether the rows' logits are those of their coordinates in another basis."""
+        return True
 
     def _in_row_space(self, options: Options) -> tuple[RowSpace, SoftmaxObjective]:
         """Return the row space, and the objective of the rows' coordinates there, centred where it helps."""
@@ -336,6 +346,17 @@ class Fit:
             n_coef = self._n_outputs * len(self.scale)
             diagonal[:n_coef].reshape(self._n_outputs, -1)[:] *= self.scale**2
         return diagonal
+
+
+def start_of(model: Any, fit: Fit, labels: Labels) -> Vector:
+    """Return the starting point of a fit: zero, or the last coefficients for a warm start."""
+    coef = getattr(model, "coef_", None)
+    same_shape = coef is not None and coef.shape == (labels.n_outputs, model.n_features_in_)
+    warm = model.warm_start and same_shape and np.array_equal(model.classes_, labels.classes)
+    x = np.zeros(fit.objective.n_params)
+    if warm:
+        x = fit.parameters_of(model.coef_, model.intercept_, getattr(model, "_precision", None))
+    return fit.start(x, unobserved_classes(labels, fit.data[2]))
 
 
 def features_of(model: Any, rows: Rows, weights: Sequence[Vector] | Vector) -> Vector | None:

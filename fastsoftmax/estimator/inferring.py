@@ -45,6 +45,8 @@ def infer(
         raise ValueError(f"kind must be one of {', '.join(map(repr, KINDS))}; got {shown(kind)}")
     if (kind == "cluster") != (groups is not None):
         raise ValueError("groups go with kind='cluster', one for each row, and only with it")
+    if getattr(model, "_with_offset", False):
+        raise ValueError("there is no inference of a model that was fitted with an offset")
     fitted = _fitted(model, X, y, sample_weight, base)
     classes, base, sign = _sides(model, fitted, base)
     terms = _terms(model, fitted.constant)

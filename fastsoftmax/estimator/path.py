@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastsoftmax.contracts.wording import shown
-from fastsoftmax.estimator import cv_grid, hyperparameters, progress_line, streamed
+from fastsoftmax.estimator import cv_grid, fitting, hyperparameters, progress_line, streamed
 from fastsoftmax.estimator.one_vs_rest import BalancedClasses
 from fastsoftmax.estimator.path_starts import Starts
 from fastsoftmax.runtime.scikit_learn import _fit_context
@@ -123,7 +123,7 @@ class RegularizationPath(BalancedClasses):
         points = {}
         with progress_line.shown(model.verbose) as line:
             fit, labels = model._prepared(X, y, sample_weight, settings)
-            starts = Starts(model._start(fit, labels))
+            starts = Starts(fitting.start_of(model, fit, labels))
             for C in sorted(set(strengths)):
                 if settings.is_sparse and not np.isfinite(C):  # smooth, and so of another solver
                     fit, _ = model._prepared(X, y, sample_weight, hyperparameters.settle(model, C))

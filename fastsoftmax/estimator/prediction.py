@@ -16,7 +16,7 @@ from fastsoftmax.contracts import Csr, Params, is_narrow, row_slice
 from fastsoftmax.contracts.wording import shown
 from fastsoftmax.data import dask, validation
 from fastsoftmax.data.blocks.row_set import RowSet
-from fastsoftmax.estimator import progress_line, streamed_prediction
+from fastsoftmax.estimator import offsets, progress_line, streamed_prediction
 from fastsoftmax.estimator.streamed_prediction import over_rows
 
 if TYPE_CHECKING:
@@ -47,6 +47,9 @@ class Prediction:
     For rows of `fastsoftmax.open_rows` a method returns an iterator of its results for the blocks; with
     `out=` an array or the name of a file (.npy, .parquet, .csv) it writes them there. For collections of Dask
     it returns a lazy dask.array of the same blocks.
+
+    `offset` (n, K), or (n,) for one logit, are known logits that are added, of rows in memory. None is zeros,
+    of a model fitted with an offset, too.
     """
 
     coef_: Any
@@ -58,6 +61,7 @@ class Prediction:
     # For models whose coefficients were set by hand:
     _multilabel: bool = False
     _one_vs_rest: bool = False
+    _with_offset: bool = False
     _float64_products: bool = False  # whether float32 products do not tell the rows of the fit apart
 
     def _rows(self, X: MatrixLike, y: object, *, reset: bool) -> Rows:
@@ -65,15 +69,20 @@ class Prediction:
         raise NotImplementedError
 
     @over_rows
-    def decision_function(self, X: MatrixLike) -> Array:
+    def decision_function(self, X: MatrixLike, *, offset: ArrayLike | None = None) -> Array:
         """Return the logits, (n, K), or (n,) for two classes, in the dtype of products with X."""
         self._check_is_fitted()
-        logits = self._outputs(X, self.coef_.shape[0], lambda device, z: z)
+        if offset is None:
+            logits = self._outputs(X, self.coef_.shape[0], lambda device, z: z)
+        else:
+            logits = offsets.logits(self, X, offset)
         return logits[:, 0] if self._is_binary() else logits
 
     @over_rows
-    def predict(self, X: MatrixLike) -> Array:
+    def predict(self, X: MatrixLike, *, offset: ArrayLike | None = None) -> Array:
         """Return the most probable label of each row, (n,); for multi-label models, (n, K) of 0 and 1."""
+        if offset is not None:
+            return offsets.labels_of(self, offsets.logits(self, X, offset))
         self._check_is_fitted()
         rows = self._rows(X, (), reset=False)
         device = self._device_for(rows)
@@ -93,23 +102,21 @@ class Prediction:
             return devices.given_back(rows, out)
 
     @over_rows
-    def predict_proba(self, X: MatrixLike) -> Array:
+    def predict_proba(self, X: MatrixLike, *, offset: ArrayLike | None = None) -> Array:
         """Return the class probabilities, (n, K); rows sum to one unless the model is multi-label.
 
         Of one-against-rest models they are the sigmoids of the logits divided by their sum; where all of them
         underflow to zero, the limit of that, the softmax of the logits.
         """
-        self._check_is_fitted()
-        return self._outputs(X, len(self.classes_), functools.partial(self._probabilities, log=False))
+        return self._probabilities_of(X, offset, log=False)
 
     @over_rows
-    def predict_log_proba(self, X: MatrixLike) -> Array:
+    def predict_log_proba(self, X: MatrixLike, *, offset: ArrayLike | None = None) -> Array:
         """Return the log-probabilities of the classes, (n, K), computed from the logits: never log(0)."""
-        self._check_is_fitted()
-        return self._outputs(X, len(self.classes_), functools.partial(self._probabilities, log=True))
+        return self._probabilities_of(X, offset, log=True)
 
     @over_rows
-    def predict_top_k(self, X: MatrixLike, k: int) -> tuple[Array, Array]:
+    def predict_top_k(self, X: MatrixLike, k: int, *, offset: ArrayLike | None = None) -> tuple[Array, Array]:
         """Return the k most probable classes of each row and their probabilities, most probable first.
 
         Parameters
@@ -117,6 +124,8 @@ class Prediction:
         X : array_like or SciPy sparse, (n, d)
         k : int
             From 1 to K.
+        offset : array_like (n, K), or (n,) for one logit, optional
+            Known logits to add.
 
         Returns
         -------
@@ -138,6 +147,10 @@ class Prediction:
         n_classes = len(self.classes_)
         if not (isinstance(k, numbers.Integral) and 1 <= k <= n_classes):
             raise ValueError(f"k must be an integer from 1 to {n_classes}; got {shown(k)}")
+        if offset is not None:
+            z = offsets.logits(self, X, offset)
+            proba = self._probabilities(devices.host(), z.copy(), log=False)
+            return offsets.top_of(self, z, proba, int(k))
         rows = self._rows(X, (), reset=False)
         device = self._device_for(rows)
         shape = rows.shape[0], int(k)
@@ -151,17 +164,31 @@ class Prediction:
             return devices.given_back(rows, classes), devices.given_back(rows, proba)
 
     def score(
-        self, X: MatrixLike | RowSet, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+        self,
+        X: MatrixLike | RowSet,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        offset: ArrayLike | None = None,
     ) -> float:
         """Return the mean accuracy of the predicted labels, weighted by `sample_weight`, as a float."""
+        if offset is not None:
+            offsets.refuse_elsewhere(X)
         X, y, sample_weight = dask.taken(X, y, sample_weight)
         if isinstance(X, RowSet):
             return streamed_prediction.score(self, X)
         from sklearn.metrics import accuracy_score
 
-        named = ("predictions", self.predict(X)), ("y", y), ("sample_weight", sample_weight)
+        named = ("predictions", self.predict(X, offset=offset)), ("y", y), ("sample_weight", sample_weight)
         predicted, y, weight = (devices.fetched(name, a, self.device)[0] for name, a in named)
         return float(accuracy_score(y, predicted, sample_weight=weight))
+
+    def _probabilities_of(self, X: MatrixLike, offset: ArrayLike | None, *, log: bool) -> Array:
+        """Return the (log) probabilities of rows in memory, (n, K)."""
+        self._check_is_fitted()
+        if offset is not None:
+            return self._probabilities(devices.host(), offsets.logits(self, X, offset), log=log)
+        return self._outputs(X, len(self.classes_), functools.partial(self._probabilities, log=log))
 
     def _check_is_fitted(self) -> None:
         """Raise NotFittedError unless there are fitted attributes."""

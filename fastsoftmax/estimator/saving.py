@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -13,6 +14,10 @@ from fastsoftmax.persistence import container
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Iterator
+
+# What a file holds where its header has no "kind".
+ONE_MODEL = "SoftmaxRegression"
 
 # Not part of the model: objects of the program, and choices for its machine.
 LEFT_OUT = (
@@ -45,6 +50,7 @@ def parts_of(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         "multilabel": model._multilabel,
         "one_vs_rest": model._one_vs_rest,
         "float64_products": model._float64_products,
+        "with_offset": model._with_offset,
     }
     if table_of(model):
         header["table"] = table_of(model)
@@ -89,6 +95,7 @@ def restored(kind: type, arrays: dict[str, Any], header: dict[str, Any]) -> Any:
     model._multilabel = bool(header["multilabel"])
     model._one_vs_rest = bool(header.get("one_vs_rest", False))  # files of older versions have none
     model._float64_products = bool(header.get("float64_products", False))  # files of older versions have none
+    model._with_offset = bool(header.get("with_offset", False))  # files of older versions have none
     n_outputs, model.n_features_in_ = map(int, model.coef_.shape)
     n_classes = 2 if n_outputs == 1 and not model._multilabel else n_outputs
     if model.intercept_.shape != (n_outputs,) or model.classes_.shape != (n_classes,):
@@ -110,6 +117,16 @@ def restored(kind: type, arrays: dict[str, Any], header: dict[str, Any]) -> Any:
         if model._precision.ndim != 1:
             raise ValueError("the precision is no vector")
     return model
+
+
+@contextlib.contextmanager
+def inconsistent(path: str | os.PathLike[str], kind: str) -> Iterator[None]:
+    """Turn the errors of parts that do not fit together into a ValueError that names the file."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        reason = " ".join(repr(error).split())
+        raise ValueError(f"{str(path)!r} holds no {kind}: {reason}") from error
 
 
 class Persistence:
@@ -144,9 +161,8 @@ class Persistence:
             If it is not a model file, is damaged, or was written by a later version.
         """
         arrays, header = container.load(path)
-        try:
+        if header.get("kind", ONE_MODEL) != ONE_MODEL:
+            raise ValueError(f"{str(path)!r} holds no SoftmaxRegression: read it with `fastsoftmax.load`")
+        with inconsistent(path, ONE_MODEL):
             model: Self = restored(cls, arrays, header)
-        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            reason = " ".join(repr(error).split())
-            raise ValueError(f"{str(path)!r} holds no SoftmaxRegression: {reason}") from error
         return model

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
 from sklearn.base import BaseEstimator
 
 from fastsoftmax.data import dask
 from fastsoftmax.data.blocks.row_set import RowSet
 from fastsoftmax.estimator import callbacks as observers
-from fastsoftmax.estimator import fitting, hyperparameters, interrupts, liblinear, progress_line, streamed
+from fastsoftmax.estimator import (
+    fitting,
+    hyperparameters,
+    interrupts,
+    liblinear,
+    offsets,
+    progress_line,
+    streamed,
+)
 from fastsoftmax.estimator import labels as label_reader
 from fastsoftmax.estimator.batches import BatchFitting
 from fastsoftmax.estimator.checkpointing import problem_of
@@ -40,7 +47,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from fastsoftmax.contracts import MatrixLike, Vector
+    from fastsoftmax.contracts import MatrixLike
     from fastsoftmax.estimator.fitting import Fit
     from fastsoftmax.estimator.hyperparameters import Settings
     from fastsoftmax.estimator.labels import Labels
@@ -290,7 +297,12 @@ class SoftmaxRegression(
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
-        self, X: MatrixLike | RowSet, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+        self,
+        X: MatrixLike | RowSet,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        offset: ArrayLike | None = None,
     ) -> Self:
         """Fit the model to rows X and labels y.
 
@@ -304,6 +316,11 @@ class SoftmaxRegression(
             rows as they sum to.
         sample_weight : array_like (n,), optional
             Not negative. A row of weight zero has no effect.
+        offset : array_like (n, K), or (n,) for one logit, optional
+            Known logits, added to X W + b; one logit is that of two classes or of one label. X is copied to
+            float64, with K more columns. Predictions take theirs as `offset`. Not with absolute values in
+            the penalty, `standardize`, "ovr", "liblinear", `checkpoint`, a GPU, or rows elsewhere. With
+            C=inf there is no `duality_gap_`.
 
         Returns
         -------
@@ -316,7 +333,7 @@ class SoftmaxRegression(
             interrupted, with `keep_on_interrupt`.
         """
         deadline = None if self.max_seconds is None else observers.Deadline(self.max_seconds)
-        if self._balances_each():
+        if self._balances_each() and offset is None:
             rows, labels_of_rows, weight = streamed.arrays_of(X, y, sample_weight)
             return self._fit_each(rows, labels_of_rows, lambda part, member: part.fit(rows, member, weight))
         # Outside of `kept_on_failure`: scikit-learn's wrapper removes the attributes that this sets.
@@ -324,14 +341,15 @@ class SoftmaxRegression(
         last = interrupts.LastPoint() if self.keep_on_interrupt else None
         with fitting.kept_on_failure(self), progress_line.shown(self.verbose) as line:
             settings = hyperparameters.settle(self)
-            fit, labels = self._prepared(X, y, sample_weight, settings)
-            start = self._start(fit, labels)
+            fit, labels = self._prepared(X, y, sample_weight, settings, offset)
+            start = fitting.start_of(self, fit, labels)
             checkpoint = None
             if self.checkpoint is not None:
                 problem = problem_of(self, settings, fit.device, *fit.data, start, fit.scale)
                 checkpoint = FitCheckpoint(self.checkpoint, problem, library.identity())
             self.__dict__.update(labels.attributes)
             self.__dict__.pop("_table", None)  # what a file said of other rows
+            self._with_offset = offset is not None
             tasks = None
             if root is not None:
                 metadata = None if sample_weight is None else {"sample_weight": sample_weight}
@@ -356,9 +374,16 @@ class SoftmaxRegression(
         return self
 
     def _prepared(
-        self, X: MatrixLike | RowSet, y: ArrayLike | None, sample_weight: ArrayLike | None, settings: Settings
+        self,
+        X: MatrixLike | RowSet,
+        y: ArrayLike | None,
+        sample_weight: ArrayLike | None,
+        settings: Settings,
+        offset: ArrayLike | None = None,
     ) -> tuple[Fit, Labels]:
         """Return the fit and the labels of validated arguments."""
+        if offset is not None:
+            offsets.check(self, X, settings)
         X, y, sample_weight = dask.taken(X, y, sample_weight)
         if isinstance(X, RowSet):
             return streamed.prepared(self, X, y, sample_weight, settings)
@@ -369,14 +394,6 @@ class SoftmaxRegression(
         liblinear.check_two_classes(self.solver, labels)
         weight = label_reader.weights(y, sample_weight, self.class_weight)
         given = label_reader.weights(y, sample_weight, None)
+        if offset is not None:
+            return offsets.OffsetFit(self, rows, labels, weight, settings, offset), labels
         return fit_of(self, rows, labels, weight, settings, given), labels
-
-    def _start(self, fit: Fit, labels: Labels) -> Vector:
-        """Return the starting point: zero, or the last coefficients for a warm start."""
-        coef = getattr(self, "coef_", None)
-        same_shape = coef is not None and coef.shape == (labels.n_outputs, self.n_features_in_)
-        warm = self.warm_start and same_shape and np.array_equal(self.classes_, labels.classes)
-        x = np.zeros(fit.objective.n_params)
-        if warm:
-            x = fit.parameters_of(self.coef_, self.intercept_, getattr(self, "_precision", None))
-        return fit.start(x, label_reader.unobserved_classes(labels, fit.data[2]))

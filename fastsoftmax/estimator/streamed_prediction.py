@@ -18,7 +18,7 @@ from fastsoftmax.data.blocks.labels import Encoder
 from fastsoftmax.data.blocks.remote import Remote
 from fastsoftmax.data.blocks.row_set import RowSet, as_array
 from fastsoftmax.data.readers.table import check_finite, listed
-from fastsoftmax.estimator import dask_prediction
+from fastsoftmax.estimator import dask_prediction, offsets
 from fastsoftmax.persistence import columns, container
 from fastsoftmax.runtime.read_ahead import read_ahead
 from fastsoftmax.runtime.scikit_learn import dispatched
@@ -43,6 +43,8 @@ def over_rows(method: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(method)
     def predict(self: Any, X: Any, *arguments: Any, out: Any = None, **options: Any) -> Any:
+        if options.get("offset") is not None:
+            offsets.refuse_elsewhere(X)
         if isinstance(X, RowSet):
             self._check_is_fitted()
             results = _results(self, X, functools.partial(method, **options), arguments)

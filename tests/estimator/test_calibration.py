@@ -14,7 +14,8 @@ from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import cross_val_score
 
-from fastsoftmax import CalibratedClassifier, SoftmaxRegression
+from fastsoftmax import CalibratedClassifier, SoftmaxRegression, load
+from fastsoftmax.persistence import container
 from tests.problems import dataset
 
 
@@ -122,3 +123,39 @@ def test_what_cannot_be_calibrated_is_refused():
         several.calibrate(X, y)
     with pytest.raises(NotFittedError):
         SoftmaxRegression().calibrate(X, y)
+
+
+@pytest.mark.parametrize(("method", "n_classes"), [("temperature", 3), ("vector", 2)])
+def test_a_file_gives_the_same_classifier_back(method, n_classes, tmp_path):
+    model, X, y, weight = held_out(n_classes)
+    found = model.calibrate(X, y, weight, method=method)
+    found.save(tmp_path / "calibrated")
+    for again in (load(tmp_path / "calibrated"), CalibratedClassifier.load(tmp_path / "calibrated")):
+        assert type(again) is CalibratedClassifier
+        assert again.get_params(deep=False).keys() == found.get_params(deep=False).keys()
+        assert (again.method, again.C, again.n_features_in_) == (method, np.inf, 3)
+        assert getattr(again, "temperature_", None) == getattr(found, "temperature_", None)
+        np.testing.assert_array_equal(again.classes_, found.classes_)
+        np.testing.assert_array_equal(again.predict_proba(X), found.predict_proba(X))
+        np.testing.assert_array_equal(clone(again).fit(X, y, weight).coef_, found.coef_)
+
+
+def test_files_of_another_kind_are_refused(tmp_path):
+    model, X, y, _ = held_out()
+    model.save(tmp_path / "model")
+    found = model.calibrate(X, y)
+    found.save(tmp_path / "calibrated")
+    assert type(load(tmp_path / "model")) is SoftmaxRegression
+    with pytest.raises(ValueError, match=r"holds no SoftmaxRegression: read it with `fastsoftmax\.load`"):
+        SoftmaxRegression.load(tmp_path / "calibrated")
+    with pytest.raises(ValueError, match=r"holds no CalibratedClassifier: read it with `fastsoftmax\.load`"):
+        CalibratedClassifier.load(tmp_path / "model")
+    arrays, header = container.load(tmp_path / "calibrated")
+    container.save(tmp_path / "other", {**arrays, "coef": np.eye(2)}, header)
+    with pytest.raises(ValueError, match=r"holds no CalibratedClassifier: .*a map of another number"):
+        load(tmp_path / "other")
+    forest = RandomForestClassifier(20, random_state=0).fit(X[::2], y[::2])
+    with pytest.raises(TypeError, match="inside is a RandomForestClassifier"):
+        CalibratedClassifier(FrozenEstimator(forest)).fit(X[1::2], y[1::2]).save(tmp_path / "forest")
+    with pytest.raises(NotFittedError):
+        clone(found).save(tmp_path / "unfitted")
