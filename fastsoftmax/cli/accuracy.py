@@ -23,6 +23,7 @@ _BLOCK_ROWS = 4096  # measured at a time
 # Pairs of classes that are said to be confused.
 MOST_IN_JSON = 20
 MOST_IN_WORDS = 3
+BINS = 10  # of probabilities
 
 
 class Measured(NamedTuple):
@@ -38,6 +39,10 @@ class Measured(NamedTuple):
         The number of rows of each class, by its place among the classes; empty for several labels a row.
     confused : Counter
         The number of rows of a class that are taken for another, by both places.
+    sure : Counter
+        Of the rows whose likeliest class has a probability in the b-th of BINS equal parts: how many they are
+        ("rows", b), how many are labelled right ("right", b), the sum of the probabilities ("proba", b).
+        Empty for several labels a row.
     """
 
     n_rows: int
@@ -45,6 +50,7 @@ class Measured(NamedTuple):
     loss: float
     by_class: Counter[int]
     confused: Counter[tuple[int, int]]
+    sure: Counter[tuple[str, int]]
 
     @property
     def log_loss(self) -> float:
@@ -59,10 +65,11 @@ class Measured(NamedTuple):
             self.loss + other.loss,
             self.by_class + other.by_class,
             self.confused + other.confused,
+            self.sure + other.sure,
         )
 
 
-NOTHING = Measured(0, 0, 0.0, Counter(), Counter())
+NOTHING = Measured(0, 0, 0.0, Counter(), Counter(), Counter())
 
 
 def measure(model: SoftmaxRegression, X: Features, y: Array) -> Measured:
@@ -94,7 +101,7 @@ def _several_labels(model: SoftmaxRegression, X: Features, y: Array) -> Measured
     logits = np.asarray(model.decision_function(X), dtype=np.float64)
     right = int(((logits > 0) == (y > 0.5)).all(axis=1).sum())
     loss = float((np.logaddexp(0, logits) - y * logits).sum())
-    return Measured(len(y), right, loss, Counter(), Counter())
+    return Measured(len(y), right, loss, Counter(), Counter(), Counter())
 
 
 def _one_label(log_proba: Array, at: Array, target: Array | None = None) -> Measured:
@@ -106,7 +113,23 @@ def _one_label(log_proba: Array, at: Array, target: Array | None = None) -> Meas
     else:
         loss = -float(np.where(target > 0, target * log_proba, 0).sum())
     confused = Counter(zip(at[wrong].tolist(), taken_for[wrong].tolist(), strict=True))
-    return Measured(len(at), len(at) - len(wrong), loss, Counter(at.tolist()), confused)
+    of_class = Counter(at.tolist())
+    sure = _sure(np.exp(log_proba[np.arange(len(at)), taken_for]), taken_for == at)
+    return Measured(len(at), len(at) - len(wrong), loss, of_class, confused, sure)
+
+
+def _sure(proba: Array, is_right: Array) -> Counter[tuple[str, int]]:
+    """Return `Measured.sure` of rows by the probability of their likeliest class (n,)."""
+    part = np.minimum((BINS * proba).astype(np.intp), BINS - 1)
+    sums = {"rows": None, "right": is_right, "proba": proba}
+    return Counter(
+        {
+            (name, b): number
+            for name, weights in sums.items()
+            for b, number in enumerate(np.bincount(part, weights, BINS).tolist())
+            if number
+        }
+    )
 
 
 def measure_rows(model: SoftmaxRegression, rows: RowSet, *, weighted: bool = False) -> Measured:

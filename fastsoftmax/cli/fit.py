@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from fastsoftmax.cli import data_sets, options, streaming
+from fastsoftmax.cli import data_sets, html_report, options, streaming
 from fastsoftmax.cli.choosing import Choosing, chosen, report
 from fastsoftmax.cli.coefficients import largest
 from fastsoftmax.cli.console import Progress, agreed, can_ask, one_line, print_json, says_failures
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _NO_MODEL = (
     *(".csv", ".tsv", ".txt", ".npy", ".npz", ".parquet", ".svm", ".libsvm", ".gz", ".zip", ".h5"),
     *(".json", ".pkl", ".pickle", ".onnx", ".pt", ".png", ".pdf", ".svg", ".jpg", ".jpeg", ".py"),
+    *(".html", ".htm"),
 )
 
 
@@ -63,7 +64,12 @@ def fit(
     data: Data,
     test: Annotated[
         str | None,
-        typer.Option(metavar="DATA", help="Data to test on (default: the test part of DATA, if any)."),
+        typer.Option(
+            "--test",
+            "--valid",
+            metavar="DATA",
+            help="Data to test on, that the fit does not see (default: the test part of DATA, if any).",
+        ),
     ] = None,
     test_size: Annotated[
         float | None,
@@ -118,6 +124,15 @@ def fit(
             "against C (needs matplotlib).",
         ),
     ] = None,
+    html: Annotated[
+        str | None,
+        typer.Option(
+            "--report",
+            metavar="FILE.html",
+            callback=options.ends_in(".html", ".htm"),
+            help="Write a page here: data, fit, certificate, confusions, calibration, coefficients.",
+        ),
+    ] = None,
     solver: Annotated[str, typer.Option(help="As SoftmaxRegression takes it.")] = "auto",
     tol: Annotated[
         float, typer.Option(callback=options.positive, help="Relative distance from the optimum to stop at.")
@@ -152,7 +167,7 @@ def fit(
     as_json: AsJson = False,
 ) -> None:
     """Fit a model to DATA and say how good it is."""
-    for path in (out, plot, checkpoint):
+    for path in (out, plot, html, checkpoint):
         if path is not None:
             container.check_writable(path)
     if plot is not None:
@@ -218,13 +233,17 @@ def fit(
     with Progress() as progress, Meter(progress).running("testing"):
         train, tested = _tested(plain, table, out)
     result = {**summary(table, model, train, tested), **report(validated), "seconds": seconds}
-    result |= {"model": out, "plot": plot}
+    result |= {"model": out, "plot": plot, "report": html}
     if top is not None:
         result["top"] = largest(model, table.drawn()["X"], table.about.feature_names, top)
     if plot is not None:
         name = Path(table.about.name).name
         title = f"{name}: {result['rows']:,} rows × {result['features']:,} features, C = {model.C:g}"
         _draw(plot, plain, validated, table, title)
+    if html is not None:
+        weights = largest(model, table.drawn()["X"], table.about.feature_names, html_report.FEATURES)
+        with container.replacing(html) as file:
+            file.write(html_report.page(result, model, tested or train, weights, table.about).encode())
     print_json(result) if as_json else print_fit(result, table.about)
 
 

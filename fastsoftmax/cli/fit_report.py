@@ -48,9 +48,11 @@ def summary(
         "readings": None if rows is None else rows.n_readings,
         "bytes_read": None if rows is None else rows.bytes_read,
         "train_accuracy": train.accuracy,
+        "train_log_loss": train.measured.log_loss,
         "train_accuracy_rows": train.n_rows,
         "train_accuracy_is_sampled": train.is_sample,
         "test_accuracy": None if tested is None else tested.accuracy,
+        "test_log_loss": None if tested is None else tested.measured.log_loss,
         "test_confusions": None
         if tested is None
         else confusions(tested.measured, model.classes_, MOST_IN_JSON),
@@ -65,8 +67,10 @@ def print_fit(result: dict[str, Any], about: About) -> None:
         names = tuple(map(str, result["class_labels"]))
     named_classes = dict(zip(result["class_labels"], names, strict=True))
     named = listed(names).removesuffix(f" ({len(names)})")
-    tested = "no test data" if result["test_accuracy"] is None else f"{result['test_accuracy']:.2%}"
-    tested += "" if result["test_rows"] is None else f"   of {result['test_rows']:,} rows"
+    tested = "no test data"
+    if result["test_accuracy"] is not None:
+        tested = f"{result['test_accuracy']:.2%}   of {result['test_rows']:,} rows"
+        tested += f", log loss {result['test_log_loss']:.4g} nats"
     n_told = result["train_accuracy_rows"]
     sampled = f"   of a sample of {n_told:,} rows" if result["train_accuracy_is_sampled"] else ""
     print_rows(
@@ -88,6 +92,7 @@ def print_fit(result: dict[str, Any], about: About) -> None:
         *said_largest(result.get("top", ()), named_classes),
         ("model", result["model"] or "not saved (--out MODEL saves it)"),
         *((("picture", result["plot"]),) if result["plot"] else ()),
+        *((("report", result["report"]),) if result["report"] else ()),
     )
 
 
