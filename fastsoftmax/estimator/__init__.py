@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastsoftmax.estimator import saving_calibrated
+from fastsoftmax.estimator import saving, saving_calibrated
 from fastsoftmax.estimator.path import PathPoint
 from fastsoftmax.estimator.softmax_regression import SoftmaxRegression
 from fastsoftmax.persistence import container
@@ -45,7 +45,7 @@ def load(path: str | os.PathLike[str]) -> SoftmaxRegression | CalibratedClassifi
     ['a', 'b']
     """
     _, header = container.load(path)
-    if header.get("kind") == saving_calibrated.KIND:
+    if saving.kind_in(header) == saving_calibrated.KIND:
         from fastsoftmax.estimator.calibration import CalibratedClassifier
 
         return CalibratedClassifier.load(path)

@@ -119,6 +119,11 @@ def restored(kind: type, arrays: dict[str, Any], header: dict[str, Any]) -> Any:
     return model
 
 
+def kind_in(header: Any) -> Any:
+    """Return what a file says that it holds; a header may be of any kind itself, if the file is hostile."""
+    return header.get("kind", ONE_MODEL) if isinstance(header, dict) else ONE_MODEL
+
+
 @contextlib.contextmanager
 def inconsistent(path: str | os.PathLike[str], kind: str) -> Iterator[None]:
     """Turn the errors of parts that do not fit together into a ValueError that names the file."""
@@ -161,7 +166,7 @@ class Persistence:
             If it is not a model file, is damaged, or was written by a later version.
         """
         arrays, header = container.load(path)
-        if header.get("kind", ONE_MODEL) != ONE_MODEL:
+        if kind_in(header) != ONE_MODEL:
             raise ValueError(f"{str(path)!r} holds no SoftmaxRegression: read it with `fastsoftmax.load`")
         with inconsistent(path, ONE_MODEL):
             model: Self = restored(cls, arrays, header)

@@ -97,7 +97,7 @@ class CalibratedPersistence:
             If it is not such a file, is damaged, or was written by a later version.
         """
         arrays, header = container.load(path)
-        if header.get("kind") != KIND:
+        if saving.kind_in(header) != KIND:
             raise ValueError(f"{str(path)!r} holds no {KIND}: read it with `fastsoftmax.load`")
         with saving.inconsistent(path, KIND):
             calibrated: Self = restored(cls, arrays, header)

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastsoftmax
-from fastsoftmax import SoftmaxRegression
+from fastsoftmax import CalibratedClassifier, SoftmaxRegression
 from fastsoftmax.data import readers
 from fastsoftmax.persistence import container
 from tests.fuzz.anything import examples, outcome
@@ -243,10 +243,21 @@ def test_hostile_models_with_a_right_check_sum(folder, saved, data):
 
 @pytest.mark.parametrize(
     "text",
-    ["[" * 100_000, "{", "[]", "null", '{"parameters": {}}', '{"parameters": {"checkpoint": "elsewhere"}}'],
-    ids=["deep", "cut", "list", "null", "empty", "checkpoint"],
+    [
+        *(
+            "[" * 100_000,
+            "{",
+            "[]",
+            "null",
+            '{"parameters": {}}',
+            '{"parameters": {"checkpoint": "elsewhere"}}',
+        ),
+        *('{"kind": ["CalibratedClassifier"]}', '{"kind": "CalibratedClassifier", "model": null}'),
+    ],
+    ids=["deep", "cut", "list", "null", "empty", "checkpoint", "kinds", "calibrated"],
 )
-def test_hostile_headers(folder, text):
+@pytest.mark.parametrize("load", [SoftmaxRegression.load, fastsoftmax.load, CalibratedClassifier.load])
+def test_hostile_headers(folder, text, load):
     from safetensors.numpy import save_file
 
     path = folder / "header.safetensors"
@@ -259,7 +270,7 @@ def test_hostile_headers(folder, text):
     }
     save_file(arrays, path, metadata=metadata)
     with pytest.raises(ValueError, match=r"header\.safetensors") as caught:
-        SoftmaxRegression.load(path)
+        load(path)
     assert "\n" not in str(caught.value)
 
 
