@@ -54,7 +54,7 @@ def open_rows(
         with the object; False decodes the files in every reading.
     memory : int or str, optional
         What a fit holds besides its parameters: bytes, or a text such as "500M" or "2G". 1 GiB by default.
-        Dense rows that take up to two thirds of it, and sparse ones up to one third, are kept as arrays.
+        Dense rows that take up to two thirds of it, and sparse ones up to a sixth, are kept as arrays.
     zero_based : bool, optional
         Whether the indices of an svmlight file start at 0; by default they start at 1 unless there is a 0.
 
