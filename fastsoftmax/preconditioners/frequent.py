@@ -105,7 +105,7 @@ def inverse(
 def _block(
     X: Csr, curvature: Vector, features: NDArray[np.intp], has_intercept: bool, n_threads: int | None
 ) -> tuple[Any, float]:
-    """Return the lower triangle of Σ cᵢ x̃ᵢ x̃ᵢᵀ of some features, in float32, and the products that it took.
+    """Return the lower triangle of Σ cᵢ x̃ᵢ x̃ᵢᵀ, scaled to a unit diagonal, in float32, and its products.
 
     x̃ has the constant 1 last if there is an intercept.
     """
@@ -117,10 +117,15 @@ def _block(
     entries = X.data[kept].astype(np.float64)
     chosen = csr_array((entries, (row, column[kept])), shape=(X.shape[0], len(features)))
     del column, kept, row, entries
+    # To a unit diagonal before anything is float32, whose range the squares of large entries leave.
+    weights = np.repeat(curvature, np.diff(chosen.indptr))
+    norms = np.sqrt(np.bincount(chosen.indices, weights * chosen.data**2, len(features)))
+    norms[norms == 0.0] = 1.0
+    chosen.data /= norms[chosen.indices]
     lengths = np.diff(chosen.indptr).astype(np.float64)
     n_products = float(lengths @ lengths)
     weighed = csr_array(
-        (chosen.data * np.repeat(curvature, np.diff(chosen.indptr)), chosen.indices, chosen.indptr),
+        (chosen.data * weights, chosen.indices, chosen.indptr),
         shape=chosen.shape,
     ).T.tocsr()
     order = len(features) + has_intercept
@@ -138,6 +143,7 @@ def _block(
         work, -(-len(features) // COLUMNS), work=NANOSECONDS_A_PRODUCT * n_products, n_threads=n_threads
     )
     if has_intercept:
-        matrix[-1, :-1] = weighed.sum(axis=1)
-        matrix[-1, -1] = curvature.sum()
+        total = float(curvature.sum())
+        matrix[-1, :-1] = weighed.sum(axis=1) / (np.sqrt(total) or 1.0)
+        matrix[-1, -1] = 1.0 if total else 0.0
     return matrix, n_products

@@ -70,3 +70,11 @@ def test_rows_without_a_penalty_or_with_more_outputs_have_others():
     ):
         objective = SoftmaxObjective(X, labels, loss="sigmoid", l2=l2)
         assert objective._preconditioning._has_frequent_block == serves
+
+
+def test_large_entries_do_not_leave_the_range_of_its_factor():
+    X, y = hashed(np.float64)
+    X.data[X.indices == X.indices[0]] = 1e25  # whose squares float32 does not hold
+    objective = SoftmaxObjective(X, y.astype(float)[:, np.newaxis], loss="sigmoid", l2=1e-3)
+    inverse = objective.preconditioner(np.zeros(objective.n_params))
+    assert np.isfinite(inverse(np.ones(objective.n_params))).all()

@@ -123,6 +123,11 @@ def can_inflate(array: Any) -> bool:
     chunk = getattr(array, "chunks", None)
     if chunk is None or len(chunk) > 2 or not hasattr(array, "id") or array.dtype.hasobject:
         return False
+    import h5py
+
+    # h5py converts numbers of another precision than their bytes have; raw bytes are not those then.
+    if not h5py.h5t.py_create(array.dtype, logical=True).equal(array.id.get_type()):
+        return False
     filters = _filters(array)
     if filters not in ([DEFLATE], [SHUFFLE, DEFLATE]):
         return False

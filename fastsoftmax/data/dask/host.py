@@ -17,17 +17,17 @@ class HostTask:
     Dask cannot end a task that runs. One that asks workers for sums can ask beforehand whether it is wanted.
     """
 
-    def __init__(self) -> None:
-        try:
-            self._worker = get_worker()
-            self._key = self._worker.get_current_task()
-        except (ValueError, KeyError):  # there is no worker in this process, or no task in this thread
-            self._key = None
+    @staticmethod
+    def check() -> None:
+        """Raise LetGoError if nobody waits any more for the task that this thread runs, if it runs one.
 
-    def check(self) -> None:
-        """Raise LetGoError if nobody waits for the task any more."""
-        if self._key is None:
+        Asked anew each time: rows may be made by one task, and fitted by another.
+        """
+        try:
+            worker = get_worker()
+            key = worker.get_current_task()
+        except (ValueError, KeyError):  # there is no worker in this process, or no task in this thread
             return
-        task = self._worker.state.tasks.get(self._key)
+        task = worker.state.tasks.get(key)
         if task is None or task.state not in WANTED:
             raise LetGoError("the task in which this fit runs was let go of")

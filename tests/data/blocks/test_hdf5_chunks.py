@@ -97,3 +97,14 @@ def test_chunks_that_were_never_written_are_left_to_h5py(file):
     array = file.create_dataset("x", shape=(25,), dtype="f4", chunks=(10,), compression="gzip", fillvalue=3)
     array[:10] = 1
     assert not can_inflate(array)
+
+
+def test_numbers_of_fewer_bits_than_their_bytes_are_left_to_h5py(file):
+    kind = h5py.h5t.NATIVE_INT16.copy()
+    kind.set_precision(12)
+    options = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    options.set_chunk((10,))
+    options.set_deflate(4)
+    h5py.h5d.create(file.id, b"x", kind, h5py.h5s.create_simple((25,)), options)
+    file["x"][:] = np.arange(25)
+    assert not can_inflate(file["x"])
