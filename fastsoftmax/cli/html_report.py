@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fastsoftmax.estimator import SoftmaxRegression
 
 FEATURES = 8  # of each class
+LONG = 4  # letters of a class's name, above which a table's heads stand upright
 MOST_CLASSES = 30  # of a table of confusions, and of features by class
 _STYLE = """
 :root { color-scheme: light; --blue: #3b6ea5; --red: #c1543c; --line: #d8dde3; --soft: #5b6570; }
@@ -34,7 +35,9 @@ p { margin: .3rem 0; } .soft { color: var(--soft); }
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; vertical-align: top; }
 th, td { padding: .2rem .7rem .2rem 0; border-bottom: 1px solid var(--line); }
-th { font-weight: 600; } .matrix td, .matrix thead th { text-align: right; padding: .15rem .5rem; }
+th { font-weight: 600; } .matrix tbody th { white-space: nowrap; }
+.long thead th { writing-mode: vertical-rl; transform: rotate(180deg); white-space: nowrap; }
+.matrix td, .matrix thead th { text-align: right; padding: .15rem .5rem; }
 .pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(18rem, 1fr)); gap: 1.5rem; }
 svg { width: 100%; height: auto; } svg text { font: 11px system-ui, sans-serif; fill: #1d2329; }
 """
@@ -251,6 +254,7 @@ def _confusions(found: Measured, names: Sequence[str]) -> str:
             (f"{names[is_]} taken for {names[taken]}", f"{n:,} of {found.by_class[is_]:,} rows")
             for (is_, taken), n in pairs
         ) or _paragraph("None is confused.", soft=True)
+    is_long = max(map(len, names)) > LONG
     head = "".join(f"<th>{escape(name)}</th>" for name in names)
     lines = []
     for is_, name in enumerate(names):
@@ -265,7 +269,7 @@ def _confusions(found: Measured, names: Sequence[str]) -> str:
         lines.append(f"<tr><th>{escape(name)}</th>{''.join(cells)}</tr>")
     return (
         '<p class="soft">A line is a class, a column what it is taken for.</p>'
-        '<div class="wide"><table class="matrix"><thead>'
+        f'<div class="wide"><table class="matrix{" long" if is_long else ""}"><thead>'
         f"<tr><th></th>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
     )
 
@@ -274,7 +278,9 @@ def _features(told: Sequence[dict[str, Any]], names: dict[Any, str]) -> str:
     rows = [
         (
             names.get(each["label"], str(each["label"])),
-            ", ".join(f"{one['feature']} {signed(one['by_deviation'])}" for one in each["features"])
+            ", ".join(
+                f"{one['feature']}\N{NO-BREAK SPACE}{signed(one['by_deviation'])}" for one in each["features"]
+            )
             or "all are zero",
         )
         for each in told[:MOST_CLASSES]

@@ -10,11 +10,10 @@ from fastsoftmax import devices
 from fastsoftmax.contracts import Centre, Csr, Halves
 
 if TYPE_CHECKING:
-    from fastsoftmax.contracts import Array, HostRows, Rows, Vector
+    from fastsoftmax.contracts import HostRows, Rows, Vector
 
 SAMPLE = 512  # rows, evenly spaced: a centre has to lie amid the rows, not at their mean
 MORE = 2**14  # rows, of columns that are constant in the sample
-CACHED = 2**15  # numbers whose moments are found together
 FEW = 8  # rows of them that most sparse matrices are told by to have no full column
 # The |mean| / deviation from which a column is centred. The Hessian of such a column and the intercept has a
 # condition number of about its square.
@@ -81,23 +80,13 @@ def _moments(sample: HostRows) -> tuple[Vector, Vector]:
     with np.errstate(over="ignore"):
         if isinstance(sample, Csr):
             return _sparse_moments(sample)
-        numbers = sample.bits.view(np.float16) if isinstance(sample, Halves) else sample
-        moments = np.empty((2, numbers.shape[1]))
-        step = max(64, CACHED // max(1, len(numbers)))
-        for start in range(0, numbers.shape[1], step):
-            columns = slice(start, start + step)
-            moments[:, columns] = _dense_moments(numbers[:, columns])
-        return moments[0], moments[1]
-
-
-def _dense_moments(columns: Array) -> tuple[Vector, Vector]:
-    """Return the same for columns that fit in cache, which is what five readings of them are quick in."""
-    # The pivot keeps the digits of a small deviation.
-    pivot = columns[0].astype(np.float64)
-    numbers = columns - pivot
-    shift = numbers.mean(axis=0)
-    numbers -= shift
-    return pivot + shift, np.einsum("ij,ij->j", numbers, numbers) / len(numbers)
+        numbers = (sample.bits.view(np.float16) if isinstance(sample, Halves) else sample).astype(np.float64)
+        # The pivot keeps the digits of a small deviation.
+        pivot = numbers[0].copy()
+        numbers -= pivot
+        shift = numbers.mean(axis=0)
+        numbers -= shift
+        return pivot + shift, np.einsum("ij,ij->j", numbers, numbers) / len(numbers)
 
 
 def _sparse_moments(sample: Csr) -> tuple[Vector, Vector]:

@@ -47,7 +47,8 @@ def fit_on_worker(estimator: Estimator, X: Any, y: Any = None, sample_weight: An
     Warns
     -----
     UserWarning
-        What the fit warns of.
+        What the fit warns of, and with it what other tasks of that process warn of meanwhile: Python has one
+        list of warnings for all threads.
 
     Notes
     -----

@@ -149,3 +149,22 @@ def test_blocks_lie_on_all_workers(client):
         # 4 and 5 of them, neighbours together, unless a worker is busy: it was a wish, and the scheduler may
         # let the other one load a block. Never all on one, as they are without it.
         assert all(places.count((worker,)) for worker in client.nthreads())
+
+
+def test_rows_that_one_task_makes_are_fitted_by_another(client, expected):
+    """Law: a fit asks whether its own task is waited for, not the one that made its rows."""
+    here = next(iter(client.nthreads()))  # where the rows stay as they are
+    rows = client.submit(_made, pure=False, workers=here)
+    assert client.submit(_fitted, rows, pure=False, workers=here).result(timeout=120) == expected
+
+
+def _made():
+    with distributed.worker_client():
+        rows = on_workers(*arrays(*problem()), memory=MEMORY)
+        rows.look()
+        return rows
+
+
+def _fitted(rows):
+    with distributed.worker_client():
+        return said(SoftmaxRegression().fit(rows))

@@ -7,7 +7,11 @@ import pytest
 import scipy.sparse as sp
 
 from fastsoftmax import SoftmaxObjective
+from fastsoftmax.contracts import Csr
 from fastsoftmax.objective import frequent_block
+from fastsoftmax.preconditioners import frequent
+from fastsoftmax.runtime import executor
+from fastsoftmax.runtime.executor import run_in_python
 from fastsoftmax.solvers import lbfgs
 
 N, FIELDS = 9001, 6
@@ -25,11 +29,11 @@ def hashed(dtype=np.float32):
     return X, (rng.random(N) < 1.0 / (1.0 + np.exp(-X @ rng.normal(size=D)))).astype(int)
 
 
-def solved(dtype=np.float64, n_threads=None):
+def solved(dtype):
     """The solution by L-BFGS: small fits of the estimator take steps of their own."""
     X, y = hashed(dtype)
     target = y.astype(dtype)[:, np.newaxis]
-    objective = SoftmaxObjective(X, target, loss="sigmoid", l2=0.1 / N, n_threads=n_threads)
+    objective = SoftmaxObjective(X, target, loss="sigmoid", l2=0.1 / N)
     records = []
     start = np.zeros(objective.n_params)
     found = lbfgs.minimize(objective, start, tol=1e-6, callback=lambda record, _: records.append(record))
@@ -45,8 +49,21 @@ def test_fits_take_fewer_steps_to_the_same_optimum(monkeypatch, dtype):
     assert abs(found.value - plain.value) <= 2e-6 * plain.value
 
 
-def test_bits_do_not_depend_on_threads():
-    np.testing.assert_array_equal(solved(n_threads=1)[0].x, solved(n_threads=2)[0].x)
+def test_bits_do_not_depend_on_threads(monkeypatch):
+    X, _ = hashed(np.float64)
+    features = np.sort(np.argsort(-np.bincount(X.indices, minlength=D), kind="stable")[:700])
+    rows = Csr(X.data, X.indices.astype(np.int32), X.indptr.astype(np.int32), X.shape)
+    parts = []
+    monkeypatch.setattr(
+        frequent,
+        "run_in_python",
+        lambda *given, **more: parts.append(given[1]) or run_in_python(*given, **more),
+    )
+    curvature = np.random.default_rng(2).uniform(0.0, 0.25, N)
+    monkeypatch.setattr(executor, "SMALL_WORK", 0)  # else in line
+    one, two = (frequent._block(rows, curvature, features, True, n)[0] for n in (1, 2))
+    assert parts == [6, 6]
+    np.testing.assert_array_equal(one, two)
 
 
 def test_it_is_symmetric_and_positive():

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from fastsoftmax.contracts import Array, DType
 
-MAX_CHUNK_BYTES = 2**24  # each thread holds a chunk; larger ones are left to HDF5
+MAX_CHUNK_BYTES = 2**22  # a thread holds three: stored, inflated, put in order; larger ones are left to HDF5
 DEFLATE, SHUFFLE = 1, 2  # the numbers of HDF5's own filters
 
 

@@ -12,7 +12,7 @@ from distributed import CancelledError, KilledWorker
 from fastsoftmax.data.dask import placement
 from fastsoftmax.data.dask.alignment import Packed, Parcel
 from fastsoftmax.data.dask.engine import FAN, SECONDS_A_PLAN, failed, token
-from fastsoftmax.data.dask.host import HostTask
+from fastsoftmax.data.dask.host import check_wanted
 from fastsoftmax.data.dask.plan import GROUPS_A_WORKERS_THREAD, Leaf, leaves_of, nested_plan
 
 if TYPE_CHECKING:
@@ -51,7 +51,6 @@ class Cluster:
 
     def __init__(self, client: Client) -> None:
         self.client = self._client = client
-        self._host = HostTask()
         self._plan: tuple[float, tuple[Any, ...], tuple[Node, list[Any] | None]] | None = None
         self._last: Any = None
         self._said = time.monotonic()
@@ -105,7 +104,7 @@ class Cluster:
         n_threads: int | None,
     ) -> Any:
         """Return the sum of function(handles of a group, query, *shared), added in pairs of neighbours."""
-        self._host.check()
+        check_wanted()
         mark = token()
         plan, places = self._planned(handles)
         parameters, wishes = Packed.of((query, *shared)), {}
@@ -145,7 +144,7 @@ class Cluster:
         name: str,
     ) -> placement.UnderWay:
         """Send function(handle, *its own, *shared) of each handle to where it is."""
-        self._host.check()
+        check_wanted()
         mark = token()
         there, keys = f"shared-{mark}", [(f"{name}-{mark}", i) for i in range(len(handles))]
         graph: dict[Any, Any] = {there: (_unpacked, Packed.of(shared))}
@@ -184,7 +183,7 @@ class Cluster:
 
     def _say_if_alone(self) -> None:
         """Log, every half minute, that there is no worker. Raises LetGoError if nobody waits for the fit."""
-        self._host.check()
+        check_wanted()
         now = time.monotonic()
         if not self._client.nthreads() and now > self._said + PATIENCE:
             self._said = now
