@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import importlib
 import io
 import shutil
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastsoftmax.contracts.sizes import in_bytes
 from fastsoftmax.runtime import compiling
@@ -44,8 +45,10 @@ def shown(verbose: int) -> Iterator[ProgressLine | None]:
 class ProgressLine:
     """One live line on a terminal and in a notebook; elsewhere plain lines, one a step.
 
-    On a terminal the line is cut at its width. Elsewhere kernels have a line when the first is compiled, then
-    one every few seconds, and one when the next step or the end of the call follows.
+    On a terminal the line is cut at its width. In a notebook it is one output of the cell that is replaced:
+    what follows a carriage return is an output of its own where a notebook is run without a browser.
+    Elsewhere kernels have a line when the first is compiled, then one every few seconds, and one when the
+    next step or the end of the call follows.
     """
 
     def __init__(self) -> None:
@@ -54,6 +57,8 @@ class ProgressLine:
         self._shown = ""
         self._time = -float("inf")
         self._compilation: Compilation | None = None
+        self._in_notebook = _is_notebook()
+        self._output: Any = None  # of the cell, once there is something to say
 
     def show(self, record: Record) -> None:
         """Write the record of a step."""
@@ -103,7 +108,9 @@ class ProgressLine:
         self._end_compilation()
         if self._text:
             self._rewrite()
-            print(file=sys.stderr)
+            if not self._in_notebook:
+                print(file=sys.stderr)
+            self._output = None
             self._text = self._shown = ""
 
     def _end_compilation(self) -> None:
@@ -125,21 +132,36 @@ class ProgressLine:
 
     def _rewrite(self) -> None:
         text = self._text[: self._columns]
-        print(f"\r{text:<{len(self._shown)}}", end="", file=sys.stderr, flush=True)
+        if self._in_notebook:
+            self._replace(text)
+        else:
+            self._overwrite(text)
         self._shown, self._time = text, time.perf_counter()
+
+    def _replace(self, text: str) -> None:
+        """Show a text as the output of the cell, in the place of the one before."""
+        said = {"text/plain": text}
+        if self._output is None:
+            display = importlib.import_module("IPython.display").display
+            self._output = display(said, raw=True, display_id=True)
+        else:
+            self._output.update(said, raw=True)
+
+    def _overwrite(self, text: str) -> None:
+        print(f"\r{text:<{len(self._shown)}}", end="", file=sys.stderr, flush=True)
 
 
 def _columns_of_live_line() -> int | None:
-    """Return the width of a line that standard error lets one write over; None if it does not.
-
-    In a notebook it is no terminal, but follows carriage returns all the same, unless it is redirected.
-    """
+    """Return the width of a line that can be written over; None if there is no such line."""
     is_a_terminal = getattr(sys.stderr, "isatty", None)
     if is_a_terminal is not None and is_a_terminal():
         # One column stays free: a terminal wraps after writing to the last one.
         return shutil.get_terminal_size().columns - 1
+    return sys.maxsize if is_a_terminal is None or _is_notebook() else None
+
+
+def _is_notebook() -> bool:
+    """Return whether standard error is that of a cell of a notebook, and not redirected."""
     shell = getattr(builtins, "get_ipython", lambda: None)()
-    redirected = isinstance(sys.stderr, io.StringIO | io.TextIOWrapper)
-    if is_a_terminal is None or (hasattr(shell, "kernel") and not redirected):
-        return sys.maxsize
-    return None
+    redirected = sys.stderr is None or isinstance(sys.stderr, io.StringIO | io.TextIOWrapper)
+    return hasattr(shell, "kernel") and not redirected
