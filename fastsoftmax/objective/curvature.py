@@ -15,7 +15,6 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.linalg.blas import dgemm, dsyrk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,22 +28,29 @@ if TYPE_CHECKING:
 PAIRS_PER_TERM = 0.6
 # Rows and products of features that are formed at a time: 4 MiB, about what a core's own cache holds.
 ROWS, PRODUCTS = 512, 1024
-PANEL = 256  # columns of a matrix that are mirrored at a time
+PANEL = 256  # rows of a matrix that are formed or mirrored at a time
+WHOLE = 1024  # the order of a sum to which all products are added at once: 8 MiB more
 
 
 class ProductSum:
-    """A sum of products Σ aᵢ aᵢᵀ (size, size): its lower triangle, to which BLAS adds.
+    """A sum of products Σ aᵢ aᵢᵀ (size, size), of which the upper triangle counts.
 
-    `into` (size, size), C-ordered and zero, is the memory of the transpose; by default its own.
+    `into` (size, size), zero, is the memory of the sum; by default its own.
     """
 
     def __init__(self, size: int, into: Vector | None = None) -> None:
-        self._sum = np.zeros((size, size), order="F") if into is None else into.T
+        self._sum = np.zeros((size, size)) if into is None else into
 
     def add(self, rows: Vector) -> None:
         """Add the products of rows (n, size)."""
-        if len(rows):
-            dsyrk(1.0, np.ascontiguousarray(rows).T, 1.0, self._sum, lower=1, overwrite_c=1)
+        # By NumPy's products: SciPy's wrappers of BLAS hold the interpreter's lock, and threads take turns.
+        # A matrix times its own transpose is half as many flops (dsyrk), and takes the memory of the sum.
+        if len(self._sum) <= WHOLE:
+            self._sum += rows.T @ rows
+            return
+        for first in range(0, len(self._sum), PANEL):
+            panel = rows[:, first : first + PANEL]
+            self._sum[first : first + PANEL, first:] += panel.T @ rows[:, first:]
 
     def merge(self, other: ProductSum) -> None:
         """Add another sum."""
@@ -52,7 +58,7 @@ class ProductSum:
 
     def whole(self) -> Vector:
         """Return the sum, whole, in the same memory."""
-        return symmetric(self._sum.T)
+        return symmetric(self._sum)
 
 
 def symmetric(matrix: Vector, lower: bool = False) -> Vector:
@@ -115,7 +121,8 @@ class Curvature:
     @property
     def diagonal(self) -> Vector:
         """The diagonal of the information, (m, q)."""
-        return self._sums.diagonals[self._first == self._second]
+        diagonal: Vector = self._sums.diagonals[self._first == self._second]
+        return diagonal
 
     def pairs(self) -> Iterator[tuple[int, int, Vector]]:
         """Yield k, l and the block (q, q) of the information, a new array, of each two logits k ≤ l."""
@@ -167,7 +174,7 @@ class _AllPairs:
     """The same sums; `blocks` (pairs, q (q + 1) / 2) are upper triangles, by rows."""
 
     def __init__(self, n_pairs: int, n_terms: int) -> None:
-        self.blocks = np.zeros((n_pairs, n_terms * (n_terms + 1) // 2), order="F")
+        self.blocks = np.zeros((n_pairs, n_terms * (n_terms + 1) // 2))
         self._n_terms = n_terms
         self._bounds = _bounds(n_terms)
 
@@ -185,8 +192,7 @@ class _AllPairs:
                     part = products[width : width + q - term, :n_rows]
                     np.multiply(of_terms[term:], of_terms[term], out=part)
                     width += q - term
-                out = self.blocks[:, place : place + width]
-                dgemm(1.0, of_pairs.T, products[:width, :n_rows].T, 1.0, out, trans_a=1, overwrite_c=1)
+                self.blocks[:, place : place + width] += of_pairs @ products[:width, :n_rows].T
                 place += width
 
     @property
