@@ -18,7 +18,6 @@ from scipy.linalg import lapack
 
 from fastsoftmax.estimator.covariances import LEAST_PIVOT, Found, singular
 from fastsoftmax.linalg.cholesky import MIN_CURVATURE
-from fastsoftmax.objective.curvature import PANEL
 from fastsoftmax.runtime import blas
 
 if TYPE_CHECKING:
@@ -29,6 +28,8 @@ if TYPE_CHECKING:
     from fastsoftmax.contracts import Vector
     from fastsoftmax.estimator.information import Fitted
     from fastsoftmax.objective.score_sums import ScoreSums
+
+COLUMNS = 64  # of the inverse that are held whole at a time, with their places
 
 
 class PackedMatrix:
@@ -129,8 +130,8 @@ def _scale(products: Vector, scale: Vector) -> None:
 def _of_sandwich(inverse: PackedMatrix, products: Vector) -> Vector:
     """Return the diagonal of A M A."""
     found = np.empty(inverse.order)
-    for first in range(0, inverse.order, PANEL):
-        last = min(first + PANEL, inverse.order)
+    for first in range(0, inverse.order, COLUMNS):
+        last = min(first + COLUMNS, inverse.order)
         columns = inverse.columns(first, last)
         found[first:last] = np.einsum("ij,ij->j", columns, products @ columns)
     return found
