@@ -44,7 +44,7 @@ class Inference:
     base : label or None
     terms : list of str
     loglik, loglik_null : float
-        Σ wᵢ Σ tₖ log pₖ in nats, without the penalty; and that of constants only.
+        Σ wᵢ Σ tₖ log pₖ in nats, without the penalty; and that of constants only, with the offset if any.
     nobs : float
         Σ wᵢ.
     n_params : int
@@ -168,6 +168,9 @@ class Inference:
             loglik, n_params = restricted.loglik, restricted.n_params
             if restricted.nobs != self.nobs or not restricted._fitted.penalty.is_none:
                 raise ValueError("restricted must be of the same rows and weights, and without a penalty")
+            ours, others = self._fitted.offset, restricted._fitted.offset
+            if ours is not others and (ours is None or others is None or not np.array_equal(ours, others)):
+                raise ValueError("restricted must have the same offset")
         elif not self._fitted.constant:
             raise ValueError("without intercepts constants are no special case: give a restricted model")
         df = self.n_params - n_params
@@ -180,8 +183,10 @@ class Inference:
         """Return average marginal effects with delta-method errors, by this covariance. A reading of X.
 
         Every feature is taken to be continuous: the effect is the mean of a derivative. Raises ValueError if
-        the diagonal of the covariance was kept alone.
+        the diagonal of the covariance was kept alone, and of a model with an offset.
         """
+        if self._fitted.offset is not None:
+            raise ValueError("there are no marginal effects of a model with an offset")
         cov, features = self.cov, self.terms[self._fitted.constant :]
         found = margins.of(self._fitted, cov, self._effect_classes, features)
         return found._replace(effects=self._sign * found.effects)

@@ -14,11 +14,12 @@ from fastsoftmax import losses
 from fastsoftmax.contracts import DeviceArray, RowBlock
 from fastsoftmax.contracts.wording import shown
 from fastsoftmax.data import statistics
-from fastsoftmax.estimator import covariances, hyperparameters, information
+from fastsoftmax.estimator import covariances, hyperparameters, information, offsets
 from fastsoftmax.estimator import labels as label_reader
 from fastsoftmax.estimator.fitting import features_of
 from fastsoftmax.estimator.inference import Inference
 from fastsoftmax.estimator.information import Fitted, Penalty
+from fastsoftmax.estimator.null_model import null_beside_offset
 from fastsoftmax.estimator.packed_covariance import variances_alone
 from fastsoftmax.estimator.sparse_fitting import penalty_weights
 
@@ -42,6 +43,7 @@ def infer(
     groups: ArrayLike | None,
     base: Any,
     covariance: str,
+    offset: ArrayLike | None,
 ) -> Inference:
     """Return the inference of a fitted model; `Statistics.inference` describes it."""
     if covariance not in COVARIANCES:
@@ -52,9 +54,12 @@ def infer(
         raise ValueError(f"kind must be one of {', '.join(map(repr, KINDS))}; got {shown(kind)}")
     if (kind == "cluster") != (groups is not None):
         raise ValueError("groups go with kind='cluster', one for each row, and only with it")
-    if getattr(model, "_with_offset", False):
-        raise ValueError("there is no inference of a model that was fitted with an offset")
     fitted = _fitted(model, X, y, sample_weight, base)
+    if model._with_offset and offset is None:
+        raise ValueError("the model was fitted with an offset: give that of these rows")
+    if offset is not None:
+        n_outputs = len(fitted.params.intercept)
+        fitted = replace(fitted, offset=offsets.checked(offset, fitted.rows.n_rows, n_outputs))
     classes, base, sign = _sides(model, fitted, base)
     terms = _terms(model, fitted.constant)
     named = [f"{term} of class {shown(label)}" for label in classes for term in terms]
@@ -208,7 +213,9 @@ def _refuse_unobserved(fitted: Fitted, classes: Array) -> None:
 
 
 def _loglik_null(fitted: Fitted) -> float:
-    """Return the log-likelihood of the best constants."""
+    """Return the log-likelihood of the best constants, with the offset if there is one."""
+    if fitted.offset is not None:
+        return null_beside_offset(fitted)
     totals, weight = _totals(fitted), fitted.total_weight
     if fitted.exclusive:
         return float(xlogy(totals, totals / weight).sum())

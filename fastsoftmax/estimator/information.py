@@ -67,6 +67,8 @@ class Fitted:
     centre : Centre or None
     penalty : Penalty
     n_threads : int or None
+    offset : ndarray (n, K) or None
+        Known logits of the rows.
     """
 
     rows: RowBlock
@@ -78,6 +80,7 @@ class Fitted:
     centre: Centre | None
     penalty: Penalty
     n_threads: int | None
+    offset: Vector | None = None
 
     @property
     def exclusive(self) -> bool:
@@ -120,6 +123,7 @@ class Fitted:
             self.terms,
             products=products,
             groups=groups,
+            offset=self.offset,
             n_threads=self.n_threads,
         )
 

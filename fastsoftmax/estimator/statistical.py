@@ -26,6 +26,7 @@ class Statistics:
         groups: ArrayLike | None = None,
         base: Any = None,
         covariance: str = "full",
+        offset: ArrayLike | None = None,
     ) -> Inference:
         """Return standard errors, tests and intervals of the coefficients, on the rows of the fit.
 
@@ -48,6 +49,8 @@ class Statistics:
         covariance : {"full", "diagonal"}
             "diagonal" keeps the variances alone, for many coefficients: standard errors, tests and intervals
             are there, `cov` and `margins` are not.
+        offset : array_like (n, K), or (n,) of one logit, optional
+            That of the fit. There are no `margins` of a model with an offset.
 
         Returns
         -------
@@ -105,7 +108,7 @@ class Statistics:
         """
         from fastsoftmax.estimator.inferring import infer
 
-        return infer(self, X, y, sample_weight, kind, groups, base, covariance)
+        return infer(self, X, y, sample_weight, kind, groups, base, covariance, offset)
 
     def calibrate(
         self,

@@ -57,6 +57,7 @@ def score_sums(
     *,
     products: bool = False,
     groups: NDArray[np.intp] | None = None,
+    offset: Vector | None = None,
     n_threads: int | None = None,
 ) -> ScoreSums:
     """Return the sums over rows of a host's storage.
@@ -75,6 +76,8 @@ def score_sums(
         Whether to sum products of scores.
     groups : ndarray (n,), optional
         The number of each row's group, from 0: products are then those of the groups' sums.
+    offset : ndarray (n, K), optional
+        Known logits, which are added.
     n_threads : int or None
 
     Notes
@@ -93,10 +96,12 @@ def score_sums(
     if groups is not None and (np.diff(groups) < 0).any():
         order = np.argsort(groups, kind="stable")
         groups = groups[order]
+        offset = None if offset is None else offset[order]
 
     def start(part: slice) -> _Sums:
         of_part = None if groups is None else groups[part]
-        return _Sums(loss, family, weights, kept, terms, products, of_part)
+        known = None if offset is None else offset[part]
+        return _Sums(loss, family, weights, kept, terms, products, of_part, known)
 
     found = summed(
         rows, start, numbers_per_row=numbers + 2 * size * products, sums_size=sums_size, order=order,
@@ -117,9 +122,11 @@ class _Sums:
         terms: Terms,
         products: bool,
         groups: NDArray[np.intp] | None,
+        offset: Vector | None,
     ) -> None:
         self._loss, self._family, self._weights = loss, family, weights
         self._kept, self._terms = kept, terms
+        self._offset, self._place = offset, 0
         n_terms = weights.shape[1]
         self._loglik, self._score = 0.0, np.zeros((len(kept), n_terms))
         self._squares, self._fourths = np.zeros(n_terms), np.zeros(n_terms)
@@ -131,6 +138,9 @@ class _Sums:
         """Add some rows."""
         columns = self._terms.of(some.X)
         logits = columns @ self._weights.T
+        if self._offset is not None:
+            logits += self._offset[self._place : self._place + len(logits)]
+            self._place += len(logits)
         values, residuals = self._family.losses_and_residuals(self._loss, logits, some.target)
         self._loglik -= float(some.weight @ values)
         slopes = -some.weight[:, np.newaxis] * residuals[:, self._kept]
