@@ -24,7 +24,8 @@ def null_beside_offset(fitted: Fitted) -> float:
 
     A few sums over the rows' offsets and targets; X is not read. Every class must have a row.
 
-    Raises FloatingPointError if no best constants are found: of offsets so large that no probability depends on them.
+    Raises FloatingPointError if no best constants are found: of offsets so large that no probability
+    depends on them.
     """
     rows = fitted.rows._replace(X=np.empty((fitted.rows.n_rows, 0)))
     n_outputs = len(fitted.params.intercept)
