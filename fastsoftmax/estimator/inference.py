@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import scipy.special
 
-from fastsoftmax.estimator import inference_table, information, margins
+from fastsoftmax.estimator import inference_table, margins
 from fastsoftmax.estimator.normal import intervals, p_values
 
 if TYPE_CHECKING:
     from fastsoftmax.contracts import Array, Vector
+    from fastsoftmax.estimator.covariances import Found
     from fastsoftmax.estimator.information import Fitted
 
 
@@ -37,13 +38,13 @@ class Inference:
     params, standard_errors, z, p_values : ndarray (m, q)
         p-values are two-sided, by the normal distribution.
     cov : ndarray (m q, m q)
-        In C order of `params`; as MNLogit orders its own.
+        In C order of `params`; as MNLogit orders its own. Not with covariance="diagonal".
     cov_type : {"observed", "robust", "cluster"}
     classes : ndarray (m,)
     base : label or None
     terms : list of str
     loglik, loglik_null : float
-        Σ wᵢ Σ tₖ log pₖ in nats, without the penalty; and that of constants only.
+        Σ wᵢ Σ tₖ log pₖ in nats, without the penalty; and that of constants only, with the offset if any.
     nobs : float
         Σ wᵢ.
     n_params : int
@@ -72,29 +73,31 @@ class Inference:
         all_classes: Array,
         terms: list[str],
         sign: float,
-        covariance: Vector,
+        covariance: Found,
         loglik: float,
         loglik_null: float,
-        df: float,
-        distance: float,
         note: str,
     ) -> None:
         self._fitted, self._covariance = fitted, covariance
         self.cov_type, self.classes, self.base, self.terms = cov_type, classes, base, terms
         self.params, self._sign = sign * fitted.contrasts, sign
-        self.loglik, self.loglik_null, self.df, self.distance = loglik, loglik_null, df, distance
+        self.loglik, self.loglik_null = loglik, loglik_null
+        self.df, self.distance = covariance.df, covariance.distance
         self.nobs, self.n_params = fitted.total_weight, self.params.size
         self._effect_classes = all_classes if fitted.exclusive else classes
         self.note = note
 
     @cached_property
     def cov(self) -> Vector:
-        """The covariance of the parameters."""
-        blocks = self._covariance
+        """The covariance of the parameters. Raises ValueError if its diagonal alone was kept."""
+        blocks = self._covariance.matrix
+        if blocks is None:
+            raise ValueError(
+                "the diagonal of the covariance was kept alone: inference(…, covariance='full') keeps all"
+            )
         if len(blocks) == 1:
             whole: Vector = blocks[0]
             return whole
-        information.check_size(self.n_params, "cov")
         size = blocks.shape[1]
         whole = np.zeros((self.n_params, self.n_params))
         for b, block in enumerate(blocks):
@@ -105,7 +108,7 @@ class Inference:
     @cached_property
     def standard_errors(self) -> Vector:
         """The square roots of the covariance's diagonal, (m, q)."""
-        return np.sqrt(np.diagonal(self._covariance, axis1=1, axis2=2)).reshape(self.params.shape)
+        return np.sqrt(self._covariance.variances)
 
     @property
     def z(self) -> Vector:
@@ -165,6 +168,9 @@ class Inference:
             loglik, n_params = restricted.loglik, restricted.n_params
             if restricted.nobs != self.nobs or not restricted._fitted.penalty.is_none:
                 raise ValueError("restricted must be of the same rows and weights, and without a penalty")
+            ours, others = self._fitted.offset, restricted._fitted.offset
+            if ours is not others and (ours is None or others is None or not np.array_equal(ours, others)):
+                raise ValueError("restricted must have the same offset")
         elif not self._fitted.constant:
             raise ValueError("without intercepts constants are no special case: give a restricted model")
         df = self.n_params - n_params
@@ -176,10 +182,13 @@ class Inference:
     def margins(self) -> margins.Margins:
         """Return average marginal effects with delta-method errors, by this covariance. A reading of X.
 
-        Every feature is taken to be continuous: the effect is the mean of a derivative.
+        Every feature is taken to be continuous: the effect is the mean of a derivative. Raises ValueError if
+        the diagonal of the covariance was kept alone, and of a model with an offset.
         """
-        features = self.terms[self._fitted.constant :]
-        found = margins.of(self._fitted, self.cov, self._effect_classes, features)
+        if self._fitted.offset is not None:
+            raise ValueError("there are no marginal effects of a model with an offset")
+        cov, features = self.cov, self.terms[self._fitted.constant :]
+        found = margins.of(self._fitted, cov, self._effect_classes, features)
         return found._replace(effects=self._sign * found.effects)
 
     def to_frame(self, level: float = 0.95) -> Any:

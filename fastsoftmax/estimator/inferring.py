@@ -14,11 +14,13 @@ from fastsoftmax import losses
 from fastsoftmax.contracts import DeviceArray, RowBlock
 from fastsoftmax.contracts.wording import shown
 from fastsoftmax.data import statistics
-from fastsoftmax.estimator import hyperparameters, information
+from fastsoftmax.estimator import covariances, hyperparameters, information, offsets
 from fastsoftmax.estimator import labels as label_reader
 from fastsoftmax.estimator.fitting import features_of
 from fastsoftmax.estimator.inference import Inference
 from fastsoftmax.estimator.information import Fitted, Penalty
+from fastsoftmax.estimator.null_model import null_beside_offset
+from fastsoftmax.estimator.packed_covariance import variances_alone
 from fastsoftmax.estimator.sparse_fitting import penalty_weights
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from fastsoftmax.contracts import Array, MatrixLike, Rows, Vector
 
 KINDS = ("observed", "robust", "cluster")
+COVARIANCES = ("full", "diagonal")
 # Coefficients further than this from the maximum, in standard errors, are said to be: it is seen in a z of 2.
 FAR = 0.05
 
@@ -39,37 +42,45 @@ def infer(
     kind: str,
     groups: ArrayLike | None,
     base: Any,
+    covariance: str,
+    offset: ArrayLike | None,
 ) -> Inference:
     """Return the inference of a fitted model; `Statistics.inference` describes it."""
+    if covariance not in COVARIANCES:
+        raise ValueError(
+            f"covariance must be one of {', '.join(map(repr, COVARIANCES))}; got {shown(covariance)}"
+        )
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(map(repr, KINDS))}; got {shown(kind)}")
     if (kind == "cluster") != (groups is not None):
         raise ValueError("groups go with kind='cluster', one for each row, and only with it")
-    if getattr(model, "_with_offset", False):
-        raise ValueError("there is no inference of a model that was fitted with an offset")
     fitted = _fitted(model, X, y, sample_weight, base)
+    if model._with_offset and offset is None:
+        raise ValueError("the model was fitted with an offset: give that of these rows")
+    if offset is not None:
+        n_outputs = len(fitted.params.intercept)
+        fitted = replace(fitted, offset=offsets.checked(offset, fitted.rows.n_rows, n_outputs))
     classes, base, sign = _sides(model, fitted, base)
     terms = _terms(model, fitted.constant)
     named = [f"{term} of class {shown(label)}" for label in classes for term in terms]
     codes = None if groups is None else _codes(groups, fitted.rows.weight)
-    whole = fitted.exclusive or kind != "observed"
-    information.check_size(len(named) if whole else len(terms), "the covariance")
+    whole = covariance == "full"
+    covariances.check_size(fitted, kind, whole)
     sums = fitted.sums(kind != "observed", codes)
-    blocks = sums.information
-    doubtful = information.hardly_known(fitted, blocks, sums) if fitted.penalty.is_none else np.array([], int)
-    bread = _bread(fitted, blocks, named, terms)
-    slope = (sums.score - fitted.penalty_slope()).reshape(len(bread), -1)
-    errors = np.sqrt(np.diagonal(bread, axis1=1, axis2=2))
-    distance = float(np.abs(np.einsum("bij,bj->bi", bread, slope) / errors).max())
-    df = float(len(named)) if fitted.penalty.is_none else float(np.vdot(bread, blocks))
-    covariance = bread
-    if sums.products is not None:
-        covariance = information.sandwich(bread, sums.products)[np.newaxis]
-        covariance *= _factor(fitted, codes, len(named))
+    doubtful = information.hardly_known(sums) if fitted.penalty.is_none else np.array([], int)
+    factor = _factor(fitted, codes, len(named))
+
+    def depends() -> str | None:
+        return information.dependent_columns(fitted, terms)
+
+    if covariances.is_packed(fitted, whole):
+        result = variances_alone(fitted, sums, named, depends, factor)
+    else:
+        result = covariances.whole_of(fitted, sums, named, depends, factor, whole)
     found = Inference(
         fitted, cov_type=kind, classes=classes, base=base, all_classes=_of_effects(model, fitted, classes),
-        terms=terms, sign=sign, covariance=fitted.uncentred(covariance), loglik=sums.loglik,
-        loglik_null=_loglik_null(fitted), df=df, distance=distance, note=_note(fitted, kind, codes),
+        terms=terms, sign=sign, covariance=result, loglik=sums.loglik, loglik_null=_loglik_null(fitted),
+        note=_note(fitted, kind, codes),
     )  # fmt: skip
     _warn(found, [named[i] for i in doubtful.tolist()], model.tol)
     return found
@@ -170,12 +181,6 @@ def _codes(groups: ArrayLike, weight: Vector) -> NDArray[np.intp]:
     return codes
 
 
-def _bread(fitted: Fitted, blocks: Vector, named: list[str], terms: list[str]) -> Vector:
-    """Return the inverse of the information with the penalty; the blocks stay those without it."""
-    with_penalty = blocks if fitted.penalty.is_none else fitted.add_penalty(blocks.copy())
-    return information.inverses(with_penalty, named, lambda: information.dependent_columns(fitted, terms))
-
-
 def _factor(fitted: Fitted, codes: NDArray[np.intp] | None, n_params: int) -> float:
     """Return the small-sample factor: 1 of rows; G/(G − 1) · (n − 1)/(n − p) of G groups, as statsmodels."""
     if codes is None:
@@ -203,12 +208,14 @@ def _refuse_unobserved(fitted: Fitted, classes: Array) -> None:
         return
     if len(totals) == 1:
         raise ValueError("all rows of a positive weight are of one class: there is nothing to infer")
-    said = information.listed([shown(label) for label in classes[never | always]])
+    said = covariances.listed([shown(label) for label in classes[never | always]])
     raise ValueError(f"class {said}: no row has it, or all rows do; leave it out of the model")
 
 
 def _loglik_null(fitted: Fitted) -> float:
-    """Return the log-likelihood of the best constants."""
+    """Return the log-likelihood of the best constants, with the offset if there is one."""
+    if fitted.offset is not None:
+        return null_beside_offset(fitted)
     totals, weight = _totals(fitted), fitted.total_weight
     if fitted.exclusive:
         return float(xlogy(totals, totals / weight).sum())
@@ -231,7 +238,7 @@ def _warn(found: Inference, doubtful: list[str], tol: float) -> None:
     """Warn of parameters that nothing tells of, and of a fit that ended early."""
     if doubtful:
         warnings.warn(
-            f"{information.listed(doubtful)}: less than a hundredth of a row tells of it. Classes that these "
+            f"{covariances.listed(doubtful)}: less than a hundredth of a row tells of it. Classes that these "
             "columns separate have no finite estimate: their standard errors mean nothing. Give a finite C",
             UserWarning,
             stacklevel=4,

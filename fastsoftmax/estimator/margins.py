@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from fastsoftmax.estimator.normal import intervals, p_values
+from fastsoftmax.objective.curvature import outer, probabilities
 from fastsoftmax.objective.row_parts import summed
-from fastsoftmax.objective.score_sums import outer, probabilities
 
 if TYPE_CHECKING:
     from fastsoftmax.contracts import Array, RowBlock, Vector

@@ -25,6 +25,8 @@ class Statistics:
         kind: str = "observed",
         groups: ArrayLike | None = None,
         base: Any = None,
+        covariance: str = "full",
+        offset: ArrayLike | None = None,
     ) -> Inference:
         """Return standard errors, tests and intervals of the coefficients, on the rows of the fit.
 
@@ -44,6 +46,11 @@ class Statistics:
             The group of each row, for "cluster".
         base : label, optional
             The class that others are compared with; by default the first of `classes_`, as in MNLogit.
+        covariance : {"full", "diagonal"}
+            "diagonal" keeps the variances alone, for many coefficients: standard errors, tests and intervals
+            are there, `cov` and `margins` are not.
+        offset : array_like (n, K), or (n,) of one logit, optional
+            That of the fit. There are no `margins` of a model with an offset.
 
         Returns
         -------
@@ -78,12 +85,13 @@ class Statistics:
         their mean, which is biased towards zero. p-values and intervals do not know of the bias. `loglik` is
         without the penalty; `aic` and `bic` count tr (H + P)⁻¹ H parameters. For tests fit with C=inf.
 
-        One reading of X, in float64 and on the CPU: n p² flops for the Hessian (n p (d + 1) of independent
-        labels), and for "robust" as many again, G p² for "cluster". `margins` takes one more. The covariance
-        (p, p) is held, and up to three matrices of its size while it is made; of independent labels and
-        "observed" only K blocks (d + 1, d + 1), unless `cov` is asked for. Where the matrices take more
-        memory than is free, a ValueError says so before anything is computed. Rows of narrow dtypes are
-        widened, and sparse ones made dense, some at a time.
+        One reading of X, in float64 and on the CPU: n K (K − 1) (d + 1)² / 2 flops for the Hessian
+        (n K (d + 1)² of independent labels), and for "robust" n p² more, G p² for "cluster", of p
+        coefficients. `margins` takes one more. Held are one matrix (p, p), or with covariance="diagonal" half
+        of one; the sums that it is made of, a quarter to three quarters of a matrix; and for "robust" and
+        "cluster" one matrix more. Of independent labels and "observed" they are K blocks (d + 1, d + 1),
+        unless `cov` is asked for. Where they take more memory than is free, a ValueError says how much before
+        anything is computed. Rows of narrow dtypes are widened, and sparse ones made dense, some at a time.
 
         References
         ----------
@@ -100,7 +108,7 @@ class Statistics:
         """
         from fastsoftmax.estimator.inferring import infer
 
-        return infer(self, X, y, sample_weight, kind, groups, base)
+        return infer(self, X, y, sample_weight, kind, groups, base, covariance, offset)
 
     def calibrate(
         self,

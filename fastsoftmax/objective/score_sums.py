@@ -2,8 +2,6 @@
 
 The score of a row is the gradient of its log-likelihood, −wᵢ ∂ℓᵢ/∂(b, W): for the logits that are kept,
 wᵢ (tᵢ − pᵢ) ⊗ (1, xᵢ). By NumPy and BLAS: nothing is compiled for it, and one reading of X serves for all.
-The kernel of class blocks takes twice as long as the product of all classes with themselves, which has the
-symmetry of pairs of features and of pairs of classes at once.
 """
 
 from __future__ import annotations
@@ -11,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from scipy.linalg.blas import dsyrk
 
+from fastsoftmax.objective.curvature import Curvature, ProductSum, outer, probabilities, sum_size
 from fastsoftmax.objective.row_parts import summed
 
 if TYPE_CHECKING:
@@ -33,8 +31,8 @@ class ScoreSums(NamedTuple):
         −Σ wᵢ ℓᵢ, in nats.
     score : ndarray (m, q)
         Σ sᵢ, for m logits and q terms: the constant first, if there is one.
-    information : ndarray (1, m q, m q), or (m, q, q)
-        The Hessian of Σ wᵢ ℓᵢ: of a softmax whole, of independent labels the blocks of each.
+    curvature : Curvature
+        The sums of the Hessian of Σ wᵢ ℓᵢ.
     products : ndarray (m q, m q) or None
         Σ sᵢ sᵢᵀ over the rows, or over the groups' sums of scores.
     squares, fourths : ndarray (q,)
@@ -43,7 +41,7 @@ class ScoreSums(NamedTuple):
 
     loglik: float
     score: Vector
-    information: Vector
+    curvature: Curvature
     products: Vector | None
     squares: Vector
     fourths: Vector
@@ -59,6 +57,7 @@ def score_sums(
     *,
     products: bool = False,
     groups: NDArray[np.intp] | None = None,
+    offset: Vector | None = None,
     n_threads: int | None = None,
 ) -> ScoreSums:
     """Return the sums over rows of a host's storage.
@@ -77,26 +76,35 @@ def score_sums(
         Whether to sum products of scores.
     groups : ndarray (n,), optional
         The number of each row's group, from 0: products are then those of the groups' sums.
+    offset : ndarray (n, K), optional
+        Known logits, which are added.
     n_threads : int or None
 
     Notes
     -----
-    float64. One reading of X: 4 n d K flops, and for the information of a softmax n (m q)² more, of labels
-    n m q²; with `products` as many again, or G (m q)² for G groups. Some 16 MiB a thread beside up to
-    eight times the result. Rows that are not in their groups' order are copied some at a time.
+    float64. One reading of X: 4 n d K flops, and for the information of a softmax n m (m + 1) q² / 2 more,
+    of labels n m q²; with `products` n (m q)² more, or G (m q)² for G groups. Some 20 MiB a thread, and
+    128 MiB at most for sums of several parts of the rows, beside the result and the sums that it is made of
+    (`fastsoftmax.objective.curvature.sum_size`). Rows that are not in their groups' order are copied some
+    at a time.
     """
-    size = len(kept) * weights.shape[1]
+    m, q = len(kept), weights.shape[1]
+    size = m * q
+    sums_size = sum_size(m, q, family.SHIFT_INVARIANT) + products * size**2
+    numbers = 4 * len(weights) + 3 * q + 2 * (m * (m + 1) // 2 if family.SHIFT_INVARIANT else m)
     order = None
     if groups is not None and (np.diff(groups) < 0).any():
         order = np.argsort(groups, kind="stable")
         groups = groups[order]
+        offset = None if offset is None else offset[order]
 
     def start(part: slice) -> _Sums:
         of_part = None if groups is None else groups[part]
-        return _Sums(loss, family, weights, kept, terms, products, of_part)
+        known = None if offset is None else offset[part]
+        return _Sums(loss, family, weights, kept, terms, products, of_part, known)
 
     found = summed(
-        rows, start, numbers_per_row=4 * size + 4 * len(weights), sums_size=2 * size**2, order=order,
+        rows, start, numbers_per_row=numbers + 2 * size * products, sums_size=sums_size, order=order,
         groups=groups, n_threads=n_threads,
     )  # fmt: skip
     return found.whole()
@@ -114,25 +122,32 @@ class _Sums:
         terms: Terms,
         products: bool,
         groups: NDArray[np.intp] | None,
+        offset: Vector | None,
     ) -> None:
         self._loss, self._family, self._weights = loss, family, weights
         self._kept, self._terms = kept, terms
+        self._offset, self._place = offset, 0
         n_terms = weights.shape[1]
         self._loglik, self._score = 0.0, np.zeros((len(kept), n_terms))
         self._squares, self._fourths = np.zeros(n_terms), np.zeros(n_terms)
-        self._curved = _Curvature(kept, n_terms, family.SHIFT_INVARIANT)
-        self._products = _Products(self._score.size) if products else None
+        self._curved = Curvature(len(kept), n_terms, family.SHIFT_INVARIANT)
+        self._products = ProductSum(self._score.size) if products else None
         self._groups = None if groups is None or not products else _Groups(groups, self._score.size)
 
     def add(self, some: RowBlock) -> None:
         """Add some rows."""
         columns = self._terms.of(some.X)
         logits = columns @ self._weights.T
+        if self._offset is not None:
+            logits += self._offset[self._place : self._place + len(logits)]
+            self._place += len(logits)
         values, residuals = self._family.losses_and_residuals(self._loss, logits, some.target)
         self._loglik -= float(some.weight @ values)
         slopes = -some.weight[:, np.newaxis] * residuals[:, self._kept]
         self._score += slopes.T @ columns
-        self._curved.add(columns, logits, _curvature_weight(some, self._family))
+        proba, rest = probabilities(logits, self._family.SHIFT_INVARIANT)
+        weight = _curvature_weight(some, self._family)
+        self._curved.add(columns, proba[:, self._kept], rest[:, self._kept], weight)
         if self._products is not None:
             each = outer(slopes, columns)
             self._products.add(each if self._groups is None else self._groups.complete(each))
@@ -162,31 +177,7 @@ class _Sums:
         """Return the result."""
         self._end()
         products = None if self._products is None else self._products.whole()
-        return ScoreSums(
-            self._loglik, self._score, self._curved.information(), products, self._squares, self._fourths
-        )
-
-
-def outer(a: Vector, b: Vector) -> Vector:
-    """Return the products of each row's numbers, (n, m q), of a (n, m) and b (n, q)."""
-    return (a[:, :, np.newaxis] * b[:, np.newaxis, :]).reshape(len(a), -1)
-
-
-def probabilities(logits: Vector, exclusive: bool) -> tuple[Vector, Vector]:
-    """Return p and 1 − p, each without cancellation, of logits (n, K) of a softmax or of sigmoids."""
-    if not exclusive:
-        e = np.exp(-np.abs(logits))
-        large, small = 1.0 / (1.0 + e), e / (1.0 + e)
-        return np.where(logits >= 0.0, large, small), np.where(logits >= 0.0, small, large)
-    best = np.arange(len(logits)), logits.argmax(axis=1)
-    e = np.exp(logits - logits[best][:, np.newaxis])
-    e[best] = 0.0
-    others = e.sum(axis=1)
-    e[best] = 1.0
-    rest = (1.0 + others)[:, np.newaxis] - e
-    rest[best] = others
-    scale = 1.0 / (1.0 + others)[:, np.newaxis]
-    return e * scale, rest * scale
+        return ScoreSums(self._loglik, self._score, self._curved, products, self._squares, self._fourths)
 
 
 def _curvature_weight(some: RowBlock, family: Any) -> Vector:
@@ -195,73 +186,6 @@ def _curvature_weight(some: RowBlock, family: Any) -> Vector:
         weight: Vector = some.weight * some.target.sum(axis=1, dtype=np.float64)
         return weight
     return some.weight
-
-
-class _Products:
-    """A sum of products Σ aᵢ aᵢᵀ (size, size): its lower triangle, to which BLAS adds."""
-
-    def __init__(self, size: int) -> None:
-        self._sum = np.zeros((size, size), order="F")
-
-    def add(self, rows: Vector) -> None:
-        """Add the products of rows (n, size)."""
-        if len(rows):
-            self._sum = dsyrk(1.0, np.ascontiguousarray(rows).T, 1.0, self._sum, lower=1, overwrite_c=1)
-
-    def merge(self, other: _Products) -> None:
-        """Add another sum."""
-        self._sum += other._sum
-
-    def whole(self) -> Vector:
-        """Return the sum, whole."""
-        return symmetric(self._sum)
-
-
-class _Curvature:
-    """The information Σ w (diag p − p pᵀ) ⊗ x xᵀ, or of independent labels Σ w p (1 − p) x xᵀ of each."""
-
-    def __init__(self, kept: NDArray[np.intp], n_terms: int, exclusive: bool) -> None:
-        self._kept, self._exclusive = kept, exclusive
-        self._own = [_Products(n_terms) for _ in kept]
-        self._pairs = _Products(len(kept) * n_terms) if exclusive else None
-
-    def add(self, columns: Vector, logits: Vector, weight: Vector) -> None:
-        """Add some rows."""
-        proba, rest = (part[:, self._kept] for part in probabilities(logits, self._exclusive))
-        root = np.sqrt(weight)[:, np.newaxis]
-        own = root * np.sqrt(proba * rest)
-        for place, products in enumerate(self._own):
-            products.add(own[:, place : place + 1] * columns)
-        if self._pairs is not None:
-            self._pairs.add(outer(root * proba, columns))
-
-    def merge(self, other: _Curvature) -> None:
-        """Add the sums of other rows."""
-        for own, others in zip(self._own, other._own, strict=True):
-            own.merge(others)
-        if self._pairs is not None and other._pairs is not None:
-            self._pairs.merge(other._pairs)
-
-    def information(self) -> Vector:
-        """Return the blocks."""
-        own = np.array([products.whole() for products in self._own])
-        if self._pairs is None:
-            return own
-        whole = self._pairs.whole()
-        np.negative(whole, out=whole)
-        size = own.shape[1]
-        # Not the difference of two sums, which cancel where p is next to one.
-        for place, block in enumerate(own):
-            part = slice(place * size, (place + 1) * size)
-            whole[part, part] = block
-        return whole[np.newaxis]
-
-
-def symmetric(lower: Vector) -> Vector:
-    """Return a matrix whose lower triangle is filled as a whole one."""
-    below: Vector = np.tril(lower)
-    below += np.tril(lower, -1).T
-    return below
 
 
 class _Groups:

@@ -7,11 +7,14 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.linalg
 import scipy.sparse
 import scipy.stats
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 from fastsoftmax import SoftmaxRegression
+from fastsoftmax.estimator.packed_covariance import PackedMatrix
+from fastsoftmax.objective.curvature import Curvature
 from tests import naive
 
 STEP = 1e-6
@@ -251,6 +254,7 @@ def test_wrong_arguments():
         "groups must be": {"kind": "cluster", "groups": groups[1:]},
         "one group only": {"kind": "cluster", "groups": np.zeros(len(y))},
         "base must be one of the classes": {"base": "rice"},
+        "covariance must be one of": {"covariance": "none"},
     }.items():
         with pytest.raises(ValueError, match=message):
             model.inference(X, y, **options)
@@ -278,11 +282,87 @@ def test_the_bits_do_not_depend_on_the_threads(monkeypatch):
 
 
 def test_a_covariance_that_does_not_fit_is_refused_at_once(monkeypatch):
-    monkeypatch.setattr("fastsoftmax.estimator.information.available_memory", lambda: 1000)
     X, y, _, _ = problem()
     model = fitted(X, y)
-    with pytest.raises(ValueError, match=r"the covariance takes matrices of 8 rows .* GiB are free"):
+    monkeypatch.setattr("fastsoftmax.estimator.covariances.available_memory", lambda: 700)
+    with pytest.raises(
+        ValueError, match=r"8 parameters takes 7.52e-07 GB .*covariance='diagonal' takes 5.28e-07"
+    ):
         model.inference(X, y)
+    model.inference(X, y, covariance="diagonal")
+    monkeypatch.setattr("fastsoftmax.estimator.covariances.available_memory", lambda: 500)
+    with pytest.raises(
+        ValueError, match=r"5.28e-07 GB while it is made; 5e-07 GB are free\. Leave out features"
+    ):
+        model.inference(X, y, covariance="diagonal")
+
+
+@pytest.mark.parametrize("kind", ["observed", "robust"])
+@pytest.mark.parametrize("C", [np.inf, 0.1])
+def test_the_diagonal_alone_is_that_of_the_matrix(kind, C):
+    X, y, weight, _ = problem(d=2, n_classes=4)
+    X[:, 1] += 1e3  # sums are of centred rows
+    for columns in (slice(0, 2), slice(0, 1), slice(1, 2)):  # of nine parameters, of six
+        model = fitted(X[:, columns], y, weight, C=C)
+        whole, alone = (
+            model.inference(X[:, columns], y, weight, kind=kind, covariance=covariance)
+            for covariance in ("full", "diagonal")
+        )
+        close(alone.standard_errors, whole.standard_errors, 1e-8)
+        close([alone.df], [whole.df], 1e-8)
+        assert alone.distance == pytest.approx(whole.distance, rel=1e-3, abs=1e-9)
+    assert alone.summary().startswith("Observations")
+    for part in (lambda: alone.cov, alone.margins):
+        with pytest.raises(ValueError, match="diagonal of the covariance was kept alone"):
+            part()
+
+
+def test_the_diagonal_alone_names_what_is_singular():
+    X, y, _, _ = problem()
+    X[:, 2] = X[:, 0] - X[:, 1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model = fitted(X, y, tol=1e-6)
+    with pytest.raises(ValueError, match=r"columns x0, x1, x2 of X depend on each other"):
+        model.inference(X, y, covariance="diagonal")
+
+
+@pytest.mark.parametrize(("m", "q"), [(1, 3), (2, 11), (4, 3), (5, 50)])
+def test_both_ways_to_the_information(m, q):
+    rng = np.random.default_rng(m)
+    columns, weight = rng.normal(size=(600, q)), rng.integers(0, 3, 600).astype(float)
+    p = rng.dirichlet(np.ones(m + 1), 600)[:, :m]
+    found = []
+    for pairs_per_term in (0.0, np.inf):  # all pairs at once, each pair
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("fastsoftmax.objective.curvature.PAIRS_PER_TERM", pairs_per_term)
+            patch.setattr("fastsoftmax.objective.curvature.PANEL", 7)
+            patch.setattr("fastsoftmax.objective.curvature.PRODUCTS", 60)
+            sums = Curvature(m, q, True)
+            for some in (slice(0, 550), slice(550, 600)):
+                sums.add(columns[some], p[some], 1.0 - p[some], weight[some])
+            diagonal = sums.diagonal.copy()
+            (information,) = sums.information()
+            np.testing.assert_array_equal(diagonal.ravel(), information.diagonal())
+            found.append(information)
+    H = np.einsum(
+        "n,nkl,ni,nj->kilj", weight, np.eye(m) * p[:, None] - p[:, None] * p[:, :, None], columns, columns
+    )
+    for information in found:
+        close(information, H.reshape(m * q, m * q), 1e-12)
+
+
+@pytest.mark.parametrize("order", [4, 5])
+def test_the_packed_format_is_lapacks(order):
+    A = np.arange(order**2, dtype=float).reshape(order, order)
+    A += A.T
+    packed = PackedMatrix(order)
+    for block in ((0, 0), (2, 0), (2, 2)):
+        packed.put(
+            *block, A[block[0] : 2 if block[0] == 0 else order, block[1] : 2 if block[1] == 0 else order]
+        )
+    np.testing.assert_array_equal(packed.flat, scipy.linalg.lapack.dtrttf(A, transr="N", uplo="L")[0])
+    np.testing.assert_array_equal(packed.columns(1, order), A[:, 1:])
 
 
 @pytest.mark.parametrize("kind", ["observed", "robust", "cluster"])

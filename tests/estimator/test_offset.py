@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.sparse
-from scipy.special import softmax
+from scipy.optimize import minimize
+from scipy.special import log_softmax, softmax
 
 from fastsoftmax import SoftmaxRegression, load, rows_from
 from fastsoftmax.contracts import Params, RowBlock, queries
@@ -114,7 +115,40 @@ def test_an_offset_that_the_features_make_is_taken_off_the_coefficients(tmp_path
     model.save(tmp_path / "model")
     with pytest.raises(ValueError, match="fitted with an offset"):
         load(tmp_path / "model").inference(X, y)
+    for options in ({}, {"kind": "robust"}, {"kind": "cluster", "groups": np.arange(N) % 7}):
+        one = model.inference(X, y, weight, offset=X @ V.T, **options)
+        other = plain.inference(X, y, weight, **options)
+        np.testing.assert_allclose(one.cov, other.cov, rtol=1e-4, atol=1e-4 * np.abs(other.cov).max())
+        np.testing.assert_allclose(one.params[:, 1:] + V[1:] - V[0], other.params[:, 1:], atol=1e-3)
+        assert one.loglik == pytest.approx(other.loglik, rel=1e-8)
+    with pytest.raises(ValueError, match="no marginal effects"):
+        one.margins()
+    with pytest.raises(ValueError, match="the same offset"):
+        one.lr_test(other)
     assert not model.fit(X, y)._with_offset
+
+
+@pytest.mark.parametrize("kind", ["two classes", "shares", "labels"])
+def test_the_best_constants_beside_an_offset(kind):
+    X, y, weight, offset, target = problem(kind)
+    model = model_of(kind, C=1.0, solver="newton-cg").fit(X, y, weight, offset=offset)
+    known = offset.reshape(N, -1)
+    shift = 1000.0 * np.arange(known.shape[1]) if kind == "shares" else 1000.0
+
+    def loss(constants):
+        z = known + constants
+        if kind == "shares":
+            return -weight @ (target * log_softmax(z, axis=1)).sum(axis=1)
+        return weight @ (np.logaddexp(0.0, z) - target * z).sum(axis=1)
+
+    best = minimize(loss, np.zeros(known.shape[1]), tol=1e-10).fun
+    for moved in (known, known + shift):  # at zero, all of the second's probabilities are 0 or 1
+        found = (
+            model.inference(X, y, weight, offset=moved)
+            if moved is known
+            else model.fit(X, y, weight, offset=moved).inference(X, y, weight, offset=moved)
+        )
+        assert found.loglik_null == pytest.approx(-best, rel=1e-8)
 
 
 @pytest.mark.parametrize("kind", ["two classes", "shares", "labels"])
