@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import contextlib
-import importlib
 import io
 import shutil
 import sys
@@ -142,7 +141,8 @@ class ProgressLine:
         """Show a text as the output of the cell, in the place of the one before."""
         said = {"text/plain": text}
         if self._output is None:
-            display = importlib.import_module("IPython.display").display
+            from IPython.display import display  # it runs this cell
+
             self._output = display(said, raw=True, display_id=True)
         else:
             self._output.update(said, raw=True)
