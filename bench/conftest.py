@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="benchmarks: the full grid, not only the quick one")
     parser.addoption("--save-to", type=Path, metavar="FILE", help="benchmarks: save the results as they come")
+    parser.addoption(
+        "--begin-anew", action="store_true", help="benchmarks: not where an unfinished result ended"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -25,7 +28,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if path is not None:
         from bench.measure.saving import AsItGoes
 
-        config.pluginmanager.register(AsItGoes(config, path))
+        options = {"full": config.getoption("--full"), "k": config.getoption("keyword")}
+        plugin = AsItGoes(config, path, options, redo=config.getoption("--begin-anew"))
+        config.pluginmanager.register(plugin)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -15,12 +15,14 @@ from bench.contenders import OURS, Fitted, bind
 from bench.contenders.naive import accuracy, objective
 from bench.measure.contest import data_of, matches, note, others_for
 from bench.measure.timing import in_turn, once, seconds_of
+from bench.problems.discovery import added_problems
 from bench.problems.grid import DENSE_FITS, SPARSE_FITS
 
 if TYPE_CHECKING:
     from bench.problems.arrays import FitData
 
-PROBLEMS = DENSE_FITS | SPARSE_FITS
+ADDED, ADDED_SPARSE = added_problems("fit"), added_problems("sparse_fit")
+PROBLEMS = DENSE_FITS | SPARSE_FITS | ADDED | ADDED_SPARSE
 
 
 def verdict(fitted: Fitted, data: FitData) -> dict[str, Any]:
@@ -38,7 +40,8 @@ def verdict(fitted: Fitted, data: FitData) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("problem", "operation", "contender"), matches(DENSE_FITS, ["fit"]) + matches(SPARSE_FITS, ["sparse_fit"])
+    ("problem", "operation", "contender"),
+    matches(DENSE_FITS | ADDED, ["fit"]) + matches(SPARSE_FITS | ADDED_SPARSE, ["sparse_fit"]),
 )
 def test_fits(benchmark: Any, problem: str, operation: str, contender: str) -> None:
     description = PROBLEMS[problem]

@@ -7,11 +7,19 @@ from typing import Any
 import pytest
 
 from bench.contenders import plain
-from bench.measure.contest import hold, matches
+from bench.measure.contest import hold, matches, matches_added
 from bench.measure.yardsticks import forward, grams, products, three_products
+from bench.problems.discovery import added_problems
 from bench.problems.grid import DENSE, DENSE_GRAMS, HEADS, SPARSE, SPARSE_GRAMS
 
-PROBLEMS = DENSE | SPARSE | SPARSE_GRAMS | HEADS
+VERBS = ("value_and_grad", "hessp", "predict", "diagonal", "gram")
+OPERATIONS = [
+    *VERBS,
+    *(f"sparse_{verb}" for verb in VERBS),
+    "linear_cross_entropy",
+    "linear_cross_entropy_grad",
+]
+PROBLEMS = DENSE | SPARSE | SPARSE_GRAMS | HEADS | added_problems(*OPERATIONS)
 YARDSTICKS = {
     "gram": grams,
     "predict": forward,
@@ -28,7 +36,8 @@ YARDSTICKS = {
     )
     + matches(DENSE_GRAMS, [], occasional=["gram"])
     + matches(SPARSE_GRAMS, [], occasional=["sparse_gram"])
-    + matches(HEADS, ["linear_cross_entropy", "linear_cross_entropy_grad"]),
+    + matches(HEADS, ["linear_cross_entropy", "linear_cross_entropy_grad"])
+    + matches_added(OPERATIONS),
 )
 def test_passes(benchmark: Any, problem: str, operation: str, contender: str) -> None:
     yardstick = YARDSTICKS.get(plain(operation), products)

@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bench.measure.contest import hold, matches
+from bench.measure.contest import hold, matches, matches_added
 from bench.measure.yardsticks import copy
+from bench.problems.discovery import added_problems
 from bench.problems.grid import COLUMNS, DOUBLE_ROWS, LABELLED_ROWS, NARROW_LABELLED_ROWS, NARROW_ROWS, ROWS
 
 if TYPE_CHECKING:
     from bench.problems.rows import Rows
 
 
-ALL_ROWS = ROWS | DOUBLE_ROWS | NARROW_ROWS
+OPERATIONS = ["softmax", "softmax_out", "log_softmax", "logsumexp", "cross_entropy"]
+ALL_ROWS = ROWS | DOUBLE_ROWS | NARROW_ROWS | added_problems(*OPERATIONS)
 ALL_LABELLED_ROWS = LABELLED_ROWS | NARROW_LABELLED_ROWS
 
 
@@ -33,7 +35,8 @@ def hold_rows(benchmark: Any, rows: Rows, operation: str, contender: str) -> Non
         NARROW_ROWS,
         ["narrow_softmax_out", "narrow_cross_entropy"],
         occasional=["narrow_softmax", "narrow_logsumexp"],
-    ),
+    )
+    + matches_added(OPERATIONS),
 )
 def test_rows(benchmark: Any, problem: str, operation: str, contender: str) -> None:
     hold_rows(benchmark, ALL_ROWS[problem], operation, contender)

@@ -1,4 +1,6 @@
-"""Who computes it: one module a contender, named as the library is imported; a new contender is a new file.
+"""Who computes it: one module a contender, named as the library is imported.
+
+A new contender is a new file `of_NAME.py`, here or in the folder FASTSOFTMAX_BENCH; CONTRIBUTING.md has a recipe.
 
 A contender offers an operation by defining a function of that name, and declines it by not doing so. The
 function takes a problem's arrays, prepares what no user would pay for in a loop (wrapping, memory for results
@@ -44,6 +46,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from bench.problems.discovery import added, imported
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -58,7 +62,8 @@ class TimeLimitError(RuntimeError):
 
 OURS = "fastsoftmax"
 REFERENCE = "naive"
-CONTENDERS = (OURS, REFERENCE, "scipy", "sklearn", "torch", "numexpr")
+ADDED = added("contenders")
+CONTENDERS = (OURS, REFERENCE, "scipy", "sklearn", "torch", "numexpr", *ADDED)
 APART = ("cyanure",)  # contenders whose library lives in an environment of its own
 VARIANTS = ("narrow_", "sparse_")  # of one operation, on other storage
 
@@ -101,6 +106,8 @@ def plain(operation: str) -> str:
 @functools.cache
 def module_of(contender: str) -> Any:
     """Import a contender, or give None where its library is not installed."""
+    if contender in ADDED:
+        return imported(ADDED[contender])
     if contender not in (REFERENCE, *APART) and importlib.util.find_spec(contender) is None:
         return None
     return importlib.import_module(f"{__name__}.{contender}")

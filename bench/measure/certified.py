@@ -6,6 +6,7 @@ tolerance. It is sought for each precision of X: float32 rows are another proble
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import bench.measure.numba_cache  # noqa: F401 - before anything imports Numba
@@ -13,12 +14,12 @@ from bench.contenders import OURS, module_of
 from bench.measure import optimum
 from bench.measure.certificates import TOL, certificate, doubts
 from bench.measure.curves import GRACE
-from bench.problems.archives import DataMissingError
+from bench.measure.steps import Step
 from bench.problems.descriptions import load
 from bench.problems.drawn import DrawnDense
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from bench.contenders import Fitted
     from bench.problems.arrays import FitData
@@ -60,25 +61,28 @@ def sets(dtype: str) -> dict[str, Problem]:
     return optimum.sets(dtype) | {problem.name: problem for problem in drawn}
 
 
-def measure(plan: Plan) -> Iterator[list[dict[str, Any]]]:
-    """Give the benchmarks of each set, precision and penalty as soon as they are there."""
-    for name in plan.sets:
-        for dtype in plan.dtypes:
-            problem = sets(dtype)[name]
-            try:
-                data = load(problem)
-            except DataMissingError as missing:
-                print(f"{name} left out: {missing}", flush=True)
-                break
-            for C in plan.strengths:
-                yield group_of(problem, data._replace(C=C), plan)
+def steps(plan: Plan) -> list[Step]:
+    """Give a step for each set, precision and penalty; the limits hold for a reference and two fits a solver."""
+    at_most = plan.limit + len(wanted(plan)) * (2 * plan.limit + GRACE)
+    known = {dtype: sets(dtype) for dtype in plan.dtypes}
+    return [
+        Step(f"{name} {dtype} C = {C:g}", functools.partial(group_of, known[dtype][name], C, plan), at_most)
+        for name in plan.sets
+        for dtype in plan.dtypes
+        for C in plan.strengths
+    ]
 
 
-def group_of(problem: Problem, data: FitData, plan: Plan) -> list[dict[str, Any]]:
+def wanted(plan: Plan) -> list[str]:
+    """Name the solvers that are run."""
+    return [name for name in SOLVERS if not plan.solvers or any(part in name for part in plan.solvers)]
+
+
+def group_of(problem: Problem, C: float, plan: Plan) -> list[dict[str, Any]]:
     """Fit a set with one penalty by every solver."""
-    print(f"{problem.name} C={data.C:g} {problem.dtype}", flush=True)
-    wanted = [name for name in SOLVERS if not plan.solvers or any(part in name for part in plan.solvers)]
-    fits = {f"{OURS} {solver}": watched(solver, data, plan.limit) for solver in wanted}
+    data = load(problem)._replace(C=C)
+    print(f"{problem.name} C={C:g} {problem.dtype}", flush=True)
+    fits = {f"{OURS} {solver}": watched(solver, data, plan.limit) for solver in wanted(plan)}
     reference, _ = module_of(OURS).optimum(data, REFERENCE_TOL, plan.limit)
     known = [reference, *(fit.fitted for fit in fits.values() if fit.fitted is not None)]
     best = min(optimum.value_of(fitted, data) for fitted in known)

@@ -16,6 +16,7 @@ in a wheel, and nothing is compiled. Needs `os.wait4`: Linux and macOS.
 
 from __future__ import annotations
 
+import functools
 import os
 import site
 import subprocess
@@ -30,12 +31,13 @@ import numpy as np
 from bench.contenders import OURS, naive, scripts
 from bench.contenders.threads import THREADS
 from bench.measure import agreement
+from bench.measure.steps import Step
 from bench.measure.timing import summary
 from bench.problems.descriptions import load
 from bench.problems.rows import Rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from bench.contenders.scripts import Script
 
@@ -294,9 +296,13 @@ def spread(values: np.ndarray) -> list[float]:
     return [float(np.median(values)), float(values.min()), float(values.max())]
 
 
-def measure_all(plan: Plan, wanted: str | None) -> Iterator[list[dict[str, Any]]]:
-    """Measure the subjects whose names contain `wanted`, one after the other."""
-    for subject in SUBJECTS:
-        if wanted is None or wanted in subject.name:
-            print(subject.name, flush=True)
-            yield measure(subject, plan)
+def steps(plan: Plan, wanted: str | None) -> list[Step]:
+    """Give a step for each subject whose name contains `wanted`."""
+    chosen = [subject for subject in SUBJECTS if wanted is None or wanted in subject.name]
+    return [Step(subject.name, functools.partial(said, subject, plan)) for subject in chosen]
+
+
+def said(subject: Subject, plan: Plan) -> list[dict[str, Any]]:
+    """Measure a subject, after a line that names it."""
+    print(subject.name, flush=True)
+    return measure(subject, plan)

@@ -19,6 +19,7 @@ from bench.measure.timing import (
 from bench.measure.yardsticks import copy
 from bench.problems.archives import DataMissingError
 from bench.problems.descriptions import Problem, load
+from bench.problems.discovery import added_problems
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -41,6 +42,11 @@ def matches(
         for contender in entrants(operation)
         for marks in [marks_of(problem, operation in occasional or contender in problem.dear)]
     ]
+
+
+def matches_added(operations: Iterable[str]) -> list[Any]:
+    """List the same for the problems of added files, each for the operations that it is given for."""
+    return [match for operation in operations for match in matches(added_problems(operation), [operation])]
 
 
 def marks_of(problem: Problem, occasional: bool) -> list[pytest.MarkDecorator]:

@@ -23,6 +23,7 @@ import bench.measure.numba_cache  # noqa: F401 - before anything imports Numba
 from bench.contenders import OURS, NotOfferedError, naive
 from bench.contenders.clusters import Point, dask_ml, spark
 from bench.measure import results
+from bench.measure.steps import Step, with_words
 from bench.measure.timing import seconds_of, summary
 from bench.problems.archives import archive, tfidf
 
@@ -48,19 +49,25 @@ FULL = Sizes(4_000, 60_000, 10_000, 5)
 QUICK = Sizes(200, 5_000, 2_000, 3)
 
 
-def measure(sizes: Sizes, words: str) -> Iterator[list[dict[str, Any]]]:
-    """Give the benchmarks of each subject whose name contains all the words as soon as they are there."""
-    for name, make in (
+def steps(sizes: Sizes, words: str) -> list[Step]:
+    """Give a step for each subject whose name contains all the words."""
+    subjects: tuple[tuple[str, Callable[[Sizes], list[dict[str, Any]]]], ...] = (
         ("reading", reading),
         ("fit fashion_mnist", functools.partial(fit, "fashion_mnist")),
         ("fit newsgroups20", functools.partial(fit, "newsgroups20")),
         ("memory", memory),
         ("peers spark", functools.partial(peers, "spark")),
         ("peers dask-ml", functools.partial(peers, "dask-ml")),
-    ):
-        if all(word in name for word in words.split()):
-            print(name, flush=True)
-            yield make(sizes)
+    )
+    return with_words(
+        [Step(name, functools.partial(said, name, make, sizes)) for name, make in subjects], words
+    )
+
+
+def said(name: str, make: Callable[[Sizes], list[dict[str, Any]]], sizes: Sizes) -> list[dict[str, Any]]:
+    """Measure a subject, after a line that names it."""
+    print(name, flush=True)
+    return make(sizes)
 
 
 def cluster() -> Any:

@@ -22,6 +22,7 @@ import bench.measure.numba_cache  # noqa: F401 - before anything imports Numba
 from bench.contenders import OURS
 from bench.contenders.threads import THREADS
 from bench.measure.disk_jobs import COLD, LEVELS, TOL, WARM, came, fit, formats, peers, speed, whole_fits
+from bench.measure.steps import Step, with_words
 from bench.measure.timing import summary, turns_of
 from bench.problems.disk import AnnDataTable, DenseShards, HashedShards, OnDisk, ParquetTable
 
@@ -84,12 +85,17 @@ class Plan(NamedTuple):
     rounds: int
 
 
-def measure(plan: Plan) -> Iterator[list[dict[str, Any]]]:
-    """Give the benchmarks of each subject whose name contains all the words as soon as they are there."""
-    for name, make in subjects(plan):
-        if all(word in name for word in plan.words.split()):
-            print(name, flush=True)
-            yield make()
+def steps(plan: Plan) -> list[Step]:
+    """Give a step for each subject whose name contains all the words."""
+    return with_words(
+        [Step(name, functools.partial(said, name, make)) for name, make in subjects(plan)], plan.words
+    )
+
+
+def said(name: str, make: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Measure a subject, after a line that names it."""
+    print(name, flush=True)
+    return make()
 
 
 def subjects(plan: Plan) -> Iterator[tuple[str, Callable[[], list[dict[str, Any]]]]]:

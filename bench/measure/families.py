@@ -6,17 +6,19 @@ ratio is at least that.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.contenders import OURS
 from bench.measure import optimum
 from bench.measure.curves import Point, time_to
-from bench.problems.archives import DataMissingError
-from bench.problems.descriptions import load
+from bench.measure.steps import Step
 from bench.problems.families import families
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
+
+    from bench.problems.descriptions import Problem
 
 LEVELS = tuple(10.0**-digit for digit in range(1, 9))
 OURS_ALONE = f"{OURS} auto"
@@ -34,18 +36,22 @@ class Plan(NamedTuple):
     limit: float
 
 
-def measure(plan: Plan) -> Iterator[list[dict[str, Any]]]:
-    """Give the benchmarks of each problem and penalty as soon as they are there."""
-    for family, problems in families(plan.quick).items():
-        for problem in problems if plan.words in family else ():
-            try:
-                data = load(problem)
-            except DataMissingError as missing:
-                print(f"{problem.name} left out: {missing}", flush=True)
-                continue
-            for C in plan.strengths:
-                one = optimum.Plan((problem.name,), (C,), CONTENDERS, "float64", plan.limit)
-                yield judged(family, optimum.group_of(problem, data._replace(C=C), one))
+def steps(plan: Plan) -> list[Step]:
+    """Give a step for each problem and penalty."""
+    each = optimum.Plan((), (), CONTENDERS, "float64", plan.limit)
+    bound = optimum.at_most(each)
+    return [
+        Step(f"{problem.name} C = {C:g}", functools.partial(group_of, family, problem, C, each), bound)
+        for family, problems in families(plan.quick).items()
+        if plan.words in family
+        for problem in problems
+        for C in plan.strengths
+    ]
+
+
+def group_of(family: str, problem: Problem, C: float, plan: optimum.Plan) -> list[dict[str, Any]]:
+    """Run everybody on a problem with one penalty."""
+    return judged(family, optimum.loaded_group_of(problem, C, plan))
 
 
 def judged(family: str, group: list[dict[str, Any]]) -> list[dict[str, Any]]:

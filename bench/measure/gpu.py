@@ -268,7 +268,9 @@ def run(path: Path, quick: bool) -> dict[str, Any]:
         "passes": lambda: list(passes(xp, sizes)),
         "fit": lambda: fit(xp, sizes),
     }
+    began = time.perf_counter()
     for name, part in parts.items():
         found[name] = part()
+        found["seconds"] = time.perf_counter() - began
         path.write_text(json.dumps(found, indent=2))
     return found

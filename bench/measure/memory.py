@@ -10,23 +10,22 @@ set its peak back.
 from __future__ import annotations
 
 import ctypes
+import functools
 import gc
 import json
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import bench.measure.numba_cache  # noqa: F401 - before anything imports Numba
 from bench.contenders import OURS, as_arrays, bind
 from bench.measure.roofline import bytes_of
+from bench.measure.steps import Step
 from bench.problems.descriptions import Problem, load
 from bench.problems.fits import FashionMnist, Newsgroups
 from bench.problems.passes import Dense, Head
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -111,16 +110,22 @@ def kept(what: str) -> int:
     return 1024 * int(next(line for line in lines if line.startswith(what)).split()[1])
 
 
-def in_processes(quick: bool, wanted: str | None) -> Iterator[dict[str, Any]]:
-    """Measure the cases whose names contain `wanted`, one process after the other."""
-    for name, case in cases(quick).items():
-        for contender in case.contenders:
-            if wanted is not None and wanted not in f"{name}-{contender}":
-                continue
-            command = [sys.executable, "-m", "bench.measure.memory", name, contender, *["--quick"] * quick]
-            print(f"{name} {contender}", flush=True)
-            done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
-            yield json.loads(done.stdout)
+def steps(quick: bool, wanted: str | None) -> list[Step]:
+    """Give a step for each case and contender whose name contains `wanted`."""
+    return [
+        Step(f"{name} {contender}", functools.partial(in_process, name, contender, quick))
+        for name, case in cases(quick).items()
+        for contender in case.contenders
+        if wanted is None or wanted in f"{name}-{contender}"
+    ]
+
+
+def in_process(name: str, contender: str, quick: bool) -> list[dict[str, Any]]:
+    """Measure a contender in a process of his own."""
+    command = [sys.executable, "-m", "bench.measure.memory", name, contender, *["--quick"] * quick]
+    print(f"{name} {contender}", flush=True)
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    return [json.loads(done.stdout)]
 
 
 if __name__ == "__main__":

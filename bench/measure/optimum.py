@@ -12,17 +12,19 @@ from __future__ import annotations
 import functools
 import math
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 import bench.measure.numba_cache  # noqa: F401 - before anything imports Numba
-from bench.contenders import OURS, NotOfferedError, module_of
+from bench.contenders import ADDED, OURS, NotOfferedError, module_of
 from bench.contenders.naive import objective
 from bench.measure.certificates import TOL, certificate, doubts
-from bench.measure.curves import Curve, Point, by_budgets, time_to
-from bench.problems.archives import DataMissingError
+from bench.measure.curves import GRACE, GROWTH, Curve, Point, by_budgets, time_to
+from bench.measure.steps import Step
 from bench.problems.descriptions import load
+from bench.problems.discovery import added_problems
 from bench.problems.fits import Digits, RealSet
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from bench.problems.arrays import FitData
     from bench.problems.descriptions import Problem
 
-LIBRARIES = (OURS, "sklearn", "sklearnex", "torch", "cyanure")
+LIBRARIES = (OURS, "sklearn", "sklearnex", "torch", "cyanure", *ADDED)
 STRENGTHS = (0.01, 1.0, 100.0)
 LEVELS = tuple(10.0**-digit for digit in range(2, 9))
 QUICK = ("digits", "steel_plates", "dry_bean")
@@ -63,7 +65,10 @@ def sets(dtype: str) -> dict[str, Problem]:
         RealSet("tep_faults_unscaled", dtype, scaling="none", file="tep_faults"),
         RealSet("tox171", dtype),
     ]
-    return {problem.name: problem for problem in listed}
+    others = added_problems("fit", "sparse_fit").values()
+    return {
+        problem.name: problem for problem in (*listed, *(replace(other, dtype=dtype) for other in others))
+    }
 
 
 class Optimum(NamedTuple):
@@ -83,17 +88,35 @@ class Plan(NamedTuple):
     limit: float
 
 
-def measure(plan: Plan) -> Iterator[list[dict[str, Any]]]:
-    """Give the benchmarks of each set and penalty as soon as they are there."""
+def steps(plan: Plan) -> list[Step]:
+    """Give a step for each set and penalty."""
     known = sets(plan.dtype)
-    for name in plan.sets:
-        try:
-            data = load(known[name])
-        except DataMissingError as missing:
-            print(f"{name} left out: {missing}", flush=True)
-            continue
-        for C in plan.strengths:
-            yield group_of(known[name], data._replace(C=C), plan)
+    bound = at_most(plan)
+    return [
+        Step(f"{name} C = {C:g}", functools.partial(loaded_group_of, known[name], C, plan), bound)
+        for name in plan.sets
+        for C in plan.strengths
+    ]
+
+
+def at_most(plan: Plan) -> float:
+    """Give the seconds that the limits of a set with one penalty allow.
+
+    Ours is fitted three times, and twice more where that is short. The runs of another grow by a factor, and
+    the last one takes no more than the limit, nor does the first, which is not counted.
+    """
+    seconds = OPTIMUM_LIMITS * plan.limit
+    for name, made in contenders(plan.solvers):
+        if name.startswith(OURS):
+            seconds += 3 * plan.limit + 2 * REPEATED_SECONDS
+        elif made.func is not missing:
+            seconds += (1 + GROWTH / (GROWTH - 1)) * plan.limit + GRACE
+    return seconds
+
+
+def loaded_group_of(problem: Problem, C: float, plan: Plan) -> list[dict[str, Any]]:
+    """Load a set, and run everybody on it with one penalty."""
+    return group_of(problem, load(problem)._replace(C=C), plan)
 
 
 def group_of(problem: Problem, data: FitData, plan: Plan) -> list[dict[str, Any]]:
@@ -124,7 +147,7 @@ def group_of(problem: Problem, data: FitData, plan: Plan) -> list[dict[str, Any]
     return [benchmark_of(contender, *made, shared) for contender, made in curves.items()]
 
 
-def contenders(wanted: Sequence[str]) -> Iterator[tuple[str, Callable[..., tuple[Curve, dict[str, Any]]]]]:
+def contenders(wanted: Sequence[str]) -> Iterator[tuple[str, functools.partial[Any]]]:
     """Give everybody's name and how his curve is made; ours first."""
     for library in LIBRARIES:
         module = module_of(library)

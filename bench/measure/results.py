@@ -63,11 +63,21 @@ def commit() -> dict[str, Any]:
     return {key: info[key] for key in ("id", "time", "dirty")}
 
 
-def write(path: Path, benchmarks: list[dict[str, Any]]) -> None:
-    """Save benchmarks that were not run by pytest as it would, with the machine card."""
+def write(path: Path, benchmarks: list[dict[str, Any]], unfinished: dict[str, Any] | None = None) -> None:
+    """Save benchmarks that were not run by pytest as it would, with the machine card; a file is replaced whole.
+
+    `unfinished` is what a run needs to be gone on with.
+    """
     path.parent.mkdir(exist_ok=True)
     saved = {"machine_info": machine.card(), "commit_info": commit(), "benchmarks": benchmarks}
-    path.write_text(json.dumps(saved, indent=4))
+    replace(path, saved if unfinished is None else saved | {"unfinished": unfinished})
+
+
+def replace(path: Path, content: dict[str, Any]) -> None:
+    """Write a result beside the one that is there, and put it in its place."""
+    part = path.with_name(f"{path.name}.tmp")
+    part.write_text(json.dumps(content, indent=4))
+    part.replace(path)
 
 
 def benchmarks(path: Path) -> list[dict[str, Any]]:

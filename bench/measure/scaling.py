@@ -7,6 +7,7 @@ over the upper half of the sizes: below it the cost of a call itself bends the l
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,13 +16,12 @@ import bench.measure.numba_cache  # noqa: F401 - before anything imports Numba
 from bench.contenders import OURS, bind
 from bench.contenders.threads import THREADS
 from bench.measure import agreement, roofline
+from bench.measure.steps import Step
 from bench.measure.timing import calls_a_round, lap, summary, turns_of
 from bench.problems.descriptions import load
 from bench.problems.passes import Dense, SyntheticCsr
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from bench.problems.descriptions import Problem
 
 ROUNDS = 7
@@ -59,13 +59,20 @@ def size_of(axis: str, problem: Any) -> int:
     return {"n": problem.n_rows, "d": problem.n_features, "K": problem.n_classes}[axis]
 
 
-def measure(quick: bool) -> Iterator[dict[str, Any]]:
-    """Time every point, and give each as one benchmark of a result."""
-    for axis, (fixed, problems) in series(quick).items():
-        for problem in problems:
-            noted = {"axis": axis, "size": size_of(axis, problem), "fixed": fixed}
-            yield timed(problem, noted)
-            print(f"{axis} = {noted['size']:,}", flush=True)
+def steps(quick: bool) -> list[Step]:
+    """Give a step for each point."""
+    return [
+        Step(f"{axis} {problem.key}", functools.partial(measure, axis, fixed, problem))
+        for axis, (fixed, problems) in series(quick).items()
+        for problem in problems
+    ]
+
+
+def measure(axis: str, fixed: str, problem: Problem) -> list[dict[str, Any]]:
+    """Time a point, and say which."""
+    noted = {"axis": axis, "size": size_of(axis, problem), "fixed": fixed}
+    print(f"{axis} = {noted['size']:,}", flush=True)
+    return [timed(problem, noted)]
 
 
 def timed(problem: Problem, noted: dict[str, Any]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from bench.contenders import OURS
 from bench.contenders.estimators import AS_LOW, THEIRS, estimators, fitted_of, many_fits, stricter
 from bench.contenders.naive import objective
 from bench.contenders.threads import THREADS
+from bench.measure.steps import Step, with_words
 from bench.measure.timing import PAUSE_AFTER_BLAS_SECONDS, calls_a_round, lap, summary, turns_of
 from bench.problems import small as grid
 from bench.problems.descriptions import load
@@ -76,16 +77,20 @@ def subjects(quick: bool) -> Iterator[Subject]:
     yield Subject("fit_many", grid.RESAMPLED, f"fit_many, {grid.N_SAMPLES} samples", resampling)
 
 
-def measure(quick: bool, words: str, n_threads: int | None) -> Iterator[list[dict[str, Any]]]:
-    """Time the subjects whose names contain all the words, and give the benchmarks of each."""
+def steps(quick: bool, words: str, n_threads: int | None) -> list[Step]:
+    """Give a step for each subject whose name contains all the words."""
+    each = [Step(s.name, functools.partial(measure, s, n_threads)) for s in subjects(quick)]
+    return with_words(each, words)
+
+
+def measure(subject: Subject, n_threads: int | None) -> list[dict[str, Any]]:
+    """Time a subject, and say how it came out."""
     with warnings.catch_warnings(), threadpool_limits(n_threads):
         warnings.simplefilter("ignore", ConvergenceWarning)  # theirs may; ours would not be certified
-        for subject in subjects(quick):
-            if all(word in subject.name for word in words.split()):
-                found = timed(subject, n_threads)
-                ratio = found[1]["extra_info"]["in_turn"][OURS]["ratio"][0]
-                print(f"{subject.name}: {ratio:.2f}", flush=True)
-                yield found
+        found = timed(subject, n_threads)
+    ratio = found[1]["extra_info"]["in_turn"][OURS]["ratio"][0]
+    print(f"{subject.name}: {ratio:.2f}", flush=True)
+    return found
 
 
 def timed(subject: Subject, n_threads: int | None) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,12 +20,13 @@ import numpy as np
 import scipy.sparse as sp
 
 from bench.measure.curves import Point, time_to
+from bench.measure.steps import Step
 from bench.problems.archives import DataMissingError
 from bench.problems.descriptions import load
 from bench.problems.fits import Digits, FashionMnist, RealSet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from bench.problems.arrays import FitData
     from bench.problems.descriptions import Problem
@@ -91,9 +93,31 @@ class Plan(NamedTuple):
     limit: float
 
 
+def left(plan: Plan, known: Collection[str], redo: Sequence[str]) -> list[Step]:
+    """Give a step for each fit that is run: those `known` are not, unless they are to be again.
+
+    Their limits are the processor's seconds, and say little of minutes.
+    """
+    titles = (
+        (f"{name} {kind}, C = {CHOSEN[name] * part:g} {contender}", contender)
+        for name in plan.sets
+        for part in plan.around
+        for kind in plan.kinds
+        for contender in CONTENDERS
+        if LACKS.get(contender) is not KINDS[kind][1]
+    )
+    return [
+        Step(title, list)
+        for title, contender in titles
+        if (not plan.solvers or any(part in contender for part in plan.solvers))
+        and (title not in known or any(part in contender for part in redo))
+    ]
+
+
 def measure(plan: Plan, known: list[dict[str, Any]], redo: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
     """Give all benchmarks so far, as each is there; those `known` are not run again unless they are to be."""
     by_name = {benchmark["name"]: benchmark for benchmark in known}
+    to_do = {step.name for step in left(plan, by_name, redo)}
     for name in plan.sets:
         problem = sets()[name]
         try:
@@ -107,11 +131,7 @@ def measure(plan: Plan, known: list[dict[str, Any]], redo: Sequence[str]) -> Ite
                 ratio, grouped = KINDS[kind]
                 for contender in CONTENDERS:
                     title = f"{name} {kind}, C = {C:g} {contender}"
-                    if LACKS.get(contender) is grouped:
-                        continue
-                    wanted = not plan.solvers or any(part in contender for part in plan.solvers)
-                    again = any(part in contender for part in redo)
-                    if not wanted or (title in by_name and not again):
+                    if title not in to_do:
                         continue
                     print(title, flush=True)
                     options = {
@@ -125,7 +145,10 @@ def measure(plan: Plan, known: list[dict[str, Any]], redo: Sequence[str]) -> Ite
                     ours = by_name.get(f"{name} {kind}, C = {C:g} {OURS}")
                     if contender != OURS and ours is not None:
                         options["target"] = optimum_of(ours) * (1 + 0.9 * LEVEL)
+                    began = time.perf_counter()
                     by_name[title] = followed(title, contender, Path(folder), data, problem, options)
+                    seconds = time.perf_counter() - began
+                    by_name[title]["extra_info"] |= {"step": title, "step_seconds": seconds}
                     yield judged(list(by_name.values()))
 
 

@@ -10,6 +10,7 @@ changes little.
 
 from __future__ import annotations
 
+import functools
 import time
 import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,11 +20,12 @@ from sklearn.exceptions import ConvergenceWarning
 
 import bench.measure.numba_cache  # noqa: F401 - before anything imports Numba
 from bench.contenders import OURS
+from bench.measure.steps import Step, with_words
 from bench.measure.timing import summary
 from bench.problems.archives import archive, tfidf
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 THEIRS, AS_FAR, ONE, PATH, END = "saga", "saga as far", "one fit", "path of 100 C", "fit at its end"
 ROUNDS, FOLDS, EPOCHS = 1, 5, 100
@@ -72,16 +74,19 @@ SUBJECTS = [
 ]
 
 
-def measure(words: str) -> Iterator[list[dict[str, Any]]]:
-    """Time the subjects whose names contain all the words, and give the benchmarks of each."""
-    for subject in SUBJECTS:
-        if all(word in subject.name for word in words.split()):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ConvergenceWarning)  # theirs stops at its limit
-                found = timed(subject)
-            medians = {each["extra_info"]["contender"]: each["stats"]["median"] for each in found}
-            print(subject.name, medians, flush=True)
-            yield found
+def steps(words: str) -> list[Step]:
+    """Give a step for each subject whose name contains all the words."""
+    return with_words([Step(s.name, functools.partial(measure, s)) for s in SUBJECTS], words)
+
+
+def measure(subject: Subject) -> list[dict[str, Any]]:
+    """Time a subject, and say how it came out."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # theirs stops at its limit
+        found = timed(subject)
+    seconds = (f"{each['extra_info']['contender']} {each['stats']['median']:.1f} s" for each in found)
+    print(f"{subject.name}: {', '.join(seconds)}", flush=True)
+    return found
 
 
 def timed(subject: Subject) -> list[dict[str, Any]]:

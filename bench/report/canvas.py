@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 
     Members = dict[tuple[str, ...], dict[str, Entry]]
 
-COLOURS = dict(zip(CONTENDERS, ("#c1272d", "#9a9a9a", "#3a78b5", "#d98f1f", "#6a4c93", "#2a8f7a")))
-MARKERS = dict(zip(CONTENDERS, "osD^vP"))
+PALETTE = ("#c1272d", "#9a9a9a", "#3a78b5", "#d98f1f", "#6a4c93", "#2a8f7a", "#8c564b", "#b0a000", "#17a2c8")
+COLOURS = dict(zip(CONTENDERS, itertools.cycle(PALETTE)))
+MARKERS = dict(zip(CONTENDERS, itertools.cycle("osD^vPXp")))
 INK = "#333333"
 STYLE = {
     "font.size": 9,
