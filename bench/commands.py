@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from pathlib import Path
@@ -12,6 +11,7 @@ from bench import plans
 from bench.measure import results
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable
 
     from rich.console import Console

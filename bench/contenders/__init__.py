@@ -1,6 +1,7 @@
 """Who computes it: one module a contender, named as the library is imported.
 
-A new contender is a new file `of_NAME.py`, here or in the folder FASTSOFTMAX_BENCH; CONTRIBUTING.md has a recipe.
+A new contender is a new file `of_NAME.py`, here or in the folder FASTSOFTMAX_BENCH: CONTRIBUTING.md
+has a recipe.
 
 A contender offers an operation by defining a function of that name, and declines it by not doing so. The
 function takes a problem's arrays, prepares what no user would pay for in a loop (wrapping, memory for results

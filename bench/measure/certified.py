@@ -62,7 +62,10 @@ def sets(dtype: str) -> dict[str, Problem]:
 
 
 def steps(plan: Plan) -> list[Step]:
-    """Give a step for each set, precision and penalty; the limits hold for a reference and two fits a solver."""
+    """Give a step for each set, precision and penalty.
+
+    The limits hold for a reference, and for two fits of each solver.
+    """
     at_most = plan.limit + len(wanted(plan)) * (2 * plan.limit + GRACE)
     known = {dtype: sets(dtype) for dtype in plan.dtypes}
     return [

@@ -1,7 +1,7 @@
 """How long a command will take, from what results have recorded and from the time limits of its steps.
 
-A result notes the seconds of each step. Of a step that nobody has recorded the time limits are a bound; where it
-has none, the calls that were timed in an older result say what it takes at least.
+A result notes the seconds of each step. Of a step that nobody has recorded the time limits are a bound, and
+the calls that were timed in an older result say what it takes at least.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NOISE = re.compile(r"\((R|TM|r|tm)\)|\bCPU\b|\bProcessor\b|\d+-Core|@.*")
 
 
 class Known(NamedTuple):
-    """Seconds of a step: all of them, or those of the timed calls alone; and in which file and by what machine."""
+    """Seconds of a step, whole or those of its timed calls alone; the file that says so, and the machine."""
 
     seconds: float
     whole: bool
@@ -35,6 +35,7 @@ class Estimate(NamedTuple):
 
     least: float
     most: float
+    n_known: int
     origins: dict[str, int]
     files: tuple[str, ...]
     machines: tuple[str, ...]
@@ -45,7 +46,7 @@ class Estimate(NamedTuple):
             return "nothing is left to do"
         if self.most == math.inf:
             return f"at least {minutes(self.least)}" if self.least else "unknown"
-        if not self.least:
+        if 2 * self.n_known < sum(self.origins.values()):
             return f"at most {minutes(self.most)}"
         low, high = minutes(self.least), minutes(self.most)
         return f"about {high}" if low == high else f"{low} to {high}"
@@ -102,7 +103,7 @@ def estimate(command: str, steps: Iterable[Any]) -> Estimate:
     files, machines = (
         tuple(dict.fromkeys(getattr(each, key) for each in used)) for key in ("file", "machine")
     )
-    return Estimate(least, most, origins, files, machines)
+    return Estimate(least, most, len(used), origins, files, machines)
 
 
 def recorded(command: str, names: list[str]) -> dict[str, Known]:

@@ -64,9 +64,9 @@ def commit() -> dict[str, Any]:
 
 
 def write(path: Path, benchmarks: list[dict[str, Any]], unfinished: dict[str, Any] | None = None) -> None:
-    """Save benchmarks that were not run by pytest as it would, with the machine card; a file is replaced whole.
+    """Save benchmarks that were not run by pytest as it would, with the machine card.
 
-    `unfinished` is what a run needs to be gone on with.
+    The file is replaced whole. `unfinished` is what a run needs to be gone on with.
     """
     path.parent.mkdir(exist_ok=True)
     saved = {"machine_info": machine.card(), "commit_info": commit(), "benchmarks": benchmarks}

@@ -96,7 +96,7 @@ class Plan(NamedTuple):
 def left(plan: Plan, known: Collection[str], redo: Sequence[str]) -> list[Step]:
     """Give a step for each fit that is run: those `known` are not, unless they are to be again.
 
-    Their limits are the processor's seconds, and say little of minutes.
+    Seconds at most are those after which its process is given up: the limit is the processor's time.
     """
     titles = (
         (f"{name} {kind}, C = {CHOSEN[name] * part:g} {contender}", contender)
@@ -107,7 +107,7 @@ def left(plan: Plan, known: Collection[str], redo: Sequence[str]) -> list[Step]:
         if LACKS.get(contender) is not KINDS[kind][1]
     )
     return [
-        Step(title, list)
+        Step(title, list, WALL * 4 * plan.limit)
         for title, contender in titles
         if (not plan.solvers or any(part in contender for part in plan.solvers))
         and (title not in known or any(part in contender for part in redo))

@@ -1,7 +1,7 @@
 """What every measuring command is made of: steps, saved one by one, and gone on with after an interrupt.
 
-An unfinished result holds, beside its benchmarks, what it was taken under. The same command goes on with it only
-if all of that is the same still; a finished result begins anew.
+An unfinished result holds, beside its benchmarks, what it was taken under. The same command goes on with it
+only if all of that is the same still; a finished result begins anew.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CARD = ("cpu", "cores", "memory_bytes", "system", "python", "libraries")  # not 
 
 
 class Step(NamedTuple):
-    """What is measured in one piece: a name, how, and the seconds that its time limits allow, if it has any."""
+    """What is measured in one piece: a name, how, and the seconds that its time limits allow, if any."""
 
     name: str
     run: Callable[[], Benchmarks]
@@ -41,7 +41,7 @@ def with_words(steps: Sequence[Step], words: str | None) -> list[Step]:
 
 
 def circumstances(options: Mapping[str, Any]) -> dict[str, str]:
-    """Digest what has to be the same for a run to be gone on with; a digest names no machine and no folder."""
+    """Digest what has to be the same to go on with a run; a digest names no machine and no folder."""
     card = machine.card()
     settings = {
         name: value
