@@ -151,7 +151,10 @@ def contenders(wanted: Sequence[str]) -> Iterator[tuple[str, functools.partial[A
     """Give everybody's name and how his curve is made; ours first."""
     for library in LIBRARIES:
         module = module_of(library)
-        for solver, run in {"": None}.items() if module is None else module.solvers.items():
+        solvers = (
+            {"": None} if module is None else getattr(module, "solvers", {})
+        )  # an added one may have none
+        for solver, run in solvers.items():
             name = f"{library} {solver}".strip()
             if wanted and not any(part in name for part in wanted):
                 continue

@@ -1,4 +1,4 @@
-"""Law: a library or a data set added by the recipes of CONTRIBUTING.md, one file each, is measured like any other."""
+"""Law: a library or a data set added by a recipe of CONTRIBUTING.md, one file, is measured like any other."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from tests.interpreter import ROOT, run_python
 pytest.importorskip("ml_dtypes")
 pytest.importorskip("rich")
 
-COMMAND = """
-    import os, sys
+COMMANDS = """
+    import json, os, sys
     for name in [name for name in os.environ if name.startswith("PYTEST_")]:
         del os.environ[name]  # those of a worker of this run, in which nothing is measured
-    from bench.measure import machine, results
-    machine.limits = dict  # the two rates take seconds, and are not what this is about
+    from bench.measure import machine
+    # Rates of the machine take seconds to measure, and are not what this is about.
+    machine.limits = lambda: {"copy_gb_per_s": 1.0, "gemm_gflop_per_s": {"float32": 1.0, "float64": 1.0}}
     from bench.__main__ import main
-    sys.exit(main(sys.argv[1:]))
+    for words in json.loads(sys.argv[1]):
+        print("STATUS", main(words), flush=True)
 """
 
 
@@ -30,8 +32,8 @@ def recipe(title):
 
 
 @pytest.fixture
-def bench(tmp_path):
-    """`python -m bench` with the files of both recipes, a toy that is wrong, and one that is not installed."""
+def folder(tmp_path):
+    """The files of both recipes, a toy that is wrong, and one whose library is not installed."""
     contenders, problems = tmp_path / "contenders", tmp_path / "problems"
     contenders.mkdir()
     problems.mkdir()
@@ -42,41 +44,38 @@ def bench(tmp_path):
     (contenders / "of_toy_wrong.py").write_text(wrong)
     (contenders / "of_toy_missing.py").write_text(f"import no_such_library\n{toy}")
     (problems / "of_flowers.py").write_text(recipe("Add a data set to the benchmarks"))
-
-    def call(*words):
-        return run_python(COMMAND, *words, cwd=ROOT, FASTSOFTMAX_BENCH=str(tmp_path), PYTHONPATH=str(ROOT))
-
-    return call
+    return tmp_path
 
 
-def test_both_recipes(bench, tmp_path):
+def test_both_recipes(folder):
     pytest.importorskip("pytest_benchmark")
+    pytest.importorskip("matplotlib")
     words = "(toy and 64x10 and float32) or (flowers and (fastsoftmax or sklearn))"
-    status, out, err = bench("run", "--quick", "-k", words, "--name", str(tmp_path / "found"))
-    assert status == 1, out + err  # the wrong one
-    assert "1 failed, 3 passed" in out, out
-    assert "run: " in out
-    saved = json.loads((tmp_path / "found.json").read_text())
-    found = {(each["extra_info"]["problem"], each["extra_info"]["contender"]) for each in saved["benchmarks"]}
-    assert found == {("64x10", "toy"), ("flowers", "fastsoftmax"), ("flowers", "sklearn")}
-    (toy,) = (each for each in saved["benchmarks"] if each["extra_info"]["contender"] == "toy")
-    assert set(toy["extra_info"]["in_turn"]) == {"copy", "fastsoftmax"}
-    assert "unfinished" not in saved
-    assert all(each["extra_info"]["step_seconds"] > 0 for each in saved["benchmarks"])
-
-    saved["machine_info"] |= {"copy_gb_per_s": 1.0, "gemm_gflop_per_s": {"float32": 1.0, "float64": 1.0}}
-    (tmp_path / "found.json").write_text(json.dumps(saved))
-    status, out, err = bench("report", "--all", "--json", str(tmp_path / "found.json"))
-    assert status == 0, err
-    assert "toy" in out
-    assert "flowers" in out
-
-
-def test_a_set_is_followed_to_its_optimum(bench, tmp_path):
-    words = ["--sets", "flowers", "--C", "1", "--solvers", "fastsoftmax lbfgs", "--time-limit", "2"]
-    status, out, err = bench("optimum", *words, "--name", str(tmp_path / "far"))
+    found, far = folder / "found", folder / "far"
+    limited = ["--solvers", "fastsoftmax lbfgs", "--time-limit", "2"]
+    commands = [
+        ["run", "--quick", "-k", words, "--name", str(found)],
+        ["report", "--all", "--json", f"{found}.json"],
+        ["optimum", "--sets", "flowers", "--C", "1", *limited, "--name", str(far)],
+    ]
+    environment = {"FASTSOFTMAX_BENCH": str(folder), "PYTHONPATH": str(ROOT)}
+    status, out, err = run_python(COMMANDS, json.dumps(commands), cwd=ROOT, **environment)
     assert status == 0, out + err
-    assert out.startswith("optimum: at most ")
-    (entry,) = json.loads((tmp_path / "far.json").read_text())["benchmarks"]
+    ran, shown, followed = (f"{out}\n{err}").split("STATUS ")[:3]
+    assert "1 failed, 3 passed" in ran, out + err  # the wrong one
+    assert "run: " in ran
+    assert shown.startswith("1\n")
+    assert "toy" in shown
+    assert "flowers" in shown
+    assert followed.startswith("0\noptimum: at most "), followed
+
+    saved = json.loads(found.with_suffix(".json").read_text())
+    assert "unfinished" not in saved
+    noted = [each["extra_info"] for each in saved["benchmarks"]]
+    took_part = {(each["problem"], each["contender"]): each for each in noted}
+    assert set(took_part) == {("64x10", "toy"), ("flowers", "fastsoftmax"), ("flowers", "sklearn")}
+    assert set(took_part["64x10", "toy"]["in_turn"]) == {"copy", "fastsoftmax"}
+    assert all(each["step_seconds"] > 0 for each in noted)
+    (entry,) = json.loads(far.with_suffix(".json").read_text())["benchmarks"]
     assert entry["extra_info"]["problem"] == "flowers"
     assert entry["extra_info"]["certificate"]["certified"]
