@@ -68,7 +68,10 @@ class AsItGoes:
 
     def pytest_sessionfinish(self, exitstatus: int) -> None:
         """Save the rest, also after Ctrl-C. A test that failed has been run; whoever mends it begins anew."""
-        self._save(finished=int(exitstatus) in (0, 1))
+        finished = int(exitstatus) in (0, 1)
+        self._save(finished=finished)
+        if not finished and self._n_saved:
+            print(f"\n{self._path.name} is unfinished: the same command goes on with it", flush=True)
 
     def _measured(self) -> list[Any]:
         measured: list[Any] = self._config._benchmarksession.benchmarks  # type: ignore[attr-defined]

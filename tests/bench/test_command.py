@@ -79,7 +79,9 @@ def test_the_grid_saves_what_it_has(tmp_path, monkeypatch):
         "    found = json.loads(pathlib.Path('found.json').read_text())['benchmarks']\n"
         "    assert [each['name'] for each in found] == ['test_one']\n"
         "    benchmark(sum, [2])\n"
-        "def test_stops(): raise KeyboardInterrupt\n"
+        "def test_stops(benchmark):\n"
+        "    if not pathlib.Path('go').exists(): raise KeyboardInterrupt\n"
+        "    benchmark(sum, [3])\n"
     )
     code = """
     import os, pathlib, pytest
@@ -90,11 +92,23 @@ def test_the_grid_saves_what_it_has(tmp_path, monkeypatch):
     class Plugin:
         def pytest_configure(self, config):
             config.pluginmanager.register(saving.AsItGoes(config, pathlib.Path("found.json")))
-    print(int(pytest.main(["-q", "-p", "no:cacheprovider", "test_two.py"], [Plugin()])))
+    def run():
+        return int(pytest.main(["-q", "-p", "no:cacheprovider", "test_two.py"], [Plugin()]))
+    print("STATUS", run())
+    pathlib.Path("found.json").rename("interrupted.json")
+    pathlib.Path("found.json").write_bytes(pathlib.Path("interrupted.json").read_bytes())
+    pathlib.Path("go").touch()
+    print("STATUS", run())
     """
     status, out, err = run_python(code, cwd=tmp_path, PYTHONPATH=str(ROOT))
     assert status == 0, err
-    assert out.splitlines()[-1] == "2", out  # interrupted
-    found = json.loads((tmp_path / "found.json").read_text())
+    assert [line for line in out.splitlines() if line.startswith("STATUS")] == ["STATUS 2", "STATUS 0"], out
+    assert "found.json is unfinished: the same command goes on" in out
+    found = json.loads((tmp_path / "interrupted.json").read_text())
     assert [each["name"] for each in found["benchmarks"]] == ["test_one", "test_other"]
+    assert "2 of 3 steps are there" in out
+    assert "1 passed, 2 deselected" in out
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert [each["name"] for each in found["benchmarks"]] == ["test_one", "test_other", "test_stops"]
+    assert "unfinished" not in found
     assert not list(tmp_path.glob("*.tmp"))
