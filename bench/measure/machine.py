@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from threadpoolctl import threadpool_info
 
+from bench.contenders import ADDED
 from bench.contenders.threads import THREADS
 from bench.measure.yardsticks import parallel_copy
 
@@ -48,7 +49,7 @@ def card() -> dict[str, Any]:
         "memory_bytes": memory(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "libraries": {name: version for name in LIBRARIES if (version := installed(name))},
+        "libraries": {name: version for name in (*LIBRARIES, *ADDED) if (version := installed(name))},
         "thread_pools": thread_pools(),
         "numba_threading_layer": numba_threading_layer(),
         **limits(),
