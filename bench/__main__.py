@@ -150,6 +150,15 @@ def dask(options: argparse.Namespace) -> int:
     return shown(grid.measure(sizes, options.k), lambda _: [], options.name, before)
 
 
+def backends(options: argparse.Namespace) -> int:
+    """Time what other libraries call beside their own, and show the table. 1 if there is a complaint."""
+    from bench.measure import backends as grid
+
+    before = results.benchmarks(results.FOLDER / f"{options.name}.json")
+    sizes = grid.QUICK if options.quick else grid.FULL
+    return shown(grid.measure(sizes, options.k), grid.complaints, options.name, before)
+
+
 def shown(
     groups: Iterator[Benchmarks],
     complaints: Callable[[Benchmarks], list[str]],
@@ -258,7 +267,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     names = (
         "run | memory | scaling | optimum | sparse | certified | small | families | disk | sparse-cv | "
-        "dask | cold | gpu | report | compare"
+        "dask | backends | cold | gpu | report | compare"
     )
     commands = top.add_subparsers(required=True, metavar=names)
     measure = commands.add_parser("run", help="measure the grid and save the result in bench/results")
@@ -359,6 +368,13 @@ def parser() -> argparse.ArgumentParser:
     )
     many.add_argument("--name", default="dask", help="the result's name")
     many.set_defaults(command=dask)
+    called = commands.add_parser("backends", help="time what PyTorch and boosting call, beside their own")
+    called.add_argument("--quick", action="store_true", help="small shapes; half a minute")
+    called.add_argument(
+        "-k", default="", metavar="WORDS", help="only subjects whose names contain all of these"
+    )
+    called.add_argument("--name", default="backends", help="the result's name")
+    called.set_defaults(command=backends)
     whole = commands.add_parser("cold", help="time whole processes: imports, first calls, later ones")
     whole.add_argument("--quick", action="store_true", help="one cold run of each, and fewer rounds")
     whole.add_argument("-k", metavar="TEXT", help="only subjects whose names contain this")
