@@ -279,4 +279,4 @@ def test_a_tolerance_that_float64_cannot_reach_is_said_once():
     assert f"for {len(short)} of 45 C, {min(short):g} to {max(short):g}" in str(said[0].message)
     assert max(point.n_iter_[0] for point in path) < 200  # they end by themselves
     passes = [sum(point.history_[-1].passes for point in points) for points in (path, reachable)]
-    assert passes[0] <= 1.2 * passes[1]  # 0.9 of them, as tolerances like this one pay for more preconditioning
+    assert passes[0] <= 1.2 * passes[1]  # 0.9: it is worth more preconditioning
