@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from bench.commands import (
+    backends,
     certified,
     cold,
     compare,
@@ -140,6 +141,13 @@ def parser() -> argparse.ArgumentParser:
     )
     many.add_argument("--name", default="dask", help="the result's name")
     many.set_defaults(command=dask)
+    called = commands.add_parser("backends", help="time what PyTorch and boosting call, beside their own")
+    called.add_argument("--quick", action="store_true", help="small shapes")
+    called.add_argument(
+        "-k", default="", metavar="WORDS", help="only subjects whose names contain all of these"
+    )
+    called.add_argument("--name", default="backends", help="the result's name")
+    called.set_defaults(command=backends)
     whole = commands.add_parser("cold", help="time whole processes: imports, first calls, later ones")
     whole.add_argument("--quick", action="store_true", help="one cold run of each, and fewer rounds")
     whole.add_argument("-k", metavar="TEXT", help="only subjects whose names contain this")
@@ -163,7 +171,7 @@ def parser() -> argparse.ArgumentParser:
     two.add_argument("new", type=Path, metavar="NEW", help="a later one")
     two.add_argument("--all", action="store_true", help="all contenders, not only ours")
     two.set_defaults(command=compare)
-    for each in (measure, above, grown, far, alone, little, kinds, far_off, chosen, many, whole):
+    for each in (measure, above, grown, far, alone, little, kinds, far_off, chosen, many, called, whole):
         each.add_argument(
             "--redo", action="store_true", help="begin anew, not where an unfinished result ended"
         )

@@ -107,6 +107,26 @@ def dask(options: argparse.Namespace) -> int:
     return shown(options, before=results.benchmarks(path_of(options.name)))
 
 
+def backends(options: argparse.Namespace) -> int:
+    """Time what other libraries call beside their own, and show the table. 1 if there is a complaint.
+
+    What is not measured anew stays in the result.
+    """
+    from bench.measure import backends as grid
+
+    absent = grid.missing()
+    if absent:
+        print(
+            f"left out, not installed: {', '.join(absent)} (`python -m tests.backends` makes an environment "
+            "that has them)",
+            file=sys.stderr,
+        )
+    if len(absent) == len(grid.LIBRARIES) or not plans.of(options):
+        print("nothing was measured", file=sys.stderr)
+        return 1
+    return shown(options, grid.complaints, results.benchmarks(path_of(options.name)))
+
+
 def cold(options: argparse.Namespace) -> int:
     """Time whole processes; each subject is saved when it is done."""
     saved(options)

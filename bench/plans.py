@@ -127,6 +127,14 @@ def dask(options: argparse.Namespace) -> list[Step]:
     return grid.steps(grid.QUICK if options.quick else grid.FULL, options.k)
 
 
+def backends(options: argparse.Namespace) -> list[Step]:
+    from bench.measure import backends as grid
+
+    if len(grid.missing()) == len(grid.LIBRARIES):
+        raise ModuleNotFoundError(grid.LIBRARIES[0], name=grid.LIBRARIES[0])
+    return grid.steps(grid.QUICK if options.quick else grid.FULL, options.k)
+
+
 def cold(options: argparse.Namespace) -> list[Step]:
     from bench.measure import cold as grid
 
@@ -145,5 +153,6 @@ STEPS: dict[str, Callable[[argparse.Namespace], list[Step]]] = {
     "disk": disk,
     "sparse-cv": sparse_cv,
     "dask": dask,
+    "backends": backends,
     "cold": cold,
 }

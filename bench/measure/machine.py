@@ -31,6 +31,9 @@ LIBRARIES = (
     "llvmlite",
     "torch",
     "numexpr",
+    "xgboost",
+    "xgboost-cpu",
+    "lightgbm",
 )
 VECTOR_UNITS = ("avx2", "fma", "avx512f", "asimd", "sve")
 

@@ -53,6 +53,20 @@ PASSES = {
 }
 
 
+# by operation, as other libraries call them
+BACKENDS = {
+    "cross_entropy": Goal(1 / 5, "torch"),
+    "sigmoid_cross_entropy": Goal(1 / 5, "torch"),
+    "linear_cross_entropy": Goal(1.0, "torch"),
+    "xgboost objective": Goal(1 / 5, "NumPy"),
+    "lightgbm objective": Goal(1 / 5, "NumPy"),
+    "xgboost training": Goal(1.0, "built-in"),
+    "lightgbm training": Goal(1.0, "built-in"),
+}
+HEAD_MEMORY = 1 / 10
+"""Of what PyTorch's linear_cross_entropy holds."""
+
+
 def fit_memory(n_params: int) -> int:
     """Give the bytes that a fit may hold above its data: 64 MiB and 24 float64 copies of the parameters."""
     return 64 * 2**20 + 24 * 8 * n_params
@@ -60,6 +74,8 @@ def fit_memory(n_params: int) -> int:
 
 def goal_of(entry: Entry) -> Goal | None:
     """Give the goal of what an entry has measured, or None where none was set."""
+    if entry.family == "backends":
+        return BACKENDS.get(entry.operation)
     if entry.family == "passes" and entry.operation in ("value_and_grad", "hessp"):
         goal = PASSES.get(entry.problem)
         measured = entry.dtype, entry.operation

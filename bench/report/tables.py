@@ -8,6 +8,7 @@ from rich.text import Text
 
 from bench.contenders import OURS
 from bench.measure.results import Spread
+from bench.report.backend_tables import backends_table
 from bench.report.cells import (
     RANGE,
     VERDICT,
@@ -55,6 +56,7 @@ TITLES = {
     "sparse-cv": "Cross-validation of sparse models",
     "dask": "Two workers of Dask",
     "cold": "Whole processes",
+    "backends": "In other libraries",
 }
 PRODUCTS = "products: those that a verb contains; of predict X·Wᵀ alone, of gram XᵀX once a class"
 
@@ -68,6 +70,7 @@ def tables(entries: list[Entry], every: bool) -> Iterator[Table]:
         "sparse-cv": sparse_cv_table,
         "dask": dask_table,
         "families": families_table,
+        "backends": backends_table,
     }
     for family, title in TITLES.items():
         chosen = [entry for entry in entries if entry.family == family]

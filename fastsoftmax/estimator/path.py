@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastsoftmax.contracts.wording import shown
-from fastsoftmax.estimator import cv_grid, fitting, hyperparameters, progress_line, streamed
+from fastsoftmax.estimator import callbacks as observers
+from fastsoftmax.estimator import cv_grid, fitting, hyperparameters, interrupts, progress_line, streamed
 from fastsoftmax.estimator.one_vs_rest import BalancedClasses
 from fastsoftmax.estimator.path_starts import Starts
 from fastsoftmax.runtime.scikit_learn import _fit_context
@@ -81,7 +82,7 @@ class RegularizationPath(BalancedClasses):
         Warns
         -----
         ConvergenceWarning
-            For each C whose tolerance was not reached.
+            Once for all C whose tolerance was not reached (and for each l1_ratio).
 
         Notes
         -----
@@ -120,7 +121,7 @@ class RegularizationPath(BalancedClasses):
         ends_without = len(finite) < len(strengths)  # a penalty
         if ends_without and finite and hyperparameters.settle(model, max(finite)).is_sparse:
             settings = hyperparameters.settle(model, max(finite))
-        points = {}
+        points, short = {}, {}
         with progress_line.shown(model.verbose) as line:
             fit, labels = model._prepared(X, y, sample_weight, settings)
             starts = Starts(fitting.start_of(model, fit, labels))
@@ -134,8 +135,10 @@ class RegularizationPath(BalancedClasses):
                 solution = model._minimize(fit.solver, fit.objective, x, line, model_at=models)
                 starts.note(C, fit.objective, solution)
                 model._keep(solution, fit, fit.solver)
-                if not solution.converged:
+                if solution.message == interrupts.INTERRUPTED:
                     model._warn(solution, of=f" for C={C:g}")
+                elif not solution.converged and solution.message != observers.ASKED:
+                    short[C] = solution
                 points[C] = PathPoint(
                     C,
                     model.coef_,
@@ -146,6 +149,8 @@ class RegularizationPath(BalancedClasses):
                     model.history_,
                     settings.l1_ratio,
                 )
+        if short:
+            model._warn_of_path(short, len(points))
         return [points[C] for C in strengths]
 
 

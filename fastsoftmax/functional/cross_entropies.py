@@ -84,6 +84,13 @@ def cross_entropy(
     >>> round(float(fastsoftmax.cross_entropy(np.zeros((2, 4)), [1, 3])), 6)
     1.386294
     """
+    if (
+        class_weight is sample_weight is softcap is None
+        and label_smoothing == z_loss == 0.0
+        and (reduction == "mean" or reduction == "sum")
+        and is_small(logits, target, ignore_index, None)
+    ):  # the gradient costs a small part of what validation would
+        return small_value_and_grad(logits, target, ignore_index, reduction, None)[0]
     options = CrossEntropyOptions(
         class_weight, sample_weight, ignore_index, label_smoothing, reduction, z_loss, softcap
     )

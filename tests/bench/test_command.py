@@ -32,6 +32,7 @@ WITHOUT = f"""
         ["certified"],
         ["small"],
         ["families"],
+        ["backends"],
         ["cold"],
         ["gpu"],
         ["report"],

@@ -127,8 +127,6 @@ class SoftmaxLoss:
         target = self.target_of(labels, n_rows, n_classes, np.float64)
         target, mass = self.masses_of(target, weights_of(weight, n_rows), n_classes)
         grad, hess = (memory.empty(margins.shape, np.float32) for _ in range(2))
-        if by_class:
-            margins = functional.softmax(margins, axis=0, out=memory.empty(margins.shape, np.float64))
         if target.ndim == 2:
             target = target.astype(margins.dtype, copy=False)
         slopes_and_curvatures(

@@ -183,7 +183,7 @@ def _results(
     logits = array_of(x.float() if x.dtype is torch.float16 else x)
     if not with_grad:
         return tensor_of(compute(logits, array_of(target), **arguments), wide(x.dtype)), x.new_empty(0)
-    if not x.is_cuda:
+    if not x.is_cuda and logits.nbytes >= memory.MIN_BYTES:  # what is smaller is not kept
         arguments["out"] = memory.empty(logits.shape, logits.dtype)
     value, dlogits = compute(logits, array_of(target), **arguments)
     return tensor_of(value, wide(x.dtype)), tensor_of(dlogits)

@@ -8,7 +8,7 @@ look into. Both have the same forward and backward.
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
@@ -17,8 +17,30 @@ if TYPE_CHECKING:
 
 LIBRARY = "fastsoftmax"
 
-# PyTorch asks for the signature of a forward at every call, which takes longer than a small loss.
-_ANY = inspect.Signature([inspect.Parameter("arguments", inspect.Parameter.VAR_POSITIONAL)])
+
+class _Positional(inspect.Signature):
+    """The signature of a forward that is given all its arguments, in order: binding them changes nothing.
+
+    PyTorch asks a forward for its signature at every call, binds the arguments to it and takes them back;
+    Python's own takes longer than a small loss.
+    """
+
+    def bind(self, *args: Any, **kwargs: Any) -> _Bound:  # type: ignore[override]
+        """Return the arguments as they are."""
+        return _Bound(args, kwargs)
+
+
+class _Bound(NamedTuple):
+    """What `inspect.BoundArguments` is to PyTorch."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    def apply_defaults(self) -> None:
+        """Do nothing: there are none."""
+
+
+_ANY = _Positional([inspect.Parameter("arguments", inspect.Parameter.VAR_POSITIONAL)])
 
 
 class Operation:

@@ -74,7 +74,7 @@ def tensor_of(array: Any, dtype: torch.dtype | None = None) -> torch.Tensor:
         else:
             tensor = torch.from_numpy(array)
     else:
-        return torch.tensor(float(array), dtype=dtype)
+        return torch.full((), float(array), dtype=dtype)  # half the time of `torch.tensor`
     return tensor if dtype is None or tensor.dtype is dtype else tensor.to(dtype)
 
 

@@ -36,7 +36,7 @@ def slopes_and_curvatures(
     Parameters
     ----------
     x : array (n, K), float32, C-ordered; with `by_class` (K, n), float64
-        The logits; with `by_class` their softmax.
+        The logits.
     target : array (n,) int64, or (n, K) of the dtype of x
         Labels, at which all of a row's mass is, or the masses.
     mass : array (n,), or (1,) for one of all rows, float64
