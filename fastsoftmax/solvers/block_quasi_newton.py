@@ -69,7 +69,8 @@ class Metric:
             return np.zeros((len(self.places), 0)), np.zeros((len(self.places), 0))
         n = len(among)
         steps = np.array([pair.step for pair in among])
-        low = np.stack([pair.image for pair in among] + [pair.change for pair in among], axis=1)
+        images = [pair.image for pair in among if pair.image is not None]
+        low = np.stack([*images, *(pair.change for pair in among)], axis=1)
         products = steps @ low  # sᵀ B s, and sᵀ y
         middle = np.zeros((2 * n, 2 * n))
         middle[:n, :n] = products[:, :n]
