@@ -27,10 +27,13 @@ class Blocks(NamedTuple):
 
     def diagonal(self) -> Vector:
         """Return the diagonal, (m,)."""
-        widths = np.diff(self.starts)
-        offsets = np.concatenate(([0], np.cumsum(widths**2)))[:-1]
-        within = np.arange(self.starts[-1]) - np.repeat(self.starts[:-1], widths)
-        return self.values[np.repeat(offsets, widths) + within * (np.repeat(widths, widths) + 1)]
+        if len(self.values) == self.starts[-1]:
+            return self.values.copy()
+        parts, offset = [], 0
+        for width in np.diff(self.starts).tolist():
+            parts.append(self.values[offset : offset + width * width : width + 1])
+            offset += width * width
+        return np.concatenate(parts)
 
     def product(self, matrix: Vector) -> Vector:
         """Return the product with (m, r)."""

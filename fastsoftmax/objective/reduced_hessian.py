@@ -112,28 +112,33 @@ class ReducedHessian:
 
     def _add_dense(self, total: Vector, X: Any, roots: Vector, outer: Vector | None) -> None:
         """Add the sums of some rows by dense columns."""
-        columns: Array = X[:, self.features]
+        used, first, among = np.unique(self.features, return_index=True, return_inverse=True)
+        columns: Array = X[:, used] if len(used) < X.shape[1] else X
         if not isinstance(columns, np.ndarray):
             columns = columns.toarray()
         if self.mean is not None:
-            columns = columns - self.mean
+            columns = columns - self.mean[first]
         if self.factor is not None:
-            columns = columns * self.factor
+            columns = columns * self.factor[first]
+        # A parameter a row: they are gathered by whole rows, not by entries.
+        by_feature = np.ascontiguousarray(columns.T)
+        by_class = np.ascontiguousarray(roots.T)
         m = len(self.classes)
+        joint = None if outer is None else np.empty((len(total), len(columns)))
         for k in np.unique(np.concatenate((self.classes, self.intercepts))).tolist():
             start, stop = np.searchsorted(self.classes, (k, k + 1))
-            root = roots[:, k]
-            of_class = columns[:, start:stop] * root[:, np.newaxis]
-            total[start:stop, start:stop] += of_class.T @ of_class
+            root, of_class = by_class[k], by_feature[among[start:stop]]
+            if outer is not None and joint is not None:
+                np.multiply(of_class, outer[:, k], out=joint[start:stop])
+            of_class *= root
+            total[start:stop, start:stop] += of_class @ of_class.T
             for place in (m + np.flatnonzero(self.intercepts == k)).tolist():
-                total[place, start:stop] += of_class.T @ root
+                total[place, start:stop] += of_class @ root
                 total[place, place] += root @ root
-        if outer is not None:
-            joint = np.empty((len(columns), len(total)))
-            np.multiply(columns, outer[:, self.classes], out=joint[:, :m])
-            joint[:, m:] = outer[:, self.intercepts]
+        if outer is not None and joint is not None:
+            joint[m:] = outer.T[self.intercepts]
             # The lower triangle, in place: BLAS sees both arrays turned.
-            blas.dsyrk(-1.0, joint.T, beta=1.0, c=total.T, overwrite_c=1)
+            blas.dsyrk(-1.0, joint.T, beta=1.0, c=total.T, trans=1, overwrite_c=1)
 
     def _add_sparse(self, total: Vector, X: Any, roots: Vector, outer: Vector | None) -> None:
         """Add the sums of some sparse rows, which are not centred, and not yet scaled."""

@@ -255,6 +255,8 @@ def _median(values: Vector, weights: Vector) -> float:
     lower = int(np.searchsorted(sums, half - rounding))
     upper = int(np.searchsorted(sums, half + rounding))
     ends = ordered[lower], ordered[upper]
+    if ends[0] == ends[1]:
+        return float(ends[0])
 
     def merit(end: float) -> tuple[int, float, float]:
         return -int(np.count_nonzero(values == end)), float(np.sum((values - end) ** 2)), float(end)

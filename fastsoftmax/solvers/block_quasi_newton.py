@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from scipy.linalg import lapack
 
 from fastsoftmax.contracts import State
 from fastsoftmax.solvers.subspace import ROUNDED, Reached, is_lower
@@ -46,30 +47,60 @@ class Metric:
     def __init__(self, objective: ProximalObjective, x: Vector, places: NDArray[np.intp]) -> None:
         self.x, self.chosen, self.scale = x, places, 1.0
         self.places, self.blocks = objective.class_blocks(x, places)
+        self._among: dict[int, _Pair] = {}  # what low_rank was last given, by the step's id
 
     def scale_by(self, factor: float) -> None:
         """Multiply the blocks, by a power of two: the order of products does not show in the bits."""
         self.scale *= factor
         self.blocks = self.blocks.times(factor)
+        self._among = {}
 
     def low_rank(self, pairs: list[tuple[Vector, Vector]]) -> tuple[Vector, Vector]:
         """Return U, V (m, 2 p) of the matrix B − U Vᵀ of the pairs [1]_.
 
+        A pair's product with B is kept for the next step.
+
         .. [1] R. Byrd, J. Nocedal, R. Schnabel, "Representations of quasi-Newton matrices and their use in
            limited memory methods", Math. Programming 63 (1994), theorem 2.3.
         """
-        m = len(self.places)
-        among = [(s[self.places], y[self.places]) for s, y in pairs]
-        among = [(s, y) for s, y in among if is_curved(s, y)]  # parameters that are out may have had it all
+        self._among = {id(s): self._among.get(id(s)) or self._pair(s, y) for s, y in pairs}
+        among = [pair for pair in self._among.values() if pair.image is not None]
         if not among:
-            return np.zeros((m, 0)), np.zeros((m, 0))
-        steps, changes = (np.stack(vectors, axis=1) for vectors in zip(*among))
-        images = self.blocks.product(steps)
-        cross = steps.T @ changes
-        lower = np.tril(cross, -1)
-        middle = np.block([[steps.T @ images, lower], [lower.T, -np.diag(np.diag(cross))]])
-        low = np.concatenate((images, changes), axis=1)
-        return low, np.ascontiguousarray(np.linalg.solve(middle, low.T).T)
+            return np.zeros((len(self.places), 0)), np.zeros((len(self.places), 0))
+        n = len(among)
+        steps = np.array([pair.step for pair in among])
+        images = [pair.image for pair in among if pair.image is not None]
+        low = np.stack([*images, *(pair.change for pair in among)], axis=1)
+        products = steps @ low  # sᵀ B s, and sᵀ y
+        middle = np.zeros((2 * n, 2 * n))
+        middle[:n, :n] = products[:, :n]
+        middle[:n, n:] = np.tril(products[:, n:], -1)
+        middle[n:, :n] = middle[:n, n:].T
+        np.einsum("ii->i", middle)[n:] = -np.einsum("ii->i", products[:, n:])
+        _, _, scaled, info = lapack.dgesv(middle, low.T)
+        if info != 0:
+            raise np.linalg.LinAlgError("the pairs depend on each other")
+        return low, scaled.T  # in the order of C, both
+
+    def _pair(self, s: Vector, y: Vector) -> _Pair:
+        """Return a pair among the places, with its product."""
+        step, change = s[self.places], y[self.places]
+        curved = is_curved(step, change)  # parameters that are out may have had it all
+        image = self.blocks.product(step[:, np.newaxis])[:, 0] if curved else None
+        return _Pair(s, step, change, image)
+
+
+class _Pair(NamedTuple):
+    """A step and the gradient's change among a metric's places; the step's product with the blocks.
+
+    `whole` is the step of all parameters: while it is held, no other array has its id. `image` is None where
+    the change has no curvature.
+    """
+
+    whole: Vector
+    step: Vector
+    change: Vector
+    image: Vector | None
 
 
 class Approach:
