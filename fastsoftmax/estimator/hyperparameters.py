@@ -56,7 +56,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
 class ParameterNames:
     """The mixin of SoftmaxRegression that finds the names of its parameters once a class.
 
-    scikit-learn reads the constructor's signature at each fit, which takes as long as five passes over 150 × 4.
+    scikit-learn reads the constructor's signature at each fit: as long as five passes over 150 × 4.
     """
 
     @classmethod

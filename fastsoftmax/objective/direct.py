@@ -36,13 +36,13 @@ MAX_OUTPUTS = MAX_CLASSES  # of the kernel that finds the certificate's dual poi
 # unless a pass is next to nothing (dry_bean, 10,890 × 16, took twice as long without).
 FEW_FEATURES, FEW_SECONDS, FEW_STEPS = 64, 2e-3, 100
 # What going on by blocks costs, in seconds and in passes, beside steps of STEP_SECONDS and a pass each.
-# The blocks themselves take some 10 milliseconds of 3,000 × 50 and ten classes, next to nothing of iris.
-BLOCKS_SECONDS, BLOCKS_PASSES, STEP_SECONDS, FEW_BLOCKS_SECONDS = 5e-3, 10.0, 5e-5, 3e-3
+# Of a whole Hessian the sums take longer: so many flops a second, and FULL_SECONDS for the steps there.
+BLOCKS_SECONDS, BLOCKS_PASSES, STEP_SECONDS, FULL_FLOPS, FULL_SECONDS = 5e-3, 10.0, 5e-5, 4.5e9, 3e-3
 # What going on costs with more features: blocks by one thread's BLAS, and passes with the arithmetic of
 # `lbfgs` (isolet, 1,248 × 617 and 26 classes: 179 passes if only MAX_STEPS end it, 96 by these).
 FLOPS, WIDE_PASSES, WIDE_STEP_SECONDS = 2.5e10, 25.0, 1e-3
-# Sums for blocks of few features, those of the whole Hessian, and the matrices of `row_blocks`, a second.
-FEW_FLOPS, FULL_FLOPS, ROWS_FLOPS, CLASS_SECONDS = 8e9, 4.5e9, 1e10, 1e-4
+# The same of the matrices of `row_blocks`, and what each class takes there besides.
+ROWS_FLOPS, CLASS_SECONDS = 1e10, 1e-4
 # Steps after which a problem is taken to need more than a diagonal preconditioner.
 MAX_STEPS = 150
 # Readings after which a corrected bound is weighed, and one more for each feature a class, up to so many: its
@@ -107,9 +107,7 @@ class DirectObjective:
         if layout.n_features <= FEW_FEATURES:
             seconds = direct.seconds_of_pass(passes.block.X, layout.n_classes)
             self.max_steps = FEW_STEPS
-            cost = (
-                max(BLOCKS_SECONDS, self._seconds_to_build() + FEW_BLOCKS_SECONDS) + BLOCKS_PASSES * seconds
-            )
+            cost = max(BLOCKS_SECONDS, self._seconds_of_hessian()) + BLOCKS_PASSES * seconds
             self.patience = cost / (STEP_SECONDS + seconds)
         elif rotates:
             self.patience = self.steps_to_row_space()
@@ -145,10 +143,8 @@ class DirectObjective:
 
     def _steps_to_blocks(self) -> float:
         """Return how many steps take as long as going on by blocks of classes; infinity without blocks."""
-        n_rows, (n_classes, n_features) = (
-            self.sums.block.n_rows,
-            (self.layout.n_classes, self.layout.n_features),
-        )
+        n_rows = self.sums.block.n_rows
+        n_classes, n_features = self.layout.n_classes, self.layout.n_features
         form, _ = choice.form_of(n_classes, n_features)
         if form != "block diagonal":
             return math.inf
@@ -160,14 +156,13 @@ class DirectObjective:
         seconds = direct.seconds_of_pass(self.sums.block.X, n_classes)
         return (build + WIDE_PASSES * (seconds + WIDE_STEP_SECONDS)) / (STEP_SECONDS + seconds)
 
-    def _seconds_to_build(self) -> float:
-        """Return how long the first preconditioner of `lbfgs` takes, of few features."""
+    def _seconds_of_hessian(self) -> float:
+        """Return what going on by the whole Hessian takes besides passes; 0 where it is not that."""
         n_classes, n_features = self.layout.n_classes, self.layout.n_features
-        form, _ = choice.form_of(n_classes, n_features)
-        if form not in ("full", "block diagonal"):
+        if choice.form_of(n_classes, n_features)[0] != "full":
             return 0.0
-        flops = choice.build_flops(form, self._n_summed(form), n_classes, n_features)
-        return flops / (FULL_FLOPS if form == "full" else FEW_FLOPS)
+        flops = choice.build_flops("full", self._n_summed("full"), n_classes, n_features)
+        return FULL_SECONDS + flops / FULL_FLOPS
 
     def _n_summed(self, form: str) -> int:
         """Return the number of rows that blocks are summed over, at most."""

@@ -81,7 +81,7 @@ def fit_plan(loss: Loss, block: RowBlock, *, direct: bool = False) -> list[tuple
 def _filled(
     is_sparse: bool, is_single: bool, direct: bool, x: str, index: str, loss: str | None, target: str | None
 ) -> tuple[tuple[str, str, str], ...]:
-    """Return a plan by all that it depends on: to put it together takes as long as four passes over 150 × 4."""
+    """Return a plan by all that it depends on. To put one together takes four passes over 150 × 4."""
     fields = {"x": x, "i": index, "loss": loss, "target": target}
     if is_single:
         module, name, sums = f"{JITTED}.csr_single_output", "sum_rows", SINGLE_SPARSE
