@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastsoftmax.runtime.scikit_learn import HAS_CALLBACKS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
@@ -59,6 +61,8 @@ def watching(
             return ASKED
         return None if deadline is None else deadline.reason()
 
+    # A solver whose points are in other coordinates need not take them back where nobody looks.
+    observe.looks_at_points = bool(wanting or last or tasks)  # type: ignore[attr-defined]
     try:
         yield observe
     finally:
@@ -87,6 +91,17 @@ class Deadline:
         """Return that the time is over, if it is: the message of a Solution."""
         over = time.perf_counter() - self._start >= self._seconds
         return f"max_seconds={self._seconds:g} are over" if over else None
+
+
+def root_of(model: Any) -> Any:
+    """Return scikit-learn's context of a fit; None where no callback and no task above could see its tasks.
+
+    A task a step takes half as long as a step of a small problem.
+    """
+    if not HAS_CALLBACKS:
+        return None
+    seen = getattr(model, "_skl_callbacks", None) or hasattr(model, "_parent_callback_ctx")
+    return model._init_callback_context(max_subtasks=model.max_iter + 1) if seen else None
 
 
 class Tasks:

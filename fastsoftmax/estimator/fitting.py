@@ -76,6 +76,8 @@ class Fit:
         Whether the rows are narrow, but so far from zero that products with them have to be float64.
     """
 
+    _mapped: tuple[Vector, Params] | None = None  # a point of the row space, and its coefficients on the rows
+
     def __init__(
         self,
         model: Any,
@@ -303,6 +305,7 @@ class Fit:
 
     def precision_at(self, x: Vector) -> Vector:
         """Return the diagonal of the Hessian of Σ wᵢ ℓᵢ + ‖coef‖² / (2 C), (n_params,). One pass."""
+        self._mapped = None if self._space is None else (x, self._on_rows(x))
         on_features = self._on_features.pack(*self._on_rows(x))
         direct = self._on_features.direct
         by = self._on_features if direct is None else direct  # the same, at less cost where calls are dear
@@ -321,6 +324,8 @@ class Fit:
 
     def _on_rows(self, x: Vector) -> Params:
         """Return flat parameters as coefficients of features divided by their deviations, and intercepts."""
+        if self._mapped is not None and self._mapped[0] is x:
+            return self._mapped[1]
         coef, intercept = self.objective.unpack(x)
         coef = coef if self._space is None else self._space.coef(coef)
         if self.scale is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import warnings
 from numbers import Integral, Real
@@ -50,6 +51,19 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "group_classes": ["boolean"],
     "max_seconds": [Interval(Real, 0, None, closed="left"), None],
 }
+
+
+class ParameterNames:
+    """The mixin of SoftmaxRegression that finds the names of its parameters once a class.
+
+    scikit-learn reads the constructor's signature at each fit: as long as five passes over 150 × 4.
+    """
+
+    @classmethod
+    @functools.cache
+    def _get_param_names(cls) -> list[str]:
+        names: list[str] = super()._get_param_names()  # type: ignore[misc]
+        return names
 
 
 class Settings(NamedTuple):

@@ -23,6 +23,7 @@ from fastsoftmax.estimator.batches import BatchFitting
 from fastsoftmax.estimator.checkpointing import problem_of
 from fastsoftmax.estimator.exporting import Export
 from fastsoftmax.estimator.given import GivenRows
+from fastsoftmax.estimator.hyperparameters import ParameterNames
 from fastsoftmax.estimator.many import ManyFitting
 from fastsoftmax.estimator.minimising import Minimising
 from fastsoftmax.estimator.notebook import NotebookView
@@ -34,7 +35,6 @@ from fastsoftmax.estimator.statistical import Statistics
 from fastsoftmax.persistence.checkpoint import FitCheckpoint
 from fastsoftmax.runtime import compile_ahead, compiling, library
 from fastsoftmax.runtime.scikit_learn import (
-    HAS_CALLBACKS,
     CallbackSupportMixin,
     LinearClassifierMixin,
     SparseCoefMixin,
@@ -64,6 +64,7 @@ class SoftmaxRegression(
     Persistence,
     Export,
     Statistics,
+    ParameterNames,
     CallbackSupportMixin,  # here, as in LogisticRegression: a class may be both
     LinearClassifierMixin,
     SparseCoefMixin,
@@ -337,7 +338,7 @@ class SoftmaxRegression(
             rows, labels_of_rows, weight = streamed.arrays_of(X, y, sample_weight)
             return self._fit_each(rows, labels_of_rows, lambda part, member: part.fit(rows, member, weight))
         # Outside of `kept_on_failure`: scikit-learn's wrapper removes the attributes that this sets.
-        root = self._init_callback_context(max_subtasks=self.max_iter + 1) if HAS_CALLBACKS else None
+        root = observers.root_of(self)
         last = interrupts.LastPoint() if self.keep_on_interrupt else None
         with fitting.kept_on_failure(self), progress_line.shown(self.verbose) as line:
             settings = hyperparameters.settle(self)

@@ -10,7 +10,7 @@ import numpy as np
 from fastsoftmax.contracts import Csr
 from fastsoftmax.kernels.cpu import direct
 from fastsoftmax.linalg.quasi_newton import Minimisations
-from fastsoftmax.objective import row_space
+from fastsoftmax.objective import row_blocks, row_space
 from fastsoftmax.objective.scaled_passes import ScaledPasses
 from fastsoftmax.preconditioners import choice
 from fastsoftmax.runtime.lazy_attributes import lazy
@@ -36,10 +36,13 @@ MAX_OUTPUTS = MAX_CLASSES  # of the kernel that finds the certificate's dual poi
 # unless a pass is next to nothing (dry_bean, 10,890 × 16, took twice as long without).
 FEW_FEATURES, FEW_SECONDS, FEW_STEPS = 64, 2e-3, 100
 # What going on by blocks costs, in seconds and in passes, beside steps of STEP_SECONDS and a pass each.
-BLOCKS_SECONDS, BLOCKS_PASSES, STEP_SECONDS = 5e-3, 10.0, 5e-5
+# Of a whole Hessian the sums take longer: so many flops a second, and FULL_SECONDS for the steps there.
+BLOCKS_SECONDS, BLOCKS_PASSES, STEP_SECONDS, FULL_FLOPS, FULL_SECONDS = 5e-3, 10.0, 5e-5, 4.5e9, 3e-3
 # What going on costs with more features: blocks by one thread's BLAS, and passes with the arithmetic of
 # `lbfgs` (isolet, 1,248 × 617 and 26 classes: 179 passes if only MAX_STEPS end it, 96 by these).
 FLOPS, WIDE_PASSES, WIDE_STEP_SECONDS = 2.5e10, 25.0, 1e-3
+# The same of the matrices of `row_blocks`, and what each class takes there besides.
+ROWS_FLOPS, CLASS_SECONDS = 1e10, 1e-4
 # Steps after which a problem is taken to need more than a diagonal preconditioner.
 MAX_STEPS = 150
 # Readings after which a corrected bound is weighed, and one more for each feature a class, up to so many: its
@@ -104,7 +107,8 @@ class DirectObjective:
         if layout.n_features <= FEW_FEATURES:
             seconds = direct.seconds_of_pass(passes.block.X, layout.n_classes)
             self.max_steps = FEW_STEPS
-            self.patience = (BLOCKS_SECONDS + BLOCKS_PASSES * seconds) / (STEP_SECONDS + seconds)
+            cost = max(BLOCKS_SECONDS, self._seconds_of_hessian()) + BLOCKS_PASSES * seconds
+            self.patience = cost / (STEP_SECONDS + seconds)
         elif rotates:
             self.patience = self.steps_to_row_space()
         else:
@@ -139,19 +143,31 @@ class DirectObjective:
 
     def _steps_to_blocks(self) -> float:
         """Return how many steps take as long as going on by blocks of classes; infinity without blocks."""
-        n_rows, (n_classes, n_features) = (
-            self.sums.block.n_rows,
-            (self.layout.n_classes, self.layout.n_features),
-        )
+        n_rows = self.sums.block.n_rows
+        n_classes, n_features = self.layout.n_classes, self.layout.n_features
         form, _ = choice.form_of(n_classes, n_features)
         if form != "block diagonal":
             return math.inf
-        n_summed = min(n_rows, choice.rows_worth(form, n_rows, n_classes, n_features))
-        order = n_features + 1
-        flops = n_classes * (n_summed * order**2 + order**3 / 3)
+        if row_blocks.serves(self._rows.source, self._family, n_classes, self.penalty.curvature):
+            build = row_blocks.flops(n_rows, n_classes, n_features) / ROWS_FLOPS + CLASS_SECONDS * n_classes
+            build += n_rows**2 * n_features / FLOPS
+        else:
+            build = choice.build_flops(form, self._n_summed(form), n_classes, n_features) / FLOPS
         seconds = direct.seconds_of_pass(self.sums.block.X, n_classes)
-        cost = flops / FLOPS + WIDE_PASSES * (seconds + WIDE_STEP_SECONDS)
-        return cost / (STEP_SECONDS + seconds)
+        return (build + WIDE_PASSES * (seconds + WIDE_STEP_SECONDS)) / (STEP_SECONDS + seconds)
+
+    def _seconds_of_hessian(self) -> float:
+        """Return what going on by the whole Hessian takes besides passes; 0 where it is not that."""
+        n_classes, n_features = self.layout.n_classes, self.layout.n_features
+        if choice.form_of(n_classes, n_features)[0] != "full":
+            return 0.0
+        flops = choice.build_flops("full", self._n_summed("full"), n_classes, n_features)
+        return FULL_SECONDS + flops / FULL_FLOPS
+
+    def _n_summed(self, form: str) -> int:
+        """Return the number of rows that blocks are summed over, at most."""
+        n_rows = self.sums.block.n_rows
+        return min(n_rows, choice.rows_worth(form, n_rows, self.layout.n_classes, self.layout.n_features))
 
     def evaluate(self) -> None:
         """Compute the sums at the parameters in `sums`. One pass."""

@@ -48,13 +48,17 @@ def passes_worth(form: str, n_summed: int, n_rows: int, n_classes: int, n_featur
     """Return the approximate cost of a preconditioner summed over n_summed rows, in passes over n_rows."""
     if form in ("kronecker", "diagonal"):
         return 1.0  # the curvatures; the Gram matrix is summed once
-    order = n_features + 1
-    if form == "full":
-        flops = n_classes * (n_classes + 1) / 2 * n_summed * order**2 + (n_classes * order) ** 3 / 3
-    else:
-        flops = n_classes * (n_summed * order**2 + order**3 / 3)
+    flops = build_flops(form, n_summed, n_classes, n_features)
     # a sample needs the diagonal of all rows, too
     return flops / pass_flops(n_rows, n_classes, n_features) + (n_summed < n_rows)
+
+
+def build_flops(form: str, n_summed: int, n_classes: int, n_features: int) -> float:
+    """Return the flops of the sums and factors of a "full" or "block diagonal" preconditioner."""
+    order = n_features + 1
+    if form == "full":
+        return n_classes * (n_classes + 1) / 2 * n_summed * order**2 + (n_classes * order) ** 3 / 3
+    return n_classes * (n_summed * order**2 + order**3 / 3)
 
 
 def pass_flops(n_rows: int, n_classes: int, n_features: int) -> float:

@@ -65,6 +65,16 @@ def _having(name: str, attributes: str, used_in: str) -> Part:
     )
 
 
+def _naming(name: str, attribute: str, used_in: str) -> Part:
+    """Return a function that reads or writes an attribute of that name."""
+
+    def check(part: object) -> bool:
+        code = getattr(part, "__func__", part).__code__  # type: ignore[attr-defined]
+        return attribute in (*code.co_names, *code.co_consts)
+
+    return Part(name, f"it knows of `{attribute}`", used_in, check)
+
+
 def _typed(kind: str, fields: str, example: object) -> Part:
     """Return the part that `numba.typeof` gives for a named tuple."""
 
@@ -187,6 +197,7 @@ STRUCTURE = (
     ),
     _called("sklearn.base._fit_context", "_fit_context(prefer_skip_nested_validation=True)", ESTIMATOR),
     _called("sklearn.base.BaseEstimator._validate_params", "_validate_params(self)", ESTIMATOR),
+    _called("sklearn.base.BaseEstimator._get_param_names", "_get_param_names()", "estimator.hyperparameters"),
     _having(
         "sklearn.linear_model._base.LinearClassifierMixin",
         "decision_function, predict, score, __sklearn_tags__",
@@ -214,7 +225,11 @@ STRUCTURE = (
     _called(
         "sklearn.callback.CallbackSupportMixin._init_callback_context",
         "_init_callback_context(self, max_subtasks=1)",
-        ESTIMATOR,
+        "estimator.callbacks",
+    ),
+    _naming("sklearn.callback.CallbackSupportMixin.set_callbacks", "_skl_callbacks", "estimator.callbacks"),
+    _naming(
+        "sklearn.callback.CallbackContext._from_estimator", "_parent_callback_ctx", "estimator.callbacks"
     ),
     _called(
         "sklearn.callback.CallbackContext.subcontext", "subcontext(self, task_name='')", "estimator.callbacks"

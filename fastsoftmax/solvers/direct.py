@@ -218,9 +218,12 @@ def _rotated(
     """Return the minimum by the objective of the rows' coordinates, from x or the checkpoint's state."""
     rotation = objective.rotation
 
+    # To take a point back takes as long as a step, and few callbacks look at it.
+    looks = getattr(callback, "looks_at_points", True)
+
     def announce(record: Record, point: Vector) -> str | None:
         assert callback is not None
-        return callback(record, rotation.back(point))
+        return callback(record, rotation.back(point) if looks else point)
 
     rest = lbfgs.minimize if rotation.objective.direct is None else minimize
     solution = rest(

@@ -5,6 +5,7 @@ A plan that lacks a kernel, or names one that is not called, costs time and noth
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 from fastsoftmax.contracts import Csr, compute_dtype
@@ -70,8 +71,18 @@ def fit_plan(loss: Loss, block: RowBlock, *, direct: bool = False) -> list[tuple
     is_sparse = isinstance(block.X, Csr)
     x = "f8" if direct else f"f{compute_dtype(block.X).itemsize}"
     index = f"i{block.X.indices.itemsize}" if is_sparse else ""
-    fields = {"x": x, "i": index, "loss": signature_of(loss), "target": signature_of(block.target)}
     is_single = direct and is_sparse and block.target.shape[1:] == (1,)
+    return list(
+        _filled(is_sparse, is_single, direct, x, index, signature_of(loss), signature_of(block.target))
+    )
+
+
+@functools.cache
+def _filled(
+    is_sparse: bool, is_single: bool, direct: bool, x: str, index: str, loss: str | None, target: str | None
+) -> tuple[tuple[str, str, str], ...]:
+    """Return a plan by all that it depends on. To put one together takes four passes over 150 × 4."""
+    fields = {"x": x, "i": index, "loss": loss, "target": target}
     if is_single:
         module, name, sums = f"{JITTED}.csr_single_output", "sum_rows", SINGLE_SPARSE
     elif is_sparse:
@@ -93,7 +104,7 @@ def fit_plan(loss: Loss, block: RowBlock, *, direct: bool = False) -> list[tuple
         plan += [ADVANCE] if direct else [*STEPS[:2], *TURNED_DENSE, *STEPS[2:]]
     plan += [LOGITS_SPARSE if is_sparse else LOGITS_DENSE, FEASIBLE if direct else CURVATURES, *rest]
     filled = [(module, name, signature.format(**fields)) for module, name, signature in plan]
-    return list(dict.fromkeys(filled))
+    return tuple(dict.fromkeys(filled))
 
 
 def predict_plan(loss: Loss, X: Rows) -> list[tuple[str, str, str]]:
