@@ -9,9 +9,11 @@ import numpy as np
 import scipy.special
 
 from fastsoftmax import losses
-from fastsoftmax.contracts import Halves, Sums
+from fastsoftmax.contracts import Csr, Halves, Sums
 from fastsoftmax.contracts.storages import row_slice
+from fastsoftmax.data import sparse
 from fastsoftmax.linalg.coordinate_descent import Blocks
+from fastsoftmax.linalg.sparse_blocks import SparseBlocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 # Rows are sampled where all of them take more flops than so many passes, but so many for each column.
 BLOCK_PASSES, MIN_ROWS = 4, 4
 BLOCK_CHUNK_BYTES = 2**20  # of rows that are read once for each class: a cache holds them
+SPARSE_CHUNK_BYTES = 2**23  # of sparse rows' probabilities, some rows at a time
 MAX_BLOCKS = 2**22  # entries; beyond, a sweep over them takes as long as a pass
 BLOCK_RIDGE, TINY = 1e-9, 1e-300
 
@@ -37,7 +40,7 @@ def lift(diagonal: Vector) -> None:
 class ClassBlocks:
     """Each class's part of the Hessian of Σ wᵢ ℓᵢ: that of its coefficients, then its intercept.
 
-    That is Σ wᵢ pᵢₖ (1 − pᵢₖ) x xᵀ, of a softmax as of sigmoids. In float64, of dense rows; of every row, or
+    That is Σ wᵢ pᵢₖ (1 − pᵢₖ) x xᵀ, of a softmax as of sigmoids. In float64; of every row, or, if dense,
     of one in a few: a metric need not be exact. At most one pass over X, and the flops of a few more.
 
     Parameters
@@ -97,6 +100,8 @@ class ClassBlocks:
 
     def on(self, device: PassDevice, loss: Loss, block: RowBlock, n_threads: int | None) -> Sums:
         """Return the answer for one block of rows."""
+        if isinstance(block.X, Csr):
+            return self._on_sparse(loss, block)
         exclusive = losses.family_of(loss).SHIFT_INVARIANT
         used, columns_of = self._columns()
         totals = [np.zeros((width, width)) for width in self.widths.tolist()]
@@ -123,6 +128,44 @@ class ClassBlocks:
                 totals[k] += of_class.T @ of_class
         joined = np.concatenate([total.ravel() for total in totals])
         return Sums(0.0, float(block.weight[::stride].sum()), joined, joined.shape)
+
+    def _on_sparse(self, loss: Loss, block: RowBlock) -> Sums:
+        """Return the answer for sparse rows, all of them: few meet the features of a class."""
+        exclusive = losses.family_of(loss).SHIFT_INVARIANT
+        n_outputs = len(self.params.intercept)
+        blocks = SparseBlocks(self.classes, self.features, n_outputs, block.X.shape[1])
+        total = blocks.empty()
+        n_chunk = max(64, SPARSE_CHUNK_BYTES // (8 * 3 * n_outputs))
+        for start in range(0, block.n_rows, n_chunk):
+            X = sparse.to_scipy(row_slice(block.X, start, start + n_chunk)).astype(np.float64, copy=False)
+            logits = X @ self.params.coef.T + self.params.intercept
+            proba = scipy.special.softmax(logits, axis=1) if exclusive else scipy.special.expit(logits)
+            weight = block.weight[start : start + n_chunk, np.newaxis]
+            roots = np.sqrt(weight * proba * (1.0 - proba))
+            indptr, indices = (part.astype(np.int64, copy=False) for part in (X.indptr, X.indices))
+            blocks.add(indptr, indices, X.data, np.ascontiguousarray(roots), total)
+        joined, first, offset = [], 0, 0
+        for width in blocks.widths.tolist():
+            features = self.features[first : first + width - 1]
+            part = total[offset : offset + width * width].reshape(width, width)
+            self._shift(part, features)
+            joined.append((part if self.with_intercept else part[:-1, :-1]).ravel())
+            first, offset = first + width - 1, offset + width * width
+        flat = np.concatenate(joined)
+        return Sums(0.0, float(block.weight.sum()), flat, flat.shape)
+
+    def _shift(self, total: Vector, features: NDArray[np.intp]) -> None:
+        """Make the sums of (x, 1) those of ((x − mean) · factor, 1), in place."""
+        if self.mean is not None:
+            shift, ones, weight = self.mean[features], total[:-1, -1].copy(), total[-1, -1]
+            total[:-1, :-1] += np.outer(weight * shift - ones, shift) - np.outer(shift, ones)
+            total[:-1, -1] -= weight * shift
+            total[-1, :-1] = total[:-1, -1]
+        else:
+            total[-1, :-1] = total[:-1, -1]  # only the column has been summed
+        if self.factor is not None:
+            total[:-1] *= self.factor[features][:, np.newaxis]
+            total[:, :-1] *= self.factor[features]
 
     def _columns(self) -> tuple[NDArray[np.intp], list[NDArray[np.intp]]]:
         """Return the features in use, and each class's places among them; the intercept's is after them."""

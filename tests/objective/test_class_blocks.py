@@ -5,25 +5,35 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.linalg
+import scipy.sparse
 
 from fastsoftmax.contracts import Centre, RowBlock
 from fastsoftmax.contracts.storages import Halves
+from fastsoftmax.data.sparse import from_scipy
 from fastsoftmax.objective import class_blocks
 from fastsoftmax.objective.sparse import SparseObjective
 from fastsoftmax.penalties.elastic_net import ElasticNet
 
 N, D, K = 40, 5, 3
+SPARSE_PART = "fastsoftmax.objective.sparse.SPARSE_PART"
 PENALTY = ElasticNet(0.01, 0.5, np.ones((K, D)))
 
 
-def draw(loss="softmax", change=None, fit_intercept=True, halves=False):
+def draw(loss="softmax", change=None, fit_intercept=True, halves=False, sparse=False):
     rng = np.random.default_rng(0)
     X = (rng.normal(size=(N, D)) + rng.normal(size=D)).astype(np.float16)
     y = rng.integers(0, K, N) if loss == "softmax" else rng.random((N, K))
     exact = X.astype(np.float64)
+    if sparse:
+        exact[rng.random(exact.shape) < 0.5] = 0.0
     centre = Centre(exact.mean(axis=0), exact.var(axis=0), np.arange(D)) if change == "centred" else None
     features = np.stack((1.0 / exact.std(axis=0), exact.mean(axis=0))) if change == "scaled" else None
-    rows = RowBlock(Halves(X.view(np.uint16)) if halves else exact, y, rng.uniform(0.0, 2.0, N))
+    stored = Halves(X.view(np.uint16)) if halves else exact
+    if sparse:
+        stored = from_scipy(
+            scipy.sparse.csr_array(exact.astype(np.float32) if sparse == "float32" else exact)
+        )
+    rows = RowBlock(stored, y, rng.uniform(0.0, 2.0, N))
     options = {"fit_intercept": fit_intercept, "loss": loss}
     objective = SparseObjective(rows, K, PENALTY, centre=centre, features=features, options=options)
     return objective, rows, rng
@@ -40,10 +50,12 @@ def dense(blocks):
 @pytest.mark.parametrize(
     "options",
     [{}, {"loss": "sigmoid", "halves": True}, {"fit_intercept": False}, {"change": "centred"},
-     {"change": "scaled", "halves": True}],
+     {"change": "scaled", "halves": True}, {"sparse": True}, {"sparse": "float32", "change": "scaled"},
+     {"sparse": True, "loss": "sigmoid", "fit_intercept": False}],
     ids=str,
 )  # fmt: skip
-def test_they_are_parts_of_the_hessian(options):
+def test_they_are_parts_of_the_hessian(options, monkeypatch):
+    monkeypatch.setattr(SPARSE_PART, 100.0)
     objective, _, rng = draw(**options)
     chosen = rng.random(objective.size) < 0.6
     chosen[K * D :] = True
@@ -80,3 +92,26 @@ def test_large_ones_are_the_diagonal(monkeypatch):
     order, blocks = objective.class_blocks(x, places)
     np.testing.assert_array_equal(order, places)
     np.testing.assert_allclose(blocks.diagonal(), objective.diagonal(x), rtol=1e-7)
+
+
+def test_of_sparse_rows_they_are_small_beside_the_rows(monkeypatch):
+    objective, rows, rng = draw(sparse=True)
+    x, places = rng.normal(size=objective.size), np.arange(objective.size)
+    n_entries = K * (D + 1) ** 2
+    for factor, are_diagonal in (0.99, True), (1.01, False):
+        monkeypatch.setattr(
+            "fastsoftmax.objective.sparse.SPARSE_PART", factor * n_entries / (K * len(rows.X.data))
+        )
+        blocks = objective.class_blocks(x, places)[1]
+        assert (len(blocks.values) == objective.size) is are_diagonal
+
+
+def test_entries_that_stand_twice_are_summed(monkeypatch):
+    monkeypatch.setattr(SPARSE_PART, 100.0)
+    objective, rows, rng = draw(sparse=True)
+    X = rows.X
+    halved = X._replace(data=np.repeat(0.5 * X.data, 2), indices=np.repeat(X.indices, 2), indptr=2 * X.indptr)
+    twice = SparseObjective(RowBlock(halved, rows.target, rows.weight), K, PENALTY)
+    x, places = rng.normal(size=objective.size), np.arange(objective.size)
+    one, other = (each.class_blocks(x, places)[1].values for each in (objective, twice))
+    np.testing.assert_allclose(other, one, rtol=1e-10)
