@@ -28,6 +28,9 @@ MIN_GROWTH = 512  # parameters that may come in at a time, if not as many as the
 # With the signs of so many steps before, a Newton step on what is not zero ends sooner.
 SETTLED = 3
 MAX_STEPS = 400
+# Nor are there more steps than about as many as the Hessian of a model takes passes' flops, or these: of few
+# parameters a model is cheap, and steps go on for hundreds where columns nearly depend on each other.
+MODEL_PART, FEWEST_STEPS = 0.75, 20
 SUFFICIENT_DECREASE = 1e-4
 MAX_HALVINGS = 20
 
@@ -150,8 +153,15 @@ class Approach:
             self._pairs = [*self._pairs[1 - N_PAIRS :], (step, change)]
         self._settled = self._settled + 1 if np.array_equal(np.sign(new.x), np.sign(point.x)) else 0
         has_settled = self._settled >= SETTLED and not n_newcomers
-        self.is_over = point.value - new.value <= goal or has_settled or self._n_steps >= MAX_STEPS
+        self.is_over = point.value - new.value <= goal or has_settled or self._n_steps >= self._most(metric)
         return new
+
+    def _most(self, metric: Metric) -> float:
+        """Return after how many steps a model is to be tried: as many as it costs, if there can be one."""
+        m = len(metric.places)
+        if m > self._objective.reduced_order:
+            return MAX_STEPS
+        return min(MAX_STEPS, max(FEWEST_STEPS, MODEL_PART * m**2 / (4 * self._objective.size)))
 
     def _metric_at(self, point: Reached) -> tuple[Metric, int]:
         """Return the metric for a step from a point, and how many parameters at zero the gradient moves."""
