@@ -27,7 +27,7 @@ from bench.commands import (
     sparse,
     sparse_cv,
 )  # fmt: skip
-from bench.plans import NoSuchSetError
+from bench.plans import STEPS, NoSuchSetError
 
 INTERRUPTED = 130  # the status that a shell gives for Ctrl-C
 
@@ -195,7 +195,8 @@ def main(words: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted: what is measured is saved, and the same command goes on with it", file=sys.stderr)
+        saved = ": what is measured is saved; without --redo the same command goes on with it"
+        print("interrupted" + (saved if chosen.word in STEPS else ""), file=sys.stderr)
         return INTERRUPTED
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]

@@ -66,12 +66,19 @@ class AsItGoes:
         if time.perf_counter() >= self._next:
             self._save(finished=False)
 
-    def pytest_sessionfinish(self, exitstatus: int) -> None:
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Save the rest, also after Ctrl-C. A test that failed has been run; whoever mends it begins anew."""
-        finished = int(exitstatus) in (0, 1)
+        import pytest  # a plugin of it: it is there
+
+        nothing_left = int(exitstatus) == pytest.ExitCode.NO_TESTS_COLLECTED and bool(self._before)
+        if nothing_left:  # a run that was killed after its last test
+            session.exitstatus = pytest.ExitCode.OK
+        finished = int(exitstatus) in (0, 1) or nothing_left
         self._save(finished=finished)
         if not finished and self._n_saved:
-            print(f"\n{self._path.name} is unfinished: the same command goes on with it", flush=True)
+            print(
+                f"\n{self._path.name} is unfinished: `--name {self._path.stem}` goes on with it", flush=True
+            )
 
     def _measured(self) -> list[Any]:
         measured: list[Any] = self._config._benchmarksession.benchmarks  # type: ignore[attr-defined]

@@ -59,11 +59,15 @@ class ParameterNames:
     scikit-learn reads the constructor's signature at each fit: as long as five passes over 150 × 4.
     """
 
+    _param_names: tuple[str, ...] | None = None
+
     @classmethod
-    @functools.cache
     def _get_param_names(cls) -> list[str]:
-        names: list[str] = super()._get_param_names()  # type: ignore[misc]
-        return names
+        known: tuple[str, ...] | None = vars(cls).get("_param_names")  # of this class, not of one above it
+        if known is None:
+            known = tuple(super()._get_param_names())  # type: ignore[misc]
+            cls._param_names = known
+        return list(known)
 
 
 class Settings(NamedTuple):

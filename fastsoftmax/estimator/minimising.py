@@ -106,14 +106,15 @@ class Minimising:
             stacklevel=4,  # the caller of fit: above are this function, fit, and scikit-learn's wrapper
         )
 
-    def _warn_of_path(self, short: dict[float, Solution], n_fits: int) -> None:
-        """Warn once of the fits of a path, by C, that stopped short of their tolerance."""
-        worst = max(short, key=lambda C: short[C].suboptimality)
+    def _warn_of_path(self, short: dict[float, tuple[str, Solution]], n_fits: int) -> None:
+        """Warn once of the fits of a path, by C, that stopped short of their tolerance, with their solvers."""
+        worst = max(short, key=lambda C: short[C][1].suboptimality)
+        solver, solution = short[worst]
         of = f" for C={worst:g}"
         if len(short) > 1:
             of = f" for {len(short)} of {n_fits} C, {min(short):g} to {max(short):g}, the furthest{of},"
         warnings.warn(
-            f"{self.solver_}{of} failed to converge: {shortfall_of(short[worst], self.tol)}",
+            f"{solver}{of} failed to converge: {shortfall_of(solution, self.tol)}",
             ConvergenceWarning,
             stacklevel=4,  # as above, of fit_path
         )

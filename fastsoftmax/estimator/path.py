@@ -10,7 +10,7 @@ import numpy as np
 
 from fastsoftmax.contracts.wording import shown
 from fastsoftmax.estimator import callbacks as observers
-from fastsoftmax.estimator import cv_grid, fitting, hyperparameters, interrupts, progress_line, streamed
+from fastsoftmax.estimator import cv_grid, fitting, hyperparameters, progress_line, streamed
 from fastsoftmax.estimator.one_vs_rest import BalancedClasses
 from fastsoftmax.estimator.path_starts import Starts
 from fastsoftmax.runtime.scikit_learn import _fit_context
@@ -82,7 +82,8 @@ class RegularizationPath(BalancedClasses):
         Warns
         -----
         ConvergenceWarning
-            Once for all C whose tolerance was not reached (and for each l1_ratio).
+            Once for all C whose tolerance was not reached; of each l1_ratio, and of each class where
+            one against the rest is balanced.
 
         Notes
         -----
@@ -135,10 +136,8 @@ class RegularizationPath(BalancedClasses):
                 solution = model._minimize(fit.solver, fit.objective, x, line, model_at=models)
                 starts.note(C, fit.objective, solution)
                 model._keep(solution, fit, fit.solver)
-                if solution.message == interrupts.INTERRUPTED:
-                    model._warn(solution, of=f" for C={C:g}")
-                elif not solution.converged and solution.message != observers.ASKED:
-                    short[C] = solution
+                if not solution.converged and solution.message != observers.ASKED:
+                    short[C] = fit.solver, solution
                 points[C] = PathPoint(
                     C,
                     model.coef_,

@@ -104,7 +104,7 @@ def test_the_grid_saves_what_it_has(tmp_path, monkeypatch):
     status, out, err = run_python(code, cwd=tmp_path, PYTHONPATH=str(ROOT))
     assert status == 0, err
     assert [line for line in out.splitlines() if line.startswith("STATUS")] == ["STATUS 2", "STATUS 0"], out
-    assert "found.json is unfinished: the same command goes on" in out
+    assert "found.json is unfinished: `--name found` goes on with it" in out
     found = json.loads((tmp_path / "interrupted.json").read_text())
     assert [each["name"] for each in found["benchmarks"]] == ["test_one", "test_other"]
     assert "2 of 3 steps are there" in out

@@ -168,7 +168,11 @@ def test_every_command_has_steps_of_different_names_and_their_minutes():
     code = """
     from bench import __main__ as command, plans
     for word in plans.STEPS:  # in a process of its own: pytest would take marks of the grid for this run's
-        names = [step.name for step in plans.of(command.parser().parse_args([word]))]
+        try:
+            names = [step.name for step in plans.of(command.parser().parse_args([word]))]
+        except ModuleNotFoundError as missing:
+            assert (word, missing.name) == ("backends", "torch")
+            continue
         assert names or word == "sparse", word  # whose result may have them all
         assert len(set(names)) == len(names), word
     command.main([])

@@ -34,7 +34,12 @@ from tests.problems import dataset
         SoftmaxRegression(solver="newton-cholesky"),
         SoftmaxRegressionCV(Cs=[0.01, 1.0], cv=3),
         SoftmaxRegressionCV(
-            Cs=[0.01, 1.0], cv=3, l1_ratios=(0.5,), use_legacy_attributes=False, scoring="neg_log_loss"
+            Cs=[0.01, 1.0],
+            cv=3,
+            l1_ratios=(0.5,),
+            use_legacy_attributes=False,
+            scoring="neg_log_loss",
+            tol=1e-12,
         ),
     ]
 )

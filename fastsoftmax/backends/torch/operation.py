@@ -27,6 +27,8 @@ class _Positional(inspect.Signature):
 
     def bind(self, *args: Any, **kwargs: Any) -> _Bound:  # type: ignore[override]
         """Return the arguments as they are."""
+        if kwargs:
+            raise TypeError(f"unexpected keyword arguments: {', '.join(kwargs)}")
         return _Bound(args, kwargs)
 
 
