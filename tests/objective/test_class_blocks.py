@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import scipy.linalg
 import scipy.sparse
+import scipy.special
 
 from fastsoftmax.contracts import Centre, RowBlock
 from fastsoftmax.contracts.storages import Halves
-from fastsoftmax.data.sparse import from_scipy
+from fastsoftmax.data.sparse import from_scipy, to_scipy
 from fastsoftmax.objective import class_blocks
 from fastsoftmax.objective.sparse import SparseObjective
 from fastsoftmax.penalties.elastic_net import ElasticNet
@@ -47,6 +48,33 @@ def dense(blocks):
     return scipy.linalg.block_diag(*squares)
 
 
+def of_rows(objective, rows, x, order, loss=None):
+    """The blocks of sparse rows by their formula: own classes have the curvature of the parabola above."""
+    coef, intercept = x[: K * D].reshape(K, D), x[K * D :] if objective.fit_intercept else np.zeros(K)
+    X = to_scipy(rows.X).toarray().astype(np.float64)
+    factor, mean = np.ones(D), np.zeros(D)
+    if objective._given[3] is not None:
+        factor, mean = objective._given[3]
+    X = (X - mean) * factor
+    logits = X @ coef.T + intercept
+    one_hot = rows.target.ndim == 1
+    proba = scipy.special.softmax(logits, axis=1) if one_hot else scipy.special.expit(logits)
+    target = np.eye(K)[rows.target] if one_hot else rows.target
+    z = scipy.special.logit(proba)
+    curvature = target * np.tanh(z / 2) / (2 * z) + (1 - target) * proba * (1 - proba)
+    ones = np.column_stack([X, np.ones(N)])
+    of_class = np.where(order < K * D, order // D, order - K * D)
+    column = np.where(order < K * D, order % D, D)
+    blocks = np.zeros((len(order), len(order)))
+    for k in range(K):
+        Z = ones[:, column[of_class == k]]
+        block = Z.T @ (Z * (rows.weight * curvature[:, k])[:, np.newaxis]) / rows.weight.sum()
+        blocks[np.ix_(of_class == k, of_class == k)] = block
+    coefs = order < K * D
+    blocks[coefs, coefs] += PENALTY.curvature.ravel()[order[coefs]]
+    return blocks
+
+
 @pytest.mark.parametrize(
     "options",
     [{}, {"loss": "sigmoid", "halves": True}, {"fit_intercept": False}, {"change": "centred"},
@@ -56,7 +84,7 @@ def dense(blocks):
 )  # fmt: skip
 def test_they_are_parts_of_the_hessian(options, monkeypatch):
     monkeypatch.setattr(SPARSE_PART, 100.0)
-    objective, _, rng = draw(**options)
+    objective, rows, rng = draw(**options)
     chosen = rng.random(objective.size) < 0.6
     chosen[K * D :] = True
     chosen[D : 2 * D] = False  # a class without coefficients
@@ -68,6 +96,8 @@ def test_they_are_parts_of_the_hessian(options, monkeypatch):
     classes = np.where(order < K * D, order // D, order - K * D)
     assert (np.diff(classes) >= 0).all()
     expected = objective.reduced_hessian(x, places)[np.ix_(*(np.searchsorted(places, order),) * 2)]
+    if options.get("sparse"):
+        expected = of_rows(objective, rows, x, order)
     expected[classes != classes[:, np.newaxis]] = 0.0
     np.testing.assert_allclose(dense(blocks), expected, rtol=1e-8, atol=1e-8)
 
@@ -92,6 +122,30 @@ def test_large_ones_are_the_diagonal(monkeypatch):
     order, blocks = objective.class_blocks(x, places)
     np.testing.assert_array_equal(order, places)
     np.testing.assert_allclose(blocks.diagonal(), objective.diagonal(x), rtol=1e-7)
+
+
+def test_a_sample_of_sparse_rows_where_these_meet_much(monkeypatch):
+    objective, rows, rng = draw(sparse=True)
+    monkeypatch.setattr(SPARSE_PART, 100.0)
+    monkeypatch.setattr(class_blocks, "BLOCK_PASSES", 1e-3)
+    monkeypatch.setattr(class_blocks, "MIN_ROWS", 2)
+    x, places = rng.normal(size=objective.size), np.arange(objective.size)
+    sampled = objective.class_blocks(x, places)[1].values
+    third = RowBlock(from_scipy(to_scipy(rows.X)[::3]), rows.target[::3], rows.weight[::3])
+    monkeypatch.setattr(class_blocks, "MIN_ROWS", N)
+    expected = SparseObjective(third, K, PENALTY).class_blocks(x, places)[1].values
+    np.testing.assert_allclose(sampled, expected, rtol=1e-12)
+
+
+def test_sparse_columns_far_from_zero_leave_the_blocks_definite():
+    rng = np.random.default_rng(0)
+    X = np.where(rng.random((N, D)) < 0.5, rng.normal(size=(N, D)), 0.0)
+    X[:, 2] = 1e6 + 1e-3 * rng.normal(size=N)
+    rows = RowBlock(from_scipy(scipy.sparse.csr_array(X)), rng.integers(0, K, N), np.ones(N))
+    features = np.stack((1.0 / X.std(axis=0), X.mean(axis=0)))
+    objective = SparseObjective(rows, K, PENALTY, features=features)
+    blocks = objective.class_blocks(rng.normal(size=objective.size), np.arange(objective.size))[1]
+    assert np.linalg.eigvalsh(dense(blocks)).min() > 0.0
 
 
 def test_of_sparse_rows_they_are_small_beside_the_rows(monkeypatch):
