@@ -144,6 +144,9 @@ def measure(plan: Plan, known: list[dict[str, Any]], redo: Sequence[str]) -> Ite
                     }
                     ours = by_name.get(f"{name} {kind}, C = {C:g} {OURS}")
                     if contender != OURS and ours is not None:
+                        if not ours["extra_info"]["values"]:
+                            print("  left out: our fit, which tells F*, did not end", flush=True)
+                            continue
                         options["target"] = optimum_of(ours) * (1 + 0.9 * LEVEL)
                     began = time.perf_counter()
                     by_name[title] = followed(title, contender, Path(folder), data, problem, options)
