@@ -107,7 +107,7 @@ def left(plan: Plan, known: Collection[str], redo: Sequence[str]) -> list[Step]:
         if LACKS.get(contender) is not KINDS[kind][1]
     )
     return [
-        Step(title, list, WALL * 4 * plan.limit)
+        Step(title, list, 4 * plan.limit)  # of a processor that is not shared: nobody has waited for WALL yet
         for title, contender in titles
         if (not plan.solvers or any(part in contender for part in plan.solvers))
         and (title not in known or any(part in contender for part in redo))

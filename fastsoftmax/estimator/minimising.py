@@ -107,7 +107,7 @@ class Minimising:
         )
 
     def _warn_of_path(self, short: dict[float, tuple[str, Solution]], n_fits: int) -> None:
-        """Warn once of the fits of a path, by C, that stopped short of their tolerance, with their solvers."""
+        """Warn once of a path's fits, by C, that stopped short of their tolerance, each with its solver."""
         worst = max(short, key=lambda C: short[C][1].suboptimality)
         solver, solution = short[worst]
         of = f" for C={worst:g}"

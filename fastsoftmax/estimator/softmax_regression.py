@@ -207,7 +207,8 @@ class SoftmaxRegression(
     in the row space. The optimum is the same; the passes of `history_` are then passes over those.
 
     With absolute values in the penalty products are float64, `coef_` of more than two classes is unique: of
-    pure absolute values each feature's (weighted) median over classes is zero; see docs/solver.md.
+    pure absolute values each feature's (weighted) median over classes is zero, and free intercepts have
+    the mean zero; see docs/solver.md.
 
     A class whose rows all weigh zero stays in `classes_` and is never predicted: its free intercept, whose
     optimum is −∞, is set 1000 below the others, for a probability of 0. So is that of a label that no row

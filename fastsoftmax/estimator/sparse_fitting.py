@@ -13,7 +13,7 @@ from fastsoftmax.contracts.storages import is_narrow
 from fastsoftmax.contracts.wording import shown
 from fastsoftmax.data import statistics, validation
 from fastsoftmax.estimator import hyperparameters
-from fastsoftmax.estimator.fitting import Fit, features_of
+from fastsoftmax.estimator.fitting import CERTAIN, Fit, features_of
 from fastsoftmax.objective.sparse import SparseObjective
 from fastsoftmax.penalties.elastic_net import ElasticNet
 from fastsoftmax.solvers.progress import HIDDEN
@@ -163,6 +163,9 @@ class SparseFit(Fit):
         coef, intercept = self.objective.unpack(x)
         if self._family.SHIFT_INVARIANT:
             coef = self.objective.penalty.representative(coef)
+            if self.objective.fit_intercept:  # else it is zero, or a penalised coefficient
+                observed = intercept > intercept.max() - 0.5 * CERTAIN  # the others are set so far below
+                intercept = intercept - intercept[observed].mean()
         return Params(coef, intercept)
 
 

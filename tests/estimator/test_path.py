@@ -244,7 +244,7 @@ def test_what_a_path_cannot_be_taken_over():
 
 
 def test_paths_over_ratios_begin_on_the_line_through_the_last_optima():
-    """Each point is a fit of its own, in fewer steps than from the last optimum."""
+    """Each point is a fit of its own, in fewer passes than from the last optimum."""
     X, y = dataset("digits")
     X, y, ratios, Cs = X[::3] / 16, y[::3], (1.0, 0.0), [30.0, 0.3, 3.0, 100.0]
     path = SoftmaxRegression(tol=1e-8).fit_path(X, y, Cs, l1_ratios=ratios)
@@ -254,7 +254,7 @@ def test_paths_over_ratios_begin_on_the_line_through_the_last_optima():
         np.testing.assert_allclose(point.coef_, one.coef_, atol=3e-3)
         assert point.duality_gap_ <= 1e-8 * point.objective_
     last = SoftmaxRegression(C=30.0, l1_ratio=1.0, tol=1e-8, warm_start=True).fit(X, y)
-    assert path[3].n_iter_[0] < last.set_params(C=100.0).fit(X, y).n_iter_[0]
+    assert path[3].history_[-1].passes < last.set_params(C=100.0).fit(X, y).history_[-1].passes
     with pytest.raises(ValueError, match="l1_ratios must be"):
         SoftmaxRegression().fit_path(X, y, Cs, l1_ratios=[2.0])
 

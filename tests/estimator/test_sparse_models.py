@@ -324,3 +324,16 @@ def test_other_ways_to_fit_say_so():
     model = SoftmaxRegression(l1_ratio=1.0)
     with pytest.raises(ValueError, match="partial_fit is not in this version"):
         model.partial_fit(X, y, classes=[0, 1, 2])
+
+
+@pytest.mark.parametrize("l1_ratio", [0.5, 1.0])
+@pytest.mark.parametrize("stored", [np.asarray, sp.csr_array])
+def test_intercepts_are_those_of_mean_zero(stored, l1_ratio):
+    rng = np.random.default_rng(0)
+    X = np.where(rng.random((150, 12)) < 0.5, rng.normal(size=(150, 12)), 0.0)
+    y = rng.integers(0, 4, 150)
+    weight = np.where(y == 3, 0.0, 1.0)
+    for given, observed in ((None, slice(None)), (weight, slice(3))):
+        model = SoftmaxRegression(l1_ratio=l1_ratio).fit(stored(X), y, given)
+        assert model.intercept_[observed].sum() == pytest.approx(0.0, abs=1e-12)
+    assert model.intercept_[3] == pytest.approx(-1000.0, abs=10.0)
