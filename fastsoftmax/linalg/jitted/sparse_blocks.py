@@ -11,7 +11,7 @@ from fastsoftmax.runtime.jitted import kernel
     signatures=["i8:1C,i8:1C,f8:1C,f8:2C,i8:1C,i8:1C,i8:1C,i8:1C,i8:1C,q,f8:1C"],
     fastmath={"contract"},
 )
-def add(start, stop, _, indptr, indices, data, roots, items, classes, places, offsets, widths, most, out):
+def add(start, stop, part, indptr, indices, data, roots, items, classes, places, offsets, widths, most, out):
     """Add Σ rᵢₖ² (x, 1) (x, 1)ᵀ over rows start to stop to class k's block of `out`, for each k.
 
     Rows are CSR, `roots` (n, K). Feature j is column places[t] of the block of classes[t] for t from items[j]
