@@ -58,6 +58,7 @@ SHOWN = (
         "Beside Vowpal Wabbit and SGDClassifier, two minutes each.",
     ),
     Shown("dask", "Two workers of Dask", "Beside one process of two threads."),
+    Shown("backends", "In other libraries", "Losses, objectives and trainings beside the libraries' own."),
     Shown("sparse", "Sparse models to the optimum", "Seconds until F of elastic nets is near its minimum."),
     Shown("sparse_cv", "Cross-validation of sparse models", "Processor seconds on one thread, beside saga."),
     Shown("scaling", "How a pass grows", "By rows, features and classes, on one thread and on all."),

@@ -130,6 +130,7 @@ class ClassBlocks:
         used, columns_of = self._columns()
         totals = [np.zeros((width, width)) for width in self.widths.tolist()]
         stride = self._stride(block)
+        stride = stride if block.weight[::stride].any() else 1
         width = 3 * len(totals) + block.X.shape[1] + 2 * (len(used) + 1)
         n_chunk = stride * max(64, BLOCK_CHUNK_BYTES // (8 * width))
         for start in range(0, block.n_rows, n_chunk):
@@ -162,7 +163,8 @@ class ClassBlocks:
         total = blocks.empty()
         of_passes = BLOCK_PASSES * 4 * n_outputs * len(block.X.data)  # flops
         excess = int(blocks.flops(block.X.indptr, block.X.indices) // max(of_passes, 1))
-        stride = max(1, min(excess, block.n_rows // (MIN_ROWS * int(self.widths.max()))))
+        stride = max(1, min(excess, block.n_rows // (MIN_ROWS * max(1, int(self.widths.max())))))
+        stride = stride if block.weight[::stride].any() else 1
         n_chunk = stride * max(64, SPARSE_CHUNK_BYTES // (8 * 3 * n_outputs))
         for start in range(0, block.n_rows, n_chunk):
             X = sparse.to_scipy(row_slice(block.X, start, start + n_chunk))

@@ -169,3 +169,16 @@ def test_entries_that_stand_twice_are_summed(monkeypatch):
     x, places = rng.normal(size=objective.size), np.arange(objective.size)
     one, other = (each.class_blocks(x, places)[1].values for each in (objective, twice))
     np.testing.assert_allclose(other, one, rtol=1e-10)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_a_sample_without_weight_is_not_taken(sparse, monkeypatch):
+    objective, rows, rng = draw(sparse=sparse)
+    monkeypatch.setattr(SPARSE_PART, 100.0)
+    x, places = rng.normal(size=objective.size), np.arange(objective.size)
+    weight = np.where(np.arange(N) % 3 == 0, 0.0, rows.weight)
+    objective = SparseObjective(rows._replace(weight=weight), K, PENALTY)
+    expected = objective.class_blocks(x, places)[1].values
+    monkeypatch.setattr(class_blocks, "BLOCK_PASSES", 1e-3 if sparse else 0)
+    monkeypatch.setattr(class_blocks, "MIN_ROWS", 2)  # one row in three, of which none has a weight
+    np.testing.assert_allclose(objective.class_blocks(x, places)[1].values, expected, rtol=1e-12)
