@@ -53,7 +53,7 @@ with tempfile.TemporaryDirectory() as folder:
     model.save(Path(folder, "model.safetensors"))
     again = fastsoftmax.load(Path(folder, "model.safetensors"))
 assert np.array_equal(again.predict(X), model.predict(X))
-assert np.allclose(softmax(X).sum(axis=1), 1.0)
+assert np.allclose(softmax(X, axis=1).sum(axis=1), 1.0)
 print(f"fastsoftmax {fastsoftmax.__version__}, Python {sys.version.split()[0]}: {kernels_info()}")
 """
 # Of the suite, what calls the dependencies' interfaces: NumPy's and SciPy's arrays, scikit-learn's classes,
